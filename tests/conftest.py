@@ -1,0 +1,37 @@
+"""Rules for every test. The one rule: under continuous integration no test is skipped.
+
+With CI or OPENPREPAY_NO_SKIP set (to anything but "", "0" or "false") a skip becomes a failure that carries the skip's
+reason; elsewhere it stays a skip. An expected failure (xfail) is not a skip: the test ran.
+"""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+_OFF = {"", "0", "false", "no"}
+NO_SKIP = any(os.environ.get(name, "").lower() not in _OFF for name in ("CI", "OPENPREPAY_NO_SKIP"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that skips itself, or is marked to be skipped."""
+    report = yield
+    if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
+        _fail(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A whole file that skips itself while it is imported."""
+    report = yield
+    if NO_SKIP and report.skipped:
+        _fail(report)
+    return report
+
+
+def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    report.outcome = "failed"
+    report.longrepr = f"{report.nodeid} was skipped, and under CI no test may be. {reason}"

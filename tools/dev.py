@@ -1,0 +1,342 @@
+#!/usr/bin/env python3
+"""Everything that a developer or a build machine runs, behind the thin Makefile: `python3 tools/dev.py help`.
+
+Needs nothing but the standard library of Python 3.11 and pip. All that it makes lies in .venv/, build/ and var/, which
+`clean` removes. Set-up is stamped: it is redone when the lock, pyproject.toml, the Python or the packages' list changed,
+or when something of what it installed has gone; otherwise a second run starts at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "openprepay-setup.json"
+TYPINGS = VENV / "typings"  # the MicroPython stubs; apart, since they carry the names of standard modules
+REQUIREMENTS = ROOT / "requirements"
+MINIMUM = (3, 11)
+
+# program -> the Debian package that brings it. The tests use them as foreign peers; the demo does without.
+PROGRAMS = {"mosquitto": "mosquitto", "mosquitto_pub": "mosquitto-clients", "mbpoll": "mbpoll"}
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where Debian puts mosquitto; not on everyone's PATH
+
+# lock file -> what `lock` resolves into it: extras of pyproject.toml, or requirements in a file of that name with .in
+LOCKS = {"runtime.txt": ["console", "postgresql"], "dev.txt": ["dev"], "typings.txt": [], "lock.txt": []}
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; the exit code is 0 only when all of it went well."""
+    name, arguments = (argv[0], argv[1:]) if argv else ("help", [])
+    if name in {"-h", "--help"}:
+        name = "help"
+    if name not in COMMANDS:
+        say(f"dev.py has no command {name!r}; expected one of: {', '.join(COMMANDS)}.")
+        return 2
+    if sys.version_info < MINIMUM:
+        wanted = ".".join(map(str, MINIMUM))
+        say(f"openprepay needs Python {wanted} or newer; this is {platform.python_version()} ({sys.executable}).")
+        say("Name another one: make PYTHON=python3.12 ...")
+        return 2
+    os.chdir(ROOT)
+    try:
+        return COMMANDS[name](arguments)
+    except Failed as failed:
+        say(str(failed))
+        return failed.code
+    except KeyboardInterrupt:
+        return 130
+
+
+class Failed(Exception):
+    """Something that a person has to know about; the text is a whole sentence."""
+
+    def __init__(self, sentence: str, code: int = 1) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def run(*command: str | Path, check: bool = True, env: dict[str, str] | None = None, quiet: bool = False) -> int:
+    """Run a command in the project's folder and return its exit code; with `check`, a failure ends dev.py."""
+    words = [str(word) for word in command]
+    if not quiet:
+        say("+ " + shlex.join(words))
+    code = subprocess.run(words, cwd=ROOT, env={**os.environ, **(env or {})}, check=False).returncode
+    if code and check:
+        raise Failed(f"This failed with exit code {code}: {shlex.join(words)}", code)
+    return code
+
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+
+def setup(arguments: list[str]) -> int:
+    """make .venv with the locked packages; install system programs where allowed"""
+    ensure_environment()
+    ensure_programs(try_again=True)
+    say(f"Ready: {PYTHON.relative_to(ROOT)}")
+    return 0
+
+
+def ensure_environment() -> None:
+    """Bring .venv to what the lock says, unless it is already. Safe against another set-up at the same time."""
+    with one_at_a_time():
+        wanted = fingerprint()
+        if stamped() == wanted and environment_is_whole():
+            return
+        started = time.monotonic()
+        STAMP.unlink(missing_ok=True)
+        make_venv()
+        pip_install("--require-hashes", "-r", REQUIREMENTS / "dev.txt")
+        pip_install("--require-hashes", "--no-deps", "--target", TYPINGS, "-r", REQUIREMENTS / "typings.txt")
+        pip_install("--no-deps", "--no-build-isolation", "--editable", ROOT)
+        STAMP.write_text(json.dumps({"fingerprint": wanted, "installed": installed()}, indent=1), encoding="utf-8")
+        say(f"Set-up took {time.monotonic() - started:.0f} s.")
+
+
+@contextlib.contextmanager
+def one_at_a_time():
+    """Hold a lock file while the environment is looked at or changed."""
+    folder = ROOT / "build"
+    folder.mkdir(exist_ok=True)
+    with (folder / "setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def fingerprint() -> str:
+    """A digest of all that decides what .venv holds: Python, locks, pyproject.toml, and which packages there are."""
+    digest = hashlib.sha256(f"{sys.version}\n{sys.executable}\n{ROOT}\n".encode())
+    for path in [ROOT / "pyproject.toml", REQUIREMENTS / "dev.txt", REQUIREMENTS / "typings.txt"]:
+        digest.update(path.read_bytes())
+    for package in sorted(ROOT.glob("*/*/__init__.py")):
+        digest.update(str(package.relative_to(ROOT)).encode())
+    return digest.hexdigest()
+
+
+def stamped() -> str | None:
+    """The fingerprint of the last set-up that ended well."""
+    try:
+        return json.loads(STAMP.read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def environment_is_whole() -> bool:
+    """Whether the interpreter starts and everything that set-up installed is still listed."""
+    recorded = json.loads(STAMP.read_text(encoding="utf-8"))["installed"]
+    if not set(recorded) <= set(installed()):
+        return False
+    try:
+        return subprocess.run([PYTHON, "-c", ""], check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def installed() -> list[str]:
+    """Names and versions of what is installed in .venv, as its folders tell: quick, and no import is needed."""
+    folders = [*VENV.glob("lib/python*/site-packages/*.dist-info"), *TYPINGS.glob("*.dist-info")]
+    return sorted(folder.name.removesuffix(".dist-info") for folder in folders if any(folder.iterdir()))
+
+
+def make_venv() -> None:
+    """Make an empty .venv in place of whatever is there.
+
+    Debian splits ensurepip off into python3-venv. Without it the environment is made without pip, and the pip of the
+    system installs into it (`pip --python`).
+    """
+    has_ensurepip = importlib.util.find_spec("ensurepip") is not None
+    if not has_ensurepip and importlib.util.find_spec("pip") is None:
+        install_system_packages([f"python{sys.version_info.major}.{sys.version_info.minor}-venv"])
+        has_ensurepip = True
+    if VENV.exists():
+        shutil.rmtree(VENV)
+    run(sys.executable, "-m", "venv", *([] if has_ensurepip else ["--without-pip"]), VENV)
+
+
+def pip_install(*arguments: str | Path) -> None:
+    options = ["--disable-pip-version-check", "--no-input", "-qq"]
+    if (VENV / "bin" / "pip").exists():
+        run(PYTHON, "-m", "pip", "install", *options, *arguments)
+    else:
+        run(sys.executable, "-m", "pip", "--python", PYTHON, "install", *options, *arguments)
+
+
+def ensure_programs(try_again: bool = False) -> None:
+    """Install the system programs that are missing where this user may, or say what a person has to do.
+
+    An attempt that failed is remembered until `make setup` is run by hand, so that it costs time once.
+    """
+    missing = sorted({package for program, package in PROGRAMS.items() if find_program(program) is None})
+    if not missing:
+        return
+    tried = VENV / "openprepay-apt-failed"
+    if try_again or not tried.exists():
+        try:
+            install_system_packages(missing)
+            return
+        except Failed as failed:
+            tried.write_text(str(failed), encoding="utf-8")
+    say(f"Not installed: {', '.join(missing)}. Tests that need them are skipped, and fail under CI. A person with root")
+    say(f"installs them with: sudo apt-get install {' '.join(missing)}")
+
+
+def find_program(name: str) -> str | None:
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS]))
+
+
+def install_system_packages(packages: list[str]) -> None:
+    """apt-get install, with an update of the lists only when the first try does not know the packages."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise Failed(f"Set-up needs the system packages {' '.join(packages)} and may not install them.")
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", *packages]
+    if run(*install, check=False, env=env):
+        run("apt-get", "update", "--quiet=2", check=False)
+        run(*install, env=env)
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def test(arguments: list[str]) -> int:
+    """set-up, lint and all tests (ARGS="-k name" goes to pytest)"""
+    ensure_environment()
+    ensure_programs()
+    failed = lint_failures()
+    processes = ["-n", "2", "--dist", "worksteal"] if not {"-n", "--pdb"} & set(arguments) else []
+    if run(PYTHON, "-m", "pytest", *processes, *arguments, check=False):
+        failed.append("pytest")
+    return report(failed)
+
+
+def lint(arguments: list[str]) -> int:
+    """ruff (rules and format) and mypy, on CPython's and on MicroPython's terms"""
+    ensure_environment()
+    return report(lint_failures())
+
+
+def lint_failures() -> list[str]:
+    """Run every linter, also after one has failed, and name those that did."""
+    checks = {
+        "ruff check": [VENV / "bin" / "ruff", "check", "--quiet", "."],
+        "ruff format": [VENV / "bin" / "ruff", "format", "--quiet", "--check", "."],
+        "mypy": [PYTHON, "-m", "mypy"],
+        "mypy (MicroPython)": [PYTHON, "-m", "mypy", "--config-file", "firmware/mypy.ini"],
+    }
+    return [name for name, command in checks.items() if run(*command, check=False)]
+
+
+def report(failed: list[str]) -> int:
+    if failed:
+        say(f"Failed: {', '.join(failed)}.")
+    return 1 if failed else 0
+
+
+# --- programs ---------------------------------------------------------------------------------------------------------
+
+
+def openprepay(*arguments: str) -> int:
+    ensure_environment()
+    return run(VENV / "bin" / "openprepay", *arguments, check=False)
+
+
+def demo(arguments: list[str]) -> int:
+    """the whole loop on real parts; exits 0 only if every step was confirmed"""
+    return openprepay("demo", *arguments)
+
+
+def bench(arguments: list[str]) -> int:
+    """benchmarks, one JSON line a figure"""
+    return openprepay("bench", *arguments)
+
+
+def soak(arguments: list[str]) -> int:
+    """whole-system simulation on fresh seeds until one fails (ARGS="--minutes 10 --from 1000")"""
+    options = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
+    seed = int(options.get("--from", str(int(time.time()))))
+    ensure_environment()
+    while time.monotonic() < ends:
+        if openprepay("sim", "check", "--seed", str(seed)):
+            raise Failed(f"Seed {seed} failed; replay it with: .venv/bin/openprepay sim check --seed {seed}")
+        seed += 1
+    return 0
+
+
+# --- upkeep -----------------------------------------------------------------------------------------------------------
+
+
+def docs(arguments: list[str]) -> int:
+    """write the generated parts of docs/ anew (tools/gen_*.py; --check only compares)"""
+    ensure_environment()
+    return report([path.name for path in sorted(ROOT.glob("tools/gen_*.py")) if run(PYTHON, path, *arguments, check=False)])
+
+
+def lock(arguments: list[str]) -> int:
+    """resolve pyproject.toml into requirements/*.txt with versions and hashes (--upgrade takes newer ones)"""
+    ensure_environment()
+    tool = ROOT / "build" / "lock-tool"
+    pip_install("--require-hashes", "--target", tool, "--upgrade", "-r", REQUIREMENTS / "lock.txt")
+    for name, extras in LOCKS.items():
+        source = [f for extra in extras for f in ("--extra", extra)] + ["pyproject.toml"]
+        if not extras:
+            source = [str((REQUIREMENTS / name).with_suffix(".in"))]
+        run(
+            *(tool / "bin" / "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
+            *("--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
+            *("--output-file", REQUIREMENTS / name, *arguments, *source),
+        )
+    return 0
+
+
+def clean(arguments: list[str]) -> int:
+    """remove everything that can be made again: .venv, build, var, caches"""
+    for name in (".venv", "build", "var", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+    for pattern in ("*/**/__pycache__", "*/*.egg-info", "*.egg-info"):
+        for folder in list(ROOT.glob(pattern)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def help_(arguments: list[str]) -> int:
+    """this list"""
+    print("make TARGET, or python3 tools/dev.py TARGET:\n")
+    for name, function in COMMANDS.items():
+        print(f"  {name:<6} {function.__doc__}")
+    return 0
+
+
+COMMANDS = {
+    "help": help_,
+    "setup": setup,
+    "test": test,
+    "demo": demo,
+    "lint": lint,
+    "bench": bench,
+    "soak": soak,
+    "docs": docs,
+    "lock": lock,
+    "clean": clean,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""The dispatcher behind `openprepay`: finds a sub-command in a table, loads its module, hands over the arguments.
+
+Exit codes: what the sub-command returns; 2 for a wrong command line; 3 when the sub-command or something that it needs
+is not installed; 130 after Ctrl-C.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from typing import NamedTuple
+
+USAGE_ERROR = 2
+UNAVAILABLE = 3
+INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    """Where a sub-command lives, "module:function" with `function(argv: list[str]) -> int`, and its line of help."""
+
+    target: str
+    help: str
+    extra: str = ""  # the optional extra of pyproject.toml that brings what it needs
+
+
+# A key of two words takes precedence over one of one word, so that one sub-command can be spread over packages.
+COMMANDS: dict[str, Command] = {
+    "demo": Command("openprepay.demo:main", "show the whole loop on real parts, from full credit to reconnection", "simulator"),
+    "serve": Command("headend.cli:serve", "run the head end: HTTP API, signer, MQTT and Modbus links"),
+    "sim": Command("metersim.cli:main", "run simulated meters with the real firmware", "simulator"),
+    "sim check": Command("openprepay.simcheck:main", "run the whole system on one seed and check its invariants", "simulator"),
+    "field": Command("fieldtool.cli:main", "read and serve one meter over a serial line, a pty or a socket"),
+    "keys": Command("headend.keys.cli:main", "make, list and rotate keys"),
+    "sts": Command("headend.sts.cli:main", "make and read 20-digit typed tokens"),
+    "bench": Command("openprepay.bench:main", "measure, one JSON line a figure", "bench"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(usage())
+        return 0
+    if arguments[0] in {"-V", "--version"}:
+        print("openprepay", version())
+        return 0
+    for words in (2, 1):
+        command = COMMANDS.get(" ".join(arguments[:words]))
+        if command is not None and len(arguments) >= words:
+            return _run(" ".join(arguments[:words]), command, arguments[words:])
+    _complain(f"openprepay has no sub-command {arguments[0]!r}; expected one of: {', '.join(COMMANDS)}.")
+    return USAGE_ERROR
+
+
+def usage() -> str:
+    """The text of `openprepay --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: openprepay [--help] [--version] COMMAND ...",
+            "",
+            "Open prepayment for electricity.",
+            "",
+            *lines,
+            "",
+            "openprepay COMMAND --help tells more about one.",
+        ]
+    )
+
+
+def version() -> str:
+    """The installed version, or a word that says there is none (the sources were put on the path by hand)."""
+    try:
+        return metadata.version("openprepay")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _run(name: str, command: Command, arguments: list[str]) -> int:
+    try:
+        function = _load(command.target)
+    except ModuleNotFoundError as missing:
+        _complain(_why_missing(name, command, missing.name or str(missing)))
+        return UNAVAILABLE
+    try:
+        return function(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _load(target: str) -> Callable[[list[str]], int]:
+    module, _, function = target.partition(":")
+    loaded: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+    return loaded
+
+
+def _why_missing(name: str, command: Command, missing: str) -> str:
+    module = command.target.partition(":")[0]
+    if module == missing or module.startswith(missing + "."):
+        return f"openprepay {name} is not part of this version (there is no module {module})."
+    extra = f'; pip install "openprepay[{command.extra}]" brings it' if command.extra else ""
+    return f"openprepay {name} needs the Python module {missing!r}, which is not installed{extra}."
+
+
+def _complain(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
