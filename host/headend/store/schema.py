@@ -1,0 +1,241 @@
+"""Every table of the head end (SQLAlchemy Core). Money in micro-currency, energy in watt-hours, time in UTC seconds.
+
+The row of a meter in `meter_state` is the lock of everything that belongs to that meter: each transaction that touches its money
+or its orders begins with an update of that row.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only for INTEGER; PostgreSQL wants 64 bits.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+database = Table(
+    "database",
+    metadata,
+    Column("one", Integer, primary_key=True),  # always 1
+    Column("signing_epoch", Integer, nullable=False),  # must equal the key store's
+    Column("source", Integer, nullable=False),  # credit source of this database
+    Column("currency", Integer, nullable=False),  # ISO 4217 numeric
+    Column("created_s", BigInteger, nullable=False),
+    CheckConstraint("one = 1", name="single"),
+)
+
+meter = Table(
+    "meter",
+    metadata,
+    Column("meter", BigInteger, primary_key=True, autoincrement=False),
+    Column("account_epoch", Integer, nullable=False),
+    Column("tag_key_version", Integer, nullable=False),
+    Column("carrier", String(16), nullable=False),  # mqtt | modbus
+    Column("address", String(200), nullable=False),  # modbus: link URL + unit, e.g. "serial:/dev/ttyUSB0?unit=1"; mqtt: ""
+    Column("interval_minutes", Integer, nullable=False),
+    Column("tariff", LargeBinary, nullable=False),  # body last wanted
+    Column("limits", LargeBinary, nullable=False),
+    Column("label", String(200), nullable=False, server_default=""),
+    Column("added_s", BigInteger, nullable=False),
+)
+
+meter_state = Table(
+    "meter_state",
+    metadata,
+    Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
+    Column("touched", BigInteger, nullable=False, server_default="0"),  # raised by the lock
+    Column("next_version", BigInteger, nullable=False, server_default="1"),  # of non-credit orders, one counter a meter
+    Column("sold_uc", BigInteger, nullable=False, server_default="0"),  # total of our source
+    Column("refunded_uc", BigInteger, nullable=False, server_default="0"),
+    Column("on_meter_uc", BigInteger, nullable=False, server_default="0"),  # our source's total that a report has shown
+    # Newest authenticated report (freshness: boot, counter), all facts from its bytes.
+    Column("report", LargeBinary),
+    Column("report_boot", BigInteger),
+    Column("report_counter", BigInteger),
+    Column("report_time_s", BigInteger),
+    Column("report_taken_s", BigInteger),
+    Column("online", Integer, nullable=False, server_default="0"),  # mqtt: birth seen and no will since
+    Column("online_boot", BigInteger),
+    # Interval log: what is stored without a gap, and what the meter holds.
+    Column("log_id", BigInteger),
+    Column("interval_whole_to", BigInteger, nullable=False, server_default="0"),
+    Column("interval_newest", BigInteger, nullable=False, server_default="0"),
+    Column("interval_oldest", BigInteger, nullable=False, server_default="0"),
+)
+
+channel = Table(
+    "channel",
+    metadata,
+    Column("channel", String(40), primary_key=True),
+    Column("token_digest", LargeBinary, nullable=False),  # SHA-256 of the bearer token
+    Column("scopes", String(200), nullable=False),  # space separated: payments orders read
+    Column("max_payment_uc", BigInteger, nullable=False),
+    Column("added_s", BigInteger, nullable=False),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("account", String(80), primary_key=True),  # e.g. "channel:pos-1", "meter:000000000017", "income:energy"
+    Column("kind", String(16), nullable=False),  # channel | customer | income | clearing
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("at_s", BigInteger, nullable=False),
+    Column("kind", String(24), nullable=False),  # payment | reversal | consumption | opening …
+    Column("debit", ForeignKey("account.account"), nullable=False),
+    Column("credit", ForeignKey("account.account"), nullable=False),
+    Column("amount_uc", BigInteger, nullable=False),
+    Column("meter", BigInteger),
+    Column("cause", String(120), nullable=False),  # "payment:<channel>:<id>", "report:<boot>:<counter>" …
+    CheckConstraint("amount_uc > 0", name="positive"),
+    CheckConstraint("debit <> credit", name="two_sided"),
+    UniqueConstraint("kind", "cause"),
+    Index("ix_entry_debit", "debit"),
+    Index("ix_entry_credit", "credit"),
+)
+
+payment = Table(
+    "payment",
+    metadata,
+    Column("channel", ForeignKey("channel.channel"), primary_key=True),
+    Column("payment_id", String(64), primary_key=True),
+    Column("meter", ForeignKey("meter.meter"), nullable=False),
+    Column("amount_uc", BigInteger, nullable=False),
+    Column("request_digest", LargeBinary, nullable=False),
+    Column("total_uc", BigInteger, nullable=False),  # of our source after it: on the meter when a report shows it
+    Column("order_id", ForeignKey("order.id"), nullable=False),
+    Column("taken_s", BigInteger, nullable=False),
+    Column("on_meter_s", BigInteger),  # meter time of the report that showed it
+    Index("ix_payment_meter", "meter", "total_uc"),
+)
+
+order = Table(
+    "order",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("meter", ForeignKey("meter.meter"), nullable=False),
+    Column("aspect", Integer, nullable=False),
+    Column("selector", Integer, nullable=False),
+    Column("account_epoch", Integer, nullable=False),
+    Column("signing_epoch", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),  # 0 for credit
+    Column("total_uc", BigInteger, nullable=False, server_default="0"),  # credit: the source's total that it states
+    Column("issued_s", BigInteger, nullable=False),
+    Column("not_after_s", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("wants", String(12), nullable=False),  # what confirms it: off | on | permit | credit | version
+    Column("signed", LargeBinary),  # statement + signature + tag
+    Column("digest", LargeBinary),  # first 8 bytes
+    Column("result", Integer, nullable=False, server_default="0"),
+    Column("actor", String(80), nullable=False),
+    Column("reason_text", String(200), nullable=False, server_default=""),
+    Column("evidence", LargeBinary),  # the report that confirmed it
+    Column("evidence_time_s", BigInteger),
+    Column("changed_s", BigInteger, nullable=False),
+    Index("ix_order_meter", "meter", "aspect", "selector"),
+    Index("ix_order_state", "state"),
+    # At most one unsent order per meter and aspect and selector.
+    Index(
+        "uq_order_unsent",
+        "meter",
+        "aspect",
+        "selector",
+        unique=True,
+        sqlite_where=text("state in ('queued')"),
+        postgresql_where=text("state in ('queued')"),
+    ),
+)
+
+order_history = Table(
+    "order_history",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("order_id", ForeignKey("order.id"), nullable=False),
+    Column("at_s", BigInteger, nullable=False),
+    Column("event", String(24), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("note", String(200), nullable=False, server_default=""),
+    Index("ix_order_history_order", "order_id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("order_id", ForeignKey("order.id"), primary_key=True, autoincrement=False),
+    Column("meter", BigInteger, nullable=False),
+    Column("next_s", BigInteger, nullable=False),  # when to act next (send, send again, or ask)
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("lease", String(40)),
+    Column("lease_until_s", BigInteger),
+    Index("ix_outbox_next", "next_s"),
+)
+
+question = Table(
+    "question",
+    metadata,
+    Column("nonce", LargeBinary, primary_key=True),
+    Column("meter", BigInteger, nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("aspect", Integer, nullable=False),
+    Column("selector", Integer, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("asked_s", BigInteger, nullable=False),
+    Column("answered_s", BigInteger),
+    Index("ix_question_meter", "meter", "kind"),
+)
+
+interval = Table(
+    "interval",
+    metadata,
+    Column("meter", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("start_s", BigInteger, nullable=False),
+    Column("import_reg_wh", BigInteger, nullable=False),
+    Column("export_reg_wh", BigInteger, nullable=False),
+    Column("import_wh", Integer, nullable=False),
+    Column("export_wh", Integer, nullable=False),
+    Column("minutes", Integer, nullable=False),
+    Column("flags", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+meter_event = Table(
+    "meter_event",
+    metadata,
+    Column("meter", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("time_s", BigInteger, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("boot", Integer, nullable=False),
+    Column("import_reg_wh", BigInteger, nullable=False),
+    Column("argument", BigInteger, nullable=False),
+    Column("detail", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)

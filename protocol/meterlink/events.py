@@ -1,0 +1,29 @@
+"""Event codes of the meter's log, with what `argument` and `detail` of the record hold."""
+
+POWER_UP = 1  # argument: seconds without power where the clock knows, else -1; detail: 1 after an unclean stop
+POWER_DOWN = 2
+CLOCK_SET = 3  # argument: seconds that the clock moved (saturated); detail: 1 where it was unknown before
+FLASH_DAMAGED = 4  # argument: records lost; detail: region (1 journal, 2 intervals, 3 events)
+STORAGE_FAILED = 5
+HISTORY_LOST = 6
+LOW_CREDIT = 16  # argument: balance in units of 1/1000 currency
+LOW_CREDIT_2 = 17
+CREDIT_EXHAUSTED = 18
+CREDIT_RESTORED = 19
+CREDIT_APPLIED = 20  # argument: amount in 1/1000 currency; detail: source
+REFUND_APPLIED = 21
+TRIP_ARMED = 32  # argument: delay in seconds; detail: reason, or 0x100 + cause
+TRIP_WITHDRAWN = 33
+RELAY_OPENED = 34  # detail: reason, or 0x100 + cause
+RELAY_CLOSED = 35
+READY_FOR_RECONNECTION = 36
+RELAY_WELDED = 37  # argument: load current in mA
+RELAY_FAILED_TO_CLOSE = 38  # argument: attempts made
+RELAY_BYPASSED = 39  # argument: load current in mA
+RELAY_RECOVERED = 40  # contact and intent agree again
+HOLD_SET = 41  # detail: reason
+HOLD_RELEASED = 42
+ORDER_APPLIED = 48  # argument: version; detail: aspect << 8 | selector (low byte)
+ORDER_REFUSED = 49  # argument: result code; detail: aspect << 8 | selector (low byte)
+TARIFF_SWITCHED = 50
+PULSES_IMPOSSIBLE = 64  # argument: pulses discarded

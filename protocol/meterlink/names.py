@@ -1,0 +1,50 @@
+"""The names of codes, for everyone but the meter (they would cost it memory): the constants themselves, in lower case."""
+
+from meterlink import events, orders, reasons, records, reports, results, states
+
+
+def _table(module: object, prefix: str = "") -> dict[int, str]:
+    return {
+        value: key[len(prefix) :].lower()
+        for key, value in vars(module).items()
+        if key.isupper() and key.startswith(prefix) and isinstance(value, int)
+    }
+
+
+RESULT = _table(results)
+EVENT = _table(events)
+HOLD = _table(reasons, "HOLD_")
+CAUSE = _table(reasons, "CAUSE_")
+CONTROL = _table(states, "CONTROL_")
+CONTACT = _table(states, "CONTACT_")
+DIAGNOSIS = _table(states, "DIAGNOSIS_")
+PENDING = _table(states, "PENDING_")
+CLOCK = _table(states, "CLOCK_")
+ALARM = _table(states, "ALARM_")
+FLAG = _table(records, "FLAG_")
+ASPECT = _table(orders, "ASPECT_")
+ROLE = _table(orders, "ROLE_")
+REPORT = _table(reports, "KIND_")
+
+
+def of(table: dict[int, str], code: int) -> str:
+    """The name of a code; ``code_<n>`` for one that this version does not know."""
+    return table.get(code, f"code_{code}")
+
+
+def code(table: dict[int, str], name: str) -> int:
+    """The code of a name; ValueError that lists the known names otherwise."""
+    for value, known in table.items():
+        if known == name:
+            return value
+    raise ValueError(f"{name!r} is not known; expected one of {', '.join(table.values())}")
+
+
+def of_bits(table: dict[int, str], word: int) -> list[str]:
+    """The names of the bits set in a word such as `holds`, lowest first; an unknown bit as ``code_<n>``."""
+    return [of(table, bit) for bit in range(word.bit_length()) if word >> bit & 1]
+
+
+def of_flags(table: dict[int, str], word: int) -> list[str]:
+    """The names of the masks set in a flags byte, lowest first."""
+    return [of(table, 1 << bit) for bit in range(word.bit_length()) if word >> bit & 1]

@@ -1,0 +1,122 @@
+"""The provisioning record: what a meter is given at commissioning, before it takes any order.
+
+Layout: format 1 | meter 6 | account_epoch 2 | tag_key_version 1 | tag_key 32 | imp_per_kwh 4 | interval_minutes 1
+| currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64) | limits length 1 + body | tariff length 1 + body
+| first 16 bytes of SHA-256 over all before. It holds a secret (`tag_key`): it is made by the head end's key store, travels only
+to the meter, and is kept by neither tool nor log.
+"""
+
+import hashlib
+import struct
+
+from meterlink.mac import KEY_LENGTH, equal
+from meterlink.orders import MAX_METER, ROLE_CONTROL, ROLE_ROOT
+
+FORMAT = 1
+MAX_KEYS = 6
+CHECK_LENGTH = 16
+MAX_LENGTH = 800
+
+_HEAD = ">BHIHB32sIBHB"
+_HEAD_LENGTH = 50
+
+
+class ProvisionError(ValueError):
+    """A provisioning record that is not taken; the text names field, value and expectation."""
+
+
+class Provision:
+    """What the record holds.
+
+    meter 1..10^14-1 · account_epoch 1..65535 · tag_key 32 bytes · imp_per_kwh 1..1 000 000 · interval_minutes a divisor of
+    60 · currency ISO 4217 numeric · keys: ((role, key_version, public key of 64 bytes), …), at most 6 · limits and tariff:
+    encoded bodies (`bodies.Limits.encode`, `tariff.Tariff.encode`).
+    """
+
+    def __init__(
+        self,
+        meter: int,
+        account_epoch: int,
+        tag_key_version: int,
+        tag_key: bytes,
+        imp_per_kwh: int,
+        interval_minutes: int,
+        currency: int,
+        keys: "tuple[tuple[int, int, bytes], ...]",
+        limits: bytes,
+        tariff: bytes,
+    ) -> None:
+        self.meter = meter
+        self.account_epoch = account_epoch
+        self.tag_key_version = tag_key_version
+        self.tag_key = tag_key
+        self.imp_per_kwh = imp_per_kwh
+        self.interval_minutes = interval_minutes
+        self.currency = currency
+        self.keys = keys
+        self.limits = limits
+        self.tariff = tariff
+        self._check()
+
+    def _check(self) -> None:
+        _range("meter", self.meter, 1, MAX_METER)
+        _range("account_epoch", self.account_epoch, 1, 0xFFFF)
+        _range("tag_key_version", self.tag_key_version, 0, 0xFF)
+        _range("tag_key length", len(self.tag_key), KEY_LENGTH, KEY_LENGTH)
+        _range("imp_per_kwh", self.imp_per_kwh, 1, 1_000_000)
+        _range("currency", self.currency, 0, 999)
+        _range("keys", len(self.keys), 1, MAX_KEYS)
+        if not 1 <= self.interval_minutes <= 60 or 60 % self.interval_minutes:
+            raise ProvisionError("interval_minutes: {} given, a divisor of 60 expected".format(self.interval_minutes))
+        for role, version, key in self.keys:
+            _range("role", role, ROLE_ROOT, ROLE_CONTROL)
+            _range("key_version", version, 0, 0xFF)
+            _range("public key length", len(key), 64, 64)
+
+    def encode(self) -> bytes:
+        """The record as it goes to the meter."""
+        out = struct.pack(
+            _HEAD,
+            FORMAT,
+            self.meter >> 32,
+            self.meter & 0xFFFFFFFF,
+            self.account_epoch,
+            self.tag_key_version,
+            self.tag_key,
+            self.imp_per_kwh,
+            self.interval_minutes,
+            self.currency,
+            len(self.keys),
+        )
+        for role, version, key in self.keys:
+            out += bytes((role, version)) + key
+        out += bytes((len(self.limits),)) + self.limits + bytes((len(self.tariff),)) + self.tariff
+        return out + hashlib.sha256(out).digest()[:CHECK_LENGTH]
+
+
+def decode(raw: bytes) -> Provision:
+    """Read a record; raises ProvisionError where it is damaged or a field is out of its range."""
+    if not _HEAD_LENGTH + CHECK_LENGTH < len(raw) <= MAX_LENGTH:
+        raise ProvisionError("record: {} bytes given, at most {} expected".format(len(raw), MAX_LENGTH))
+    raw = bytes(raw)
+    if not equal(hashlib.sha256(raw[:-CHECK_LENGTH]).digest()[:CHECK_LENGTH], raw[-CHECK_LENGTH:]):
+        raise ProvisionError("record: its check sum is wrong")
+    f = struct.unpack_from(_HEAD, raw, 0)
+    if f[0] != FORMAT:
+        raise ProvisionError("format: {} given, {} expected".format(f[0], FORMAT))
+    at = _HEAD_LENGTH
+    keys = []
+    for _ in range(f[9]):
+        keys.append((raw[at], raw[at + 1], raw[at + 2 : at + 66]))
+        at += 66
+    limits = raw[at + 1 : at + 1 + raw[at]]
+    at += 1 + raw[at]
+    tariff = raw[at + 1 : at + 1 + raw[at]]
+    if at + 1 + raw[at] + CHECK_LENGTH != len(raw):
+        raise ProvisionError("record: {} bytes do not fit its fields".format(len(raw)))
+    return Provision(f[1] << 32 | f[2], f[3], f[4], f[5], f[6], f[7], f[8], tuple(keys), limits, tariff)
+
+
+def _range(field: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ProvisionError("{}: {} given, {}..{} expected".format(field, value, low, high))

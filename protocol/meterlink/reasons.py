@@ -1,0 +1,19 @@
+"""Why supply is off: holds that others set by signed order, and causes that are the meter's own.
+
+Supply is off while any hold or cause stands. A hold's number is the selector of its `supply` order and its bit in the
+`holds` word of reports; a cause's number is its bit in the `causes` word. Numbers are never used again for another reason.
+"""
+
+HOLD_ARREARS = 1
+HOLD_CUSTOMER_REQUEST = 2
+HOLD_MOVE_OUT = 3
+HOLD_TAMPER = 4
+HOLD_LOAD_CONTROL = 5
+HOLD_LEGAL = 6
+HOLD_SAFETY = 7
+HOLD_PROTECTION = 8  # the one that keeps supply on (保电): set by the same order, read in the same word
+
+CAUSE_OUT_OF_CREDIT = 0
+CAUSE_OVERLOAD = 1
+CAUSE_SUPPLY_QUALITY = 2  # voltage outside its limits, or not yet stable after power came back
+CAUSE_NOT_COMMISSIONED = 3

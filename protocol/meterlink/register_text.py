@@ -1,0 +1,93 @@
+"""What each register means, for people: the host's half of `registers.py` (the meter does not carry it).
+
+A test holds the two together: every field has a sentence, every sentence a field.
+"""
+
+HEADER = {
+    "block_id": "Which block this is; check it before believing anything else in the answer.",
+    "block_length": "Registers in this block, header included.",
+    "snapshot": "Rises with each latch of this block; answers with different values come from different moments.",
+    "time_s": "Meter time of the snapshot, UTC seconds since 1970.",
+}
+
+BLOCK = {
+    "ident": "Who this is. Starts at register 0 so that any master can find it and check its byte order.",
+    "hot": "What changes: supply, energy, money, in one reading.",
+    "result": "Verdict on the order last written to the order mailbox.",
+    "report": "The report that answers the question last written to the ask mailbox, with its MAC.",
+    "batch": "Head and MAC of the batch last asked for; its records are read by FC 20.",
+    "sources": "Running totals of the credit sources; source 0 = unused entry.",
+    "order": "The last signed order that the meter holds for the aspect and selector last asked for.",
+}
+
+FIELD = {
+    "self_test": "0x01020304: right when read as 01 02 03 04, most significant register first.",
+    "map_version": "Version of this map; fields are only ever added behind.",
+    "meter": "Number of the meter.",
+    "account_epoch": "The account that orders must name; rises with every change of account, 0 before commissioning.",
+    "tag_key_version": "Version of the per-meter key in use.",
+    "board_class": "1 bench (keys readable, production keys refused), 2 sealed.",
+    "firmware": "Application version, ASCII.",
+    "legal_version": "Version of the legally relevant part (energy, drivers, calibration).",
+    "imp_per_kwh": "Meter constant.",
+    "interval_minutes": "Length of an interval.",
+    "currency": "ISO 4217 numeric code of the account's currency.",
+    "log_id": "Names the life of the record rings; record sequences are unique under it.",
+    "boot": "Starts of the meter.",
+    "clock": "0 unknown, 1 set.",
+    "control": "What the meter intends: 0 disconnected, 1 connected, 2 ready for reconnection.",
+    "contact": "What the relay is: 0 open, 1 closed, 2 unknown.",
+    "diagnosis": "0 ok, 1 welded, 2 failed to close, 3 bypassed.",
+    "pending": "Armed operation: 0 none, 1 trip, 2 close.",
+    "due_s": "When the armed operation is due; 0 = none.",
+    "holds": "Bit n: hold n stands.",
+    "causes": "Bit n: the meter's own cause n stands.",
+    "alarms": "Bit n: alarm n is on.",
+    "load_ma": "Current behind the contact.",
+    "no_load_s": "Seconds without current behind the contact, at most 65535.",
+    "voltage_dv": "Voltage; 65535 = not measured.",
+    "power_w": "Active power; 4294967295 = not measured.",
+    "import_wh": "Imported energy.",
+    "export_wh": "Exported energy.",
+    "balance_uc": "Balance = credited + earned - refunded - adjusted - charged.",
+    "credited_uc": "Sum of the sources' credits applied.",
+    "earned_uc": "Credit for exported energy.",
+    "refunded_uc": "Sum of the sources' refunds applied.",
+    "adjusted_uc": "Fees, corrections and charges of the head end.",
+    "charged_uc": "Charges for energy.",
+    "waiting_uc": "Credited above the hoarding limit, not yet part of the balance.",
+    "rate": "Rate in force, 0..3.",
+    "price_uc_per_kwh": "Price of the rate in force.",
+    "tariff_signing_epoch": "Signing epoch of the tariff in force; 0 = as made.",
+    "tariff_version": "Version of the tariff in force.",
+    "interval_oldest": "Oldest interval held; 0 = none.",
+    "interval_newest": "Newest interval held; 0 = none.",
+    "event_oldest": "Oldest event held; 0 = none.",
+    "event_newest": "Newest event held; 0 = none.",
+    "unclean_starts": "Starts after a power cut that came without warning.",
+    "clock_nonce": "What a clock order must answer to move the clock freely; new after each use.",
+    "pending_id": "Rises with each order stored by the mailbox.",
+    "done_id": "The pending_id that was judged last; the verdict is known when both are equal.",
+    "result": "Result code of that order.",
+    "aspect": "Aspect of that order.",
+    "selector": "Source or reason of that order.",
+    "signing_epoch": "Signing epoch of that order.",
+    "version": "Version of that order.",
+    "digest": "First 8 bytes of that order's digest.",
+    "judged_s": "Meter time of the verdict.",
+    "report_length": "196 when a report is there, 0 before.",
+    "report": "Report, see the chapter Reports.",
+    "batch_head": "Head of the batch, see the chapter Batches; zeros before.",
+    "batch_mac": "MAC over head and records.",
+    "order_length": "Bytes of the order; 0 = the meter holds none.",
+    "order": "The order, byte for byte as it was signed.",
+}
+
+
+def of(block: str, field: str) -> str:
+    """The sentence for a field of a block; KeyError where none was written."""
+    if field in HEADER:
+        return HEADER[field]
+    if block == "sources":
+        return {"s": "Credit source.", "c": "Credited by it.", "r": "Refunded by it."}[field[0]]
+    return FIELD[field]

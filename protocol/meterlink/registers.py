@@ -1,0 +1,186 @@
+"""The Modbus register map, one table: documentation, decoder, firmware and simulator all come from it.
+
+A block starts at a fixed address with a header. Values are big-endian, most significant register first. Reading a
+block's first register latches a snapshot of the whole block; the other registers are served from that snapshot, whose
+sequence and time stand in the header, so a value never mixes two moments. Addresses are 0-based, as on the wire. All blocks
+are read by FC 03 and FC 04 alike; an address outside a block answers exception 2. What each field means, for people, stands
+in `register_text.py`.
+
+`BLOCKS`: (id, address, name, fields); a field is (name, type, scale exponent of ten, unit).
+Types: u16, u32, u48, u64, i64, and bN / sN: N bytes (N even) raw / ASCII padded with zeros.
+"""
+
+IDENT = 1
+HOT = 2
+RESULT = 3
+REPORT = 4
+BATCH = 5
+SOURCES = 6
+ORDER = 7
+
+SELF_TEST = 0x01020304
+MAP_VERSION = 1
+
+_HEADER = (
+    ("block_id", "u16", 0, ""),
+    ("block_length", "u16", 0, "registers"),
+    ("snapshot", "u16", 0, ""),
+    ("time_s", "u32", 0, "s"),
+)
+
+MAX_SOURCES = 8
+
+
+def _sources() -> tuple:
+    fields = []
+    for i in range(MAX_SOURCES):
+        fields.append(("source_{}".format(i), "u16", 0, ""))
+        fields.append(("credited_{}_uc".format(i), "u64", -6, "currency"))
+        fields.append(("refunded_{}_uc".format(i), "u64", -6, "currency"))
+    return tuple(fields)
+
+
+BLOCKS = (
+    (
+        IDENT,
+        0x0000,
+        "ident",
+        (
+            ("self_test", "u32", 0, ""),
+            ("block_id", "u16", 0, ""),
+            ("block_length", "u16", 0, "registers"),
+            ("map_version", "u16", 0, ""),
+            ("meter", "u48", 0, ""),
+            ("account_epoch", "u16", 0, ""),
+            ("tag_key_version", "u16", 0, ""),
+            ("board_class", "u16", 0, ""),
+            ("firmware", "s16", 0, ""),
+            ("legal_version", "u16", 0, ""),
+            ("imp_per_kwh", "u32", 0, "imp/kWh"),
+            ("interval_minutes", "u16", 0, "min"),
+            ("currency", "u16", 0, ""),
+            ("log_id", "u32", 0, ""),
+            ("boot", "u32", 0, ""),
+        ),
+    ),
+    (
+        HOT,
+        0x0100,
+        "hot",
+        _HEADER
+        + (
+            ("clock", "u16", 0, ""),
+            ("control", "u16", 0, ""),
+            ("contact", "u16", 0, ""),
+            ("diagnosis", "u16", 0, ""),
+            ("pending", "u16", 0, ""),
+            ("due_s", "u32", 0, "s"),
+            ("holds", "u32", 0, ""),
+            ("causes", "u16", 0, ""),
+            ("alarms", "u16", 0, ""),
+            ("load_ma", "u32", -3, "A"),
+            ("no_load_s", "u16", 0, "s"),
+            ("voltage_dv", "u16", -1, "V"),
+            ("power_w", "u32", 0, "W"),
+            ("import_wh", "u64", 0, "Wh"),
+            ("export_wh", "u64", 0, "Wh"),
+            ("balance_uc", "i64", -6, "currency"),
+            ("credited_uc", "u64", -6, "currency"),
+            ("earned_uc", "u64", -6, "currency"),
+            ("refunded_uc", "u64", -6, "currency"),
+            ("adjusted_uc", "u64", -6, "currency"),
+            ("charged_uc", "u64", -6, "currency"),
+            ("waiting_uc", "u64", -6, "currency"),
+            ("rate", "u16", 0, ""),
+            ("price_uc_per_kwh", "u64", -6, "currency/kWh"),
+            ("tariff_signing_epoch", "u16", 0, ""),
+            ("tariff_version", "u32", 0, ""),
+            ("interval_oldest", "u32", 0, ""),
+            ("interval_newest", "u32", 0, ""),
+            ("event_oldest", "u32", 0, ""),
+            ("event_newest", "u32", 0, ""),
+            ("unclean_starts", "u16", 0, ""),
+            ("clock_nonce", "b8", 0, ""),
+        ),
+    ),
+    (
+        RESULT,
+        0x0200,
+        "result",
+        _HEADER
+        + (
+            ("pending_id", "u16", 0, ""),
+            ("done_id", "u16", 0, ""),
+            ("result", "u16", 0, ""),
+            ("aspect", "u16", 0, ""),
+            ("selector", "u16", 0, ""),
+            ("signing_epoch", "u16", 0, ""),
+            ("version", "u32", 0, ""),
+            ("digest", "b8", 0, ""),
+            ("judged_s", "u32", 0, "s"),
+        ),
+    ),
+    (
+        REPORT,
+        0x0300,
+        "report",
+        _HEADER + (("report_length", "u16", 0, "bytes"), ("report", "b196", 0, "")),
+    ),
+    (
+        BATCH,
+        0x0400,
+        "batch",
+        _HEADER + (("batch_head", "b40", 0, ""), ("batch_mac", "b16", 0, "")),
+    ),
+    (SOURCES, 0x0500, "sources", _HEADER + _sources()),
+    (
+        ORDER,
+        0x0600,
+        "order",
+        # 126 registers: the one block that takes two readings (of one snapshot).
+        _HEADER + (("order_length", "u16", 0, "bytes"), ("order", "b240", 0, "")),
+    ),
+)
+
+# Write-only mailboxes, one FC 16 from the base address: length in bytes, CRC-16/MODBUS of the bytes, the bytes padded to
+# even length. The answer means "stored whole, CRC right"; the verdict stands in the block `result` (orders), the answer to
+# a question in `report`, `batch` or `order`. A wrong CRC, length or range answers exception 3, and nothing changes.
+ORDER_MAILBOX = 0x1000
+ASK_MAILBOX = 0x1100
+ACK_MAILBOX = 0x1200
+IDENTIFY = 0x1300  # FC 06: blink and beep for that many seconds, 0..600
+
+# FC 20: record number is the sequence number modulo 10 000, file the base + sequence // 10 000; 12 registers a record.
+FILE_RECORDS = 10_000
+INTERVAL_FILE = 1
+EVENT_FILE = 0x8001
+RECORD_REGISTERS = 12
+
+_TYPES = {"u16": "H", "u32": "I", "u48": "HI", "u64": "Q", "i64": "q"}
+
+
+def struct_code(kind: str) -> str:
+    """The `struct` code of a field type; a u48 takes two values (high 16 bits, low 32)."""
+    if kind in _TYPES:
+        return _TYPES[kind]
+    return kind[1:] + "s"
+
+
+def registers_of(kind: str) -> int:
+    """How many registers a field of this type takes."""
+    return int(kind[1:]) // (2 if kind[0] in "bs" else 16)
+
+
+def block_struct(fields: tuple) -> str:
+    """The `struct` format of a block."""
+    return ">" + "".join([struct_code(field[1]) for field in fields])
+
+
+def block_length(fields: tuple) -> int:
+    """The length of a block in registers, header included."""
+    return sum([registers_of(field[1]) for field in fields])
+
+
+def file_of(base: int, seq: int) -> "tuple[int, int]":
+    """(file number, record number) of a record by FC 20."""
+    return base + seq // FILE_RECORDS, seq % FILE_RECORDS

@@ -1,0 +1,32 @@
+"""States of the supply (DLMS/COSEM disconnect control, class 70) and of the meter's clock, as reports carry them.
+
+Three facts are kept apart: what was ordered (orders), what the meter intends (`CONTROL_*`), and what the relay
+physically is (`CONTACT_*`, with `DIAGNOSIS_*` where the two disagree).
+"""
+
+CONTROL_DISCONNECTED = 0
+CONTROL_CONNECTED = 1
+CONTROL_READY = 2  # ready for reconnection: waits for the customer at the meter
+
+CONTACT_OPEN = 0
+CONTACT_CLOSED = 1
+CONTACT_UNKNOWN = 2
+
+DIAGNOSIS_OK = 0
+DIAGNOSIS_WELDED = 1  # told to open, the contact stays closed
+DIAGNOSIS_FAILED_TO_CLOSE = 2
+DIAGNOSIS_BYPASSED = 3  # the contact is open and current flows
+
+PENDING_NONE = 0
+PENDING_TRIP = 1
+PENDING_CLOSE = 2
+
+CLOCK_UNKNOWN = 0  # the RTC stopped, or was never set
+CLOCK_SET = 1
+
+ALARM_LOW_CREDIT = 0  # bits of the `alarms` word
+ALARM_LOW_CREDIT_2 = 1
+ALARM_RELAY = 2  # the relay is not what it was told to be
+ALARM_STORAGE = 3  # the journal cannot be written or was found damaged
+ALARM_CLOCK = 4
+ALARM_HISTORY_LOST = 5
