@@ -1,7 +1,7 @@
 """Runs the tests of one file on MicroPython: `micropython tests/upy.py FILE [FUNCTION]`.
 
-FILE is a test_both_*.py: plain functions `test_*` with `assert`, importing only what MicroPython has. One line is printed
-for each function; the exit code is 0 only when at least one ran and none failed.
+FILE is a test_both_*.py: plain functions `test_*` with `assert`, importing only what MicroPython has. One line is
+printed for each function; the exit code is 0 only when at least one ran and none failed.
 """
 
 import gc

@@ -2,8 +2,8 @@
 """Everything that a developer or a build machine runs, behind the thin Makefile: `python3 tools/dev.py help`.
 
 Needs nothing but the standard library of Python 3.11 and pip. All that it makes lies in .venv/, build/ and var/, which
-`clean` removes. Set-up is stamped: it is redone when the lock, pyproject.toml, the Python or the packages' list changed,
-or when something of what it installed has gone; otherwise a second run starts at once.
+`clean` removes. Set-up is stamped: it is redone when the locks, pyproject.toml, the Python or the list of packages
+changed, or when something of what it installed has gone; otherwise a second run starts at once.
 """
 
 from __future__ import annotations
@@ -287,7 +287,8 @@ def soak(arguments: list[str]) -> int:
 def docs(arguments: list[str]) -> int:
     """write the generated parts of docs/ anew (tools/gen_*.py; --check only compares)"""
     ensure_environment()
-    return report([path.name for path in sorted(ROOT.glob("tools/gen_*.py")) if run(PYTHON, path, *arguments, check=False)])
+    generators = sorted(ROOT.glob("tools/gen_*.py"))
+    return report([path.name for path in generators if run(PYTHON, path, *arguments, check=False)])
 
 
 def lock(arguments: list[str]) -> int:

@@ -25,10 +25,12 @@ class Command(NamedTuple):
 
 # A key of two words takes precedence over one of one word, so that one sub-command can be spread over packages.
 COMMANDS: dict[str, Command] = {
-    "demo": Command("openprepay.demo:main", "show the whole loop on real parts, from full credit to reconnection", "simulator"),
+    "demo": Command("openprepay.demo:main", "the whole loop on real parts, from credit to reconnection", "simulator"),
     "serve": Command("headend.cli:serve", "run the head end: HTTP API, signer, MQTT and Modbus links"),
     "sim": Command("metersim.cli:main", "run simulated meters with the real firmware", "simulator"),
-    "sim check": Command("openprepay.simcheck:main", "run the whole system on one seed and check its invariants", "simulator"),
+    "sim check": Command(
+        "openprepay.simcheck:main", "run the whole system on one seed, check its invariants", "simulator"
+    ),
     "field": Command("fieldtool.cli:main", "read and serve one meter over a serial line, a pty or a socket"),
     "keys": Command("headend.keys.cli:main", "make, list and rotate keys"),
     "sts": Command("headend.sts.cli:main", "make and read 20-digit typed tokens"),
