@@ -96,18 +96,21 @@ def setup(arguments: list[str]) -> int:
 
 
 def ensure_environment() -> None:
-    """Bring .venv to what the lock says, unless it is already. Safe against another set-up at the same time."""
+    """Bring .venv to what the locks say, unless it is already. Safe against another set-up at the same time."""
     with one_at_a_time():
-        wanted = fingerprint()
-        if stamped() == wanted and environment_is_whole():
+        wanted = {"packages": packages_fingerprint(), "project": project_fingerprint()}
+        recorded = read_stamp()
+        whole = environment_is_whole(recorded)
+        if whole and all(recorded[part] == wanted[part] for part in wanted):
             return
         started = time.monotonic()
         STAMP.unlink(missing_ok=True)
-        make_venv()
-        pip_install("--require-hashes", "-r", REQUIREMENTS / "dev.txt")
-        pip_install("--require-hashes", "--no-deps", "--target", TYPINGS, "-r", REQUIREMENTS / "typings.txt")
+        if not whole or recorded["packages"] != wanted["packages"]:
+            make_venv()
+            pip_install("--require-hashes", "-r", REQUIREMENTS / "dev.txt")
+            pip_install("--require-hashes", "--no-deps", "--target", TYPINGS, "-r", REQUIREMENTS / "typings.txt")
         pip_install("--no-deps", "--no-build-isolation", "--editable", ROOT)
-        STAMP.write_text(json.dumps({"fingerprint": wanted, "installed": installed()}, indent=1), encoding="utf-8")
+        STAMP.write_text(json.dumps({**wanted, "installed": installed()}, indent=1), encoding="utf-8")
         say(f"Set-up took {time.monotonic() - started:.0f} s.")
 
 
@@ -121,28 +124,33 @@ def one_at_a_time():
         yield
 
 
-def fingerprint() -> str:
-    """A digest of all that decides what .venv holds: Python, locks, pyproject.toml, and which packages there are."""
+def packages_fingerprint() -> str:
+    """A digest of what decides the installed packages: the Python, the place, the locks."""
     digest = hashlib.sha256(f"{sys.version}\n{sys.executable}\n{ROOT}\n".encode())
-    for path in [ROOT / "pyproject.toml", REQUIREMENTS / "dev.txt", REQUIREMENTS / "typings.txt"]:
-        digest.update(path.read_bytes())
+    for name in ("dev.txt", "typings.txt"):
+        digest.update((REQUIREMENTS / name).read_bytes())
+    return digest.hexdigest()
+
+
+def project_fingerprint() -> str:
+    """A digest of what decides how the project itself is installed: pyproject.toml and which packages there are."""
+    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes())
     for package in sorted(ROOT.glob("*/*/__init__.py")):
         digest.update(str(package.relative_to(ROOT)).encode())
     return digest.hexdigest()
 
 
-def stamped() -> str | None:
-    """The fingerprint of the last set-up that ended well."""
+def read_stamp() -> dict:
+    """What the last set-up that ended well left behind; empty when there was none."""
     try:
-        return json.loads(STAMP.read_text(encoding="utf-8"))["fingerprint"]
-    except (OSError, ValueError, KeyError):
-        return None
+        return json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
-def environment_is_whole() -> bool:
-    """Whether the interpreter starts and everything that set-up installed is still listed."""
-    recorded = json.loads(STAMP.read_text(encoding="utf-8"))["installed"]
-    if not set(recorded) <= set(installed()):
+def environment_is_whole(recorded: dict) -> bool:
+    """Whether there was a set-up, all that it installed is still listed, and the interpreter starts."""
+    if not {"packages", "project", "installed"} <= set(recorded) or not set(recorded["installed"]) <= set(installed()):
         return False
     try:
         return subprocess.run([PYTHON, "-c", ""], check=False, capture_output=True).returncode == 0
