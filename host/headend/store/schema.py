@@ -1,7 +1,7 @@
 """Every table of the head end (SQLAlchemy Core). Money in micro-currency, energy in watt-hours, time in UTC seconds.
 
-The row of a meter in `meter_state` is the lock of everything that belongs to that meter: each transaction that touches its money
-or its orders begins with an update of that row.
+The row of a meter in `meter_state` is the lock of everything that belongs to that meter: each transaction that
+touches its money or its orders begins with an update of that row.
 """
 
 from sqlalchemy import (
@@ -50,7 +50,8 @@ meter = Table(
     Column("account_epoch", Integer, nullable=False),
     Column("tag_key_version", Integer, nullable=False),
     Column("carrier", String(16), nullable=False),  # mqtt | modbus
-    Column("address", String(200), nullable=False),  # modbus: link URL + unit, e.g. "serial:/dev/ttyUSB0?unit=1"; mqtt: ""
+    # modbus: link URL + unit, e.g. "serial:/dev/ttyUSB0?unit=1"; mqtt: ""
+    Column("address", String(200), nullable=False),
     Column("interval_minutes", Integer, nullable=False),
     Column("tariff", LargeBinary, nullable=False),  # body last wanted
     Column("limits", LargeBinary, nullable=False),
@@ -67,6 +68,9 @@ meter_state = Table(
     Column("sold_uc", BigInteger, nullable=False, server_default="0"),  # total of our source
     Column("refunded_uc", BigInteger, nullable=False, server_default="0"),
     Column("on_meter_uc", BigInteger, nullable=False, server_default="0"),  # our source's total that a report has shown
+    Column(
+        "booked_uc", BigInteger, nullable=False, server_default="0"
+    ),  # of the meter's `charged`: what the ledger has booked
     # Newest authenticated report (freshness: boot, counter), all facts from its bytes.
     Column("report", LargeBinary),
     Column("report_boot", BigInteger),
@@ -80,6 +84,10 @@ meter_state = Table(
     Column("interval_whole_to", BigInteger, nullable=False, server_default="0"),
     Column("interval_newest", BigInteger, nullable=False, server_default="0"),
     Column("interval_oldest", BigInteger, nullable=False, server_default="0"),
+    Column("event_whole_to", BigInteger, nullable=False, server_default="0"),
+    Column("event_newest", BigInteger, nullable=False, server_default="0"),
+    Column("next_ask_s", BigInteger, nullable=False, server_default="0"),  # when to ask for the next report
+    Index("ix_meter_state_next_ask", "next_ask_s"),
 )
 
 channel = Table(
@@ -109,7 +117,9 @@ entry = Table(
     Column("credit", ForeignKey("account.account"), nullable=False),
     Column("amount_uc", BigInteger, nullable=False),
     Column("meter", BigInteger),
-    Column("cause", String(120), nullable=False),  # "payment:<channel>:<id>", "report:<boot>:<counter>" …
+    Column(
+        "cause", String(120), nullable=False
+    ),  # "payment:<channel>:<id>", "report:<meter>:<boot>:<counter>:<charged_uc>"
     CheckConstraint("amount_uc > 0", name="positive"),
     CheckConstraint("debit <> credit", name="two_sided"),
     UniqueConstraint("kind", "cause"),
@@ -155,6 +165,7 @@ order = Table(
     Column("reason_text", String(200), nullable=False, server_default=""),
     Column("evidence", LargeBinary),  # the report that confirmed it
     Column("evidence_time_s", BigInteger),
+    Column("sent_s", BigInteger),  # first handed to a carrier
     Column("changed_s", BigInteger, nullable=False),
     Index("ix_order_meter", "meter", "aspect", "selector"),
     Index("ix_order_state", "state"),
@@ -187,7 +198,8 @@ outbox = Table(
     metadata,
     Column("order_id", ForeignKey("order.id"), primary_key=True, autoincrement=False),
     Column("meter", BigInteger, nullable=False),
-    Column("next_s", BigInteger, nullable=False),  # when to act next (send, send again, or ask)
+    Column("next_s", BigInteger, nullable=False),  # when to act next
+    Column("step", String(8), nullable=False, server_default="deliver"),  # what to do then: deliver | ask
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("lease", String(40)),
     Column("lease_until_s", BigInteger),
@@ -207,6 +219,19 @@ question = Table(
     Column("asked_s", BigInteger, nullable=False),
     Column("answered_s", BigInteger),
     Index("ix_question_meter", "meter", "kind"),
+)
+
+# Records that the meter no longer holds and that were never stored: told by the meter itself, listed, never filled.
+lost_range = Table(
+    "lost_range",
+    metadata,
+    Column("meter", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Integer, primary_key=True, autoincrement=False),  # batches.KIND_INTERVALS | KIND_EVENTS
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    Column("declared_s", BigInteger, nullable=False),
+    Column("why", String(120), nullable=False),
 )
 
 interval = Table(
