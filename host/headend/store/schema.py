@@ -68,9 +68,7 @@ meter_state = Table(
     Column("sold_uc", BigInteger, nullable=False, server_default="0"),  # total of our source
     Column("refunded_uc", BigInteger, nullable=False, server_default="0"),
     Column("on_meter_uc", BigInteger, nullable=False, server_default="0"),  # our source's total that a report has shown
-    Column(
-        "booked_uc", BigInteger, nullable=False, server_default="0"
-    ),  # of the meter's `charged`: what the ledger has booked
+    Column("booked_uc", BigInteger, nullable=False, server_default="0"),  # the meter's `charged` as far as it is booked
     # Newest authenticated report (freshness: boot, counter), all facts from its bytes.
     Column("report", LargeBinary),
     Column("report_boot", BigInteger),
@@ -117,9 +115,7 @@ entry = Table(
     Column("credit", ForeignKey("account.account"), nullable=False),
     Column("amount_uc", BigInteger, nullable=False),
     Column("meter", BigInteger),
-    Column(
-        "cause", String(120), nullable=False
-    ),  # "payment:<channel>:<id>", "report:<meter>:<boot>:<counter>:<charged_uc>"
+    Column("cause", String(120), nullable=False),  # "payment:<channel>:<id>", "report:<meter>:…"
     CheckConstraint("amount_uc > 0", name="positive"),
     CheckConstraint("debit <> credit", name="two_sided"),
     UniqueConstraint("kind", "cause"),

@@ -1,0 +1,21 @@
+"""Brings a database to the newest schema, in one transaction: all of it or nothing. Safe with another process at it."""
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine
+
+SCRIPTS = "headend.store:migrations"
+
+
+def config(conn: Connection) -> Config:
+    """The migration tool's settings, bound to a connection that is inside a transaction."""
+    made = Config()
+    made.set_main_option("script_location", SCRIPTS)
+    made.attributes["connection"] = conn
+    return made
+
+
+def upgrade(engine: Engine) -> None:
+    """Run the migrations that this database has not seen."""
+    with engine.connect() as conn, conn.begin():
+        command.upgrade(config(conn), "head")
