@@ -261,19 +261,22 @@ def report(failed: list[str]) -> int:
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 
-def openprepay(*arguments: str) -> int:
+def become_openprepay(*arguments: str) -> int:
+    """Turn this process into `openprepay ...`, so that Ctrl-C reaches it alone and it can end in its own order."""
     ensure_environment()
-    return run(VENV / "bin" / "openprepay", *arguments, check=False)
+    words = [str(VENV / "bin" / "openprepay"), *arguments]
+    say("+ " + shlex.join(words))
+    os.execv(words[0], words)
 
 
 def demo(arguments: list[str]) -> int:
     """the whole loop on real parts; exits 0 only if every step was confirmed"""
-    return openprepay("demo", *arguments)
+    return become_openprepay("demo", *arguments)
 
 
 def bench(arguments: list[str]) -> int:
     """benchmarks, one JSON line a figure"""
-    return openprepay("bench", *arguments)
+    return become_openprepay("bench", *arguments)
 
 
 def soak(arguments: list[str]) -> int:
@@ -283,7 +286,7 @@ def soak(arguments: list[str]) -> int:
     seed = int(options.get("--from", str(int(time.time()))))
     ensure_environment()
     while time.monotonic() < ends:
-        if openprepay("sim", "check", "--seed", str(seed)):
+        if run(VENV / "bin" / "openprepay", "sim", "check", "--seed", str(seed), check=False):
             raise Failed(f"Seed {seed} failed; replay it with: .venv/bin/openprepay sim check --seed {seed}")
         seed += 1
     return 0
