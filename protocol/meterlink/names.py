@@ -1,4 +1,5 @@
-"""The names of codes, for everyone but the meter (they would cost it memory): the constants themselves, in lower case."""
+"""The names of codes, for everyone but the meter (they would cost it memory): the constants themselves, in lower
+case."""
 
 from meterlink import events, orders, reasons, records, reports, results, states
 

@@ -211,7 +211,9 @@ class Order:
             raise OrderError(results.BAD_FORMAT, "format: {} given, {} expected".format(f[0], FORMAT))
         end = HEAD_LENGTH + f[14]
         if end + SIGNATURE_LENGTH + TAG_LENGTH != length:
-            raise OrderError(results.BAD_LENGTH, "body_length: {} does not fit an order of {} bytes".format(f[14], length))
+            raise OrderError(
+                results.BAD_LENGTH, "body_length: {} does not fit an order of {} bytes".format(f[14], length)
+            )
         raw = bytes(raw)
         self.raw = raw
         self.stated = Statement(

@@ -1,9 +1,9 @@
 """The provisioning record: what a meter is given at commissioning, before it takes any order.
 
 Layout: format 1 | meter 6 | account_epoch 2 | tag_key_version 1 | tag_key 32 | imp_per_kwh 4 | interval_minutes 1
-| currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64) | limits length 1 + body | tariff length 1 + body
-| first 16 bytes of SHA-256 over all before. It holds a secret (`tag_key`): it is made by the head end's key store, travels only
-to the meter, and is kept by neither tool nor log.
+| currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64) | limits length 1 + body | tariff length 1 +
+body | first 16 bytes of SHA-256 over all before. It holds a secret (`tag_key`): it is made by the head end's key
+store, travels only to the meter, and is kept by neither tool nor log.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ class ProvisionError(ValueError):
 class Provision:
     """What the record holds.
 
-    meter 1..10^14-1 · account_epoch 1..65535 · tag_key 32 bytes · imp_per_kwh 1..1 000 000 · interval_minutes a divisor of
-    60 · currency ISO 4217 numeric · keys: ((role, key_version, public key of 64 bytes), …), at most 6 · limits and tariff:
-    encoded bodies (`bodies.Limits.encode`, `tariff.Tariff.encode`).
+    meter 1..10^14-1 · account_epoch 1..65535 · tag_key 32 bytes · imp_per_kwh 1..1 000 000 · interval_minutes a
+    divisor of 60 · currency ISO 4217 numeric · keys: ((role, key_version, public key of 64 bytes), …), at most 6 ·
+    limits and tariff: encoded bodies (`bodies.Limits.encode`, `tariff.Tariff.encode`).
     """
 
     def __init__(

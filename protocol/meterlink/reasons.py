@@ -1,7 +1,8 @@
 """Why supply is off: holds that others set by signed order, and causes that are the meter's own.
 
 Supply is off while any hold or cause stands. A hold's number is the selector of its `supply` order and its bit in the
-`holds` word of reports; a cause's number is its bit in the `causes` word. Numbers are never used again for another reason.
+`holds` word of reports; a cause's number is its bit in the `causes` word. Numbers are never used again for another
+reason.
 """
 
 HOLD_ARREARS = 1

@@ -48,7 +48,14 @@ def _seal(record: bytearray) -> bytes:
 
 
 def pack_interval(
-    seq: int, start_s: int, import_reg_wh: int, export_reg_wh: int, import_wh: int, export_wh: int, minutes: int, flags: int
+    seq: int,
+    start_s: int,
+    import_reg_wh: int,
+    export_reg_wh: int,
+    import_wh: int,
+    export_wh: int,
+    minutes: int,
+    flags: int,
 ) -> bytes:
     """One interval record of 24 bytes. Registers are taken modulo 2^32, deltas saturate at 65535."""
     record = bytearray(RECORD_LENGTH)

@@ -2,9 +2,9 @@
 
 A block starts at a fixed address with a header. Values are big-endian, most significant register first. Reading a
 block's first register latches a snapshot of the whole block; the other registers are served from that snapshot, whose
-sequence and time stand in the header, so a value never mixes two moments. Addresses are 0-based, as on the wire. All blocks
-are read by FC 03 and FC 04 alike; an address outside a block answers exception 2. What each field means, for people, stands
-in `register_text.py`.
+sequence and time stand in the header, so a value never mixes two moments. Addresses are 0-based, as on the wire. All
+blocks are read by FC 03 and FC 04 alike; an address outside a block answers exception 2. What each field means, for
+people, stands in `register_text.py`.
 
 `BLOCKS`: (id, address, name, fields); a field is (name, type, scale exponent of ten, unit).
 Types: u16, u32, u48, u64, i64, and bN / sN: N bytes (N even) raw / ASCII padded with zeros.
@@ -142,9 +142,10 @@ BLOCKS = (
     ),
 )
 
-# Write-only mailboxes, one FC 16 from the base address: length in bytes, CRC-16/MODBUS of the bytes, the bytes padded to
-# even length. The answer means "stored whole, CRC right"; the verdict stands in the block `result` (orders), the answer to
-# a question in `report`, `batch` or `order`. A wrong CRC, length or range answers exception 3, and nothing changes.
+# Write-only mailboxes, one FC 16 from the base address: length in bytes, CRC-16/MODBUS of the bytes, the bytes padded
+# to even length. The answer means "stored whole, CRC right"; the verdict stands in the block `result` (orders), the
+# answer to a question in `report`, `batch` or `order`. A wrong CRC, length or range answers exception 3, and nothing
+# changes.
 ORDER_MAILBOX = 0x1000
 ASK_MAILBOX = 0x1100
 ACK_MAILBOX = 0x1200

@@ -105,8 +105,7 @@ class Report:
     def balances(self) -> bool:
         """Whether the money identity holds: balance = credited + earned - refunded - adjusted - charged."""
         return (
-            self.balance_uc
-            == self.credited_uc + self.earned_uc - self.refunded_uc - self.adjusted_uc - self.charged_uc
+            self.balance_uc == self.credited_uc + self.earned_uc - self.refunded_uc - self.adjusted_uc - self.charged_uc
         )
 
 

@@ -12,11 +12,12 @@ UP_RECEIPT = "receipt"
 UP_REPORT = "report"
 UP_INTERVALS = "intervals"
 UP_EVENTS = "events"
+UP_ORDER = "order"  # the last signed order held, on request
 DN_ORDER = "order"
 DN_ASK = "ask"
 DN_ACK = "ack"
 
-_UP = (UP_STATE, UP_RECEIPT, UP_REPORT, UP_INTERVALS, UP_EVENTS)
+_UP = (UP_STATE, UP_RECEIPT, UP_REPORT, UP_INTERVALS, UP_EVENTS, UP_ORDER)
 _DN = (DN_ORDER, DN_ASK, DN_ACK)
 
 

@@ -1,0 +1,152 @@
+"""Starts a meter on the unix port: ``micropython -m meter.boards.unix_main name=value …``
+
+world=PORT          TCP port of the world on 127.0.0.1 (see `unix.py`); required
+flash=FILE          image of the flash, made when it is not there; required
+provision=FILE      provisioning record, taken when the meter is not commissioned
+orders=DIR         signed orders order-0.bin, order-1.bin … given to the local port at boot
+witness=N           value of the monotonic witness, 0 at first
+unit=N              Modbus address, 1..247 (default 1)
+serial=PATH         serve Modbus RTU on this pty
+tcp=HOST:PORT       serve Modbus TCP
+mqtt=HOST:PORT      connect to this broker; with ca=FILE cert=FILE key=FILE server=NAME over TLS
+replay_ms=N         how long an unacknowledged batch waits to be published again (default 5000)
+"""
+
+import asyncio
+import os
+import sys
+
+from meter.boards.fileflash import FileFlash
+from meter.boards.unix import TICK_LENGTH, UnixBoard
+from meter.core import Meter
+from meter.flashmap import TOTAL_SECTORS
+from meter.registers import MeterRegisters
+from meter.shell import app
+from meterlink.modbus import RtuServer, ServerPdu
+from meterlink.modbus_tcp import TcpServer
+
+_NAMES = (
+    "world",
+    "flash",
+    "provision",
+    "orders",
+    "witness",
+    "unit",
+    "serial",
+    "tcp",
+    "mqtt",
+    "ca",
+    "cert",
+    "key",
+    "server",
+    "replay_ms",
+)
+
+
+class World:
+    """The socket to the world."""
+
+    def __init__(self, reader, writer) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def second(self, board: UnixBoard) -> None:
+        board.tick(await self._reader.readexactly(TICK_LENGTH))
+
+    async def answer(self, message: bytes) -> None:
+        self._writer.write(message)
+        await self._writer.drain()
+
+
+def options(arguments: "list[str]") -> dict:
+    """name=value arguments as a dict; SystemExit with a sentence where one is not known."""
+    found = {}
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name not in _NAMES or not value:
+            raise SystemExit(
+                "{}: not an option; expected name=value with one of {}".format(argument, ", ".join(_NAMES))
+            )
+        found[name] = value
+    for name in ("world", "flash"):
+        if name not in found:
+            raise SystemExit("{}: this option is required".format(name))
+    return found
+
+
+def links(meter: Meter, option: dict) -> list:
+    """(name, function that makes the task) of every link that was asked for."""
+    found = []
+    unit = int(option.get("unit", "1"))
+    if "serial" in option:
+        from meter.boards.pty_link import PtyLink
+        from meter.shell import rtu
+
+        server = RtuServer(ServerPdu(MeterRegisters(meter, Meter.CARRIER_BUS)), unit)
+        found.append(("rtu", lambda: rtu.serve(server, PtyLink(option["serial"]))))
+    if "tcp" in option:
+        from meter.shell.tcp import TcpShell
+
+        host, _, port = option["tcp"].rpartition(":")
+        shell = TcpShell(TcpServer(ServerPdu(MeterRegisters(meter, Meter.CARRIER_TCP)), unit))
+        found.append(("tcp", lambda: shell.serve(host, int(port))))
+    if "mqtt" in option:
+        found.append(("mqtt", uplink(meter, option).serve))
+    return found
+
+
+def uplink(meter: Meter, option: dict):
+    """The MQTT uplink that was asked for."""
+    from meter.shell.tcp_stream import tls_context
+    from meter.shell.uplink import Uplink
+
+    host, _, port = option["mqtt"].rpartition(":")
+    tls = None
+    if "ca" in option:
+        tls = (tls_context(option["ca"], option.get("cert"), option.get("key")), option.get("server", host))
+    return Uplink(
+        meter,
+        host,
+        int(port),
+        lambda n: int.from_bytes(os.urandom(4), "big") % n,
+        tls,
+        replay_ms=int(option.get("replay_ms", "5000")),
+    )
+
+
+def local_orders(meter: Meter, folder: str) -> None:
+    """Hand over order-0.bin, order-1.bin … one after the other."""
+    number = 0
+    while True:
+        try:
+            with open("{}/order-{}.bin".format(folder, number), "rb") as file:
+                meter.submit(Meter.CARRIER_LOCAL, file.read())
+        except OSError:
+            return
+        while meter.verify_slice():
+            pass
+        number += 1
+
+
+async def main(option: dict) -> None:
+    """Boot on the first tick, then serve until the world goes away."""
+    board = UnixBoard(FileFlash(option["flash"], TOTAL_SECTORS), int(option.get("witness", "0")))
+    world = World(*(await asyncio.open_connection("127.0.0.1", int(option["world"]))))
+    await world.second(board)
+    meter = Meter(board)
+    meter.start(board.mono_s)
+    if "provision" in option and not meter.commissioned:
+        with open(option["provision"], "rb") as file:
+            meter.provision(file.read())
+    if "orders" in option:
+        local_orders(meter, option["orders"])
+    gauge = app.HeapGauge()
+    await world.answer(board.take_answer(0, 0))
+    try:
+        await app.run(app.measure(meter, board, world, gauge), meter, links(meter, option))
+    except (EOFError, OSError):
+        print("world: gone, stopping")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(options(sys.argv[1:])))

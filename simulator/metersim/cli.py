@@ -1,0 +1,182 @@
+"""``openprepay sim meter``: one simulated meter for any master, from the command line."""
+
+import argparse
+import sys
+import threading
+import time
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from meterlink import orders, topics
+from meterlink.provision import ProvisionError, decode
+
+from metersim.board import VirtualBoard
+from metersim.build import BuildError
+from metersim.child import DEFAULT_HEAP, ChildError, ChildMeter
+from metersim.load import CsvLoad, Household, Load, LoadError
+from metersim.pty_line import PtyLine
+from metersim.workbench import Workbench
+
+
+class UsageError(ValueError):
+    """An argument that is not taken; the text names it, its value and what was expected."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of ``openprepay sim``."""
+    top = argparse.ArgumentParser(prog="openprepay sim", description="Simulated meters that run the real firmware.")
+    commands = top.add_subparsers(dest="command", required=True)
+    one = commands.add_parser(
+        "meter",
+        help="run one meter until Ctrl-C",
+        description="Runs one meter until Ctrl-C. Its register map: docs/protocol.md, chapter Registers.",
+    )
+    one.add_argument("--id", type=int, required=True, metavar="N", help="number of the meter, 1..99999999999999")
+    one.add_argument(
+        "--micropython", action="store_true", help="run the firmware under real MicroPython, compiled with mpy-cross"
+    )
+    one.add_argument(
+        "--serial", type=Path, metavar="LINK", help="serve Modbus RTU on a pty and link it here (9600 8E1)"
+    )
+    one.add_argument("--unit", type=int, default=1, metavar="N", help="Modbus address, 1..247 (default 1)")
+    one.add_argument("--tcp", metavar="HOST:PORT", help="serve Modbus TCP")
+    one.add_argument("--mqtt", metavar="URL", help="broker, mqtt://HOST:PORT")
+    one.add_argument("--load", type=Path, metavar="CSV", help="consumption as CSV with the header timestamp,watts")
+    one.add_argument(
+        "--yearly-kwh", type=int, default=3500, metavar="N", help="of the household profile, without --load"
+    )
+    one.add_argument("--speed", type=int, default=1, metavar="N", help="virtual seconds per second, 1..100000")
+    one.add_argument("--credit", metavar="AMOUNT", help="credit to start with, in currency, e.g. 20.00")
+    one.add_argument(
+        "--provision", type=Path, metavar="FILE", help="provisioning record of a head end, instead of bench keys"
+    )
+    one.add_argument("--folder", type=Path, metavar="DIR", help="keep the flash image here from run to run")
+    one.add_argument(
+        "--heap", default=DEFAULT_HEAP, metavar="SIZE", help=f"MicroPython's heap (default {DEFAULT_HEAP})"
+    )
+    return top
+
+
+def main(argv: list[str]) -> int:
+    """Run a command; 0 after Ctrl-C, 1 when the meter ended, 2 for a wrong argument."""
+    arguments = parser().parse_args(argv)
+    try:
+        return _meter(arguments)
+    except (UsageError, LoadError, ProvisionError) as error:
+        print(f"openprepay sim: {error}", file=sys.stderr)
+        return 2
+    except (BuildError, ChildError) as error:
+        print(f"openprepay sim: {error}", file=sys.stderr)
+        return 1
+
+
+def _amount_uc(text: str) -> int:
+    try:
+        amount_uc = Decimal(text) * 1_000_000
+    except InvalidOperation:
+        raise UsageError(f"--credit: {text!r} given, an amount such as 20.00 expected") from None
+    if not 0 < amount_uc < 10**15 or amount_uc != int(amount_uc):
+        raise UsageError(f"--credit: {text!r} given, 0.000001..999999999 expected")
+    return int(amount_uc)
+
+
+def _address(name: str, text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise UsageError(f"{name}: {text!r} given, HOST:PORT expected")
+    return text
+
+
+def _broker(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "mqtt" or not parts.hostname:
+        raise UsageError(f"--mqtt: {url!r} given, mqtt://HOST:PORT expected")
+    return f"{parts.hostname}:{parts.port or 1883}"
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if not 1 <= arguments.id <= orders.MAX_METER:
+        raise UsageError(f"--id: {arguments.id} given, 1..{orders.MAX_METER} expected")
+    if not 1 <= arguments.unit <= 247:
+        raise UsageError(f"--unit: {arguments.unit} given, 1..247 expected")
+    if not 1 <= arguments.speed <= 100_000:
+        raise UsageError(f"--speed: {arguments.speed} given, 1..100000 expected")
+    if arguments.serial and arguments.serial.exists() and not arguments.serial.is_symlink():
+        raise UsageError(f"--serial: {arguments.serial} exists and is not a link; it will not be replaced")
+    if arguments.provision and arguments.credit:
+        raise UsageError("--credit: only with bench keys; a meter of a head end gets its credit from the head end")
+
+
+def _record(arguments: argparse.Namespace, bench: Workbench) -> bytes:
+    if not arguments.provision:
+        return bench.record()
+    try:
+        record = arguments.provision.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--provision: {arguments.provision} cannot be read ({error.strerror})") from error
+    meter = decode(record).meter
+    if meter != arguments.id:
+        raise UsageError(f"--provision: is for meter {meter}, --id says {arguments.id}")
+    return record
+
+
+def _meter(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    load: Load = CsvLoad(arguments.load) if arguments.load else Household(arguments.yearly_kwh)
+    bench = Workbench(arguments.id)
+    board = VirtualBoard(load, start_s=int(time.time()), seed=arguments.id)
+    tcp = _address("--tcp", arguments.tcp) if arguments.tcp else None
+    mqtt = _broker(arguments.mqtt) if arguments.mqtt else None
+    credit = bench.credit(_amount_uc(arguments.credit)) if arguments.credit else None
+    record = _record(arguments, bench)
+    line = PtyLine(arguments.serial) if arguments.serial else None
+    meter = ChildMeter(
+        board,
+        folder=arguments.folder,
+        record=record,
+        speed=arguments.speed,
+        unit=arguments.unit,
+        serial=line.meter_path if line else None,
+        tcp=tcp,
+        mqtt=mqtt,
+        heap=arguments.heap,
+        micropython=arguments.micropython,
+        orders=[credit] if credit else [],
+    )
+    try:
+        meter.start()
+        _introduce(arguments, bench)
+        _watch(meter)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        meter.stop()
+        if line:
+            line.close()
+    return 0
+
+
+def _introduce(arguments: argparse.Namespace, bench: Workbench) -> None:
+    print(f"meter       {topics.meter_name(arguments.id)}")
+    print(f"firmware on {'MicroPython, heap ' + arguments.heap if arguments.micropython else 'CPython'}")
+    print(f"Modbus unit {arguments.unit}")
+    if arguments.serial:
+        print(f"Modbus RTU  {arguments.serial}  (9600 8E1)")
+    if arguments.tcp:
+        print(f"Modbus TCP  {arguments.tcp}")
+    if arguments.mqtt:
+        print(f"MQTT        {arguments.mqtt}  topics {topics.up(arguments.id, '+')}")
+    if not arguments.provision:
+        print(f"credit key  {bench.public_key(orders.ROLE_CREDIT).hex()}  (bench: anybody can make it)")
+        print(f"control key {bench.public_key(orders.ROLE_CONTROL).hex()}")
+    print(
+        "registers   docs/protocol.md, chapter Registers; register 0 reads 01 02 03 04 by FC 03 and FC 04", flush=True
+    )
+
+
+def _watch(meter: ChildMeter) -> None:
+    pause = threading.Event()
+    while True:
+        meter.check()
+        pause.wait(0.5)
