@@ -1,0 +1,30 @@
+"""Names and sentences of codes and registers: complete, and without a field that nobody explained."""
+
+import pytest
+from meterlink import names, register_text, registers
+
+
+def test_every_register_has_its_sentence_and_no_sentence_is_left_over():
+    used = set()
+    for _, _, block, fields in registers.BLOCKS:
+        assert block in register_text.BLOCK
+        for field in fields:
+            assert register_text.of(block, field[0]).endswith(".")
+            used.add(field[0])
+    assert set(register_text.FIELD) <= used
+    assert set(register_text.BLOCK) == {block[2] for block in registers.BLOCKS}
+
+
+def test_codes_are_unique():
+    for table in (names.RESULT, names.EVENT, names.HOLD, names.CAUSE, names.ASPECT, names.ROLE, names.ALARM):
+        assert len(set(table.values())) == len(table) > 0
+
+
+def test_names_both_ways():
+    assert names.of(names.RESULT, 26) == "bad_tag"
+    assert names.of(names.RESULT, 999) == "code_999"
+    assert names.code(names.HOLD, "arrears") == 1
+    with pytest.raises(ValueError, match="customer_request"):
+        names.code(names.HOLD, "whim")
+    assert names.of_bits(names.HOLD, 0b10000010) == ["arrears", "safety"]
+    assert names.of_flags(names.FLAG, 0x11) == ["clock_unknown", "supply_off"]
