@@ -1,7 +1,9 @@
 """The layout holds: imports go one way, the dispatcher stays lazy, and no file names a package registry's host."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,16 @@ def test_every_code_folder_has_a_rule() -> None:
     tops = ("protocol", "firmware", "simulator", "host", "tools")
     packages = {str(init.parent.relative_to(ROOT)) for top in tops for init in ROOT.glob(f"{top}/*/__init__.py")}
     assert packages and packages <= set(layout.RULES)
+
+
+def test_every_dependency_is_explained() -> None:
+    """docs/dependencies.md says of each declared package why it is there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [project["dependencies"], *project["optional-dependencies"].values()]
+    names = {re.split(r"[<>=!~\[ ]", text, maxsplit=1)[0] for group in declared for text in group} - {"openprepay"}
+    explained = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert len(names) > 15
+    assert [name for name in sorted(names) if f"`{name}" not in explained] == []
 
 
 def test_the_dispatcher_is_lazy() -> None:
