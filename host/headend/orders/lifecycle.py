@@ -1,0 +1,185 @@
+"""The life of an order, as two tables (state, event) -> state; code, documentation and tests all read them.
+
+`SUPPLY` serves supply and configuration, `CREDIT` the running totals of a credit source. From `sent` on an order
+leaves only by what the meter proves (a receipt, or a report that answers a question); the exception is `written_off`,
+by a person, for a meter that will never answer. Credit is never cancelled, never expires and never fails: money that
+was taken stays owed.
+
+`start` and `move` are the only writers of `order.state`; each of their changes leaves a row in `order_history`.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from headend.refusals import Refused
+from headend.store.schema import order, order_history, outbox
+from meterlink.orders import ASPECT_CREDIT
+
+DRAFT = "draft"
+AWAITING_APPROVAL = "awaiting_approval"
+APPROVED = "approved"
+QUEUED = "queued"
+SENT = "sent"
+UNKNOWN = "unknown"
+ACCEPTED = "accepted"
+CONFIRMED = "confirmed"
+REFUSED = "refused"
+EXPIRED = "expired"
+CANCELLED = "cancelled"
+SUPERSEDED = "superseded"
+FAILED = "failed"
+WRITTEN_OFF = "written_off"
+
+# State -> what it means, in the order in which documents and screens list them.
+STATES = {
+    DRAFT: "being written",
+    AWAITING_APPROVAL: "waits for a second person",
+    APPROVED: "approved, not released for sending",
+    QUEUED: "waits for its signature or its turn",
+    SENT: "handed to a carrier; the meter has proved nothing yet",
+    UNKNOWN: "sent, and never an authenticated answer; asked for at a slow pace",
+    ACCEPTED: "the meter proved that it holds the order; the wanted state is not proved yet",
+    CONFIRMED: "a report that answers our question shows the wanted state",
+    REFUSED: "the meter proved that it refused the order",
+    EXPIRED: "never sent, or read back after its last second and not held",
+    CANCELLED: "withdrawn before it was sent",
+    SUPERSEDED: "gave way to a newer statement on the same subject",
+    FAILED: "cannot be carried out: not signed, or the meter holds other content under its version",
+    WRITTEN_OFF: "given up by a person: the meter will never answer",
+}
+
+# Event -> what happened.
+EVENTS = {
+    "create": "stated",
+    "submit": "handed in for approval",
+    "approve": "approved",
+    "queue": "released for sending",
+    "cancel": "withdrawn",
+    "send": "handed to a carrier",
+    "lose": "no authenticated answer after the last attempt",
+    "accept": "the meter proved that it holds it",
+    "refuse": "the meter proved that it refused it",
+    "confirm": "a report showed the wanted state",
+    "contradict": "a report showed the order held and the wanted state failing",
+    "expire": "its last second passed",
+    "supersede": "a newer statement took its place",
+    "fail": "it cannot be carried out",
+    "write_off": "given up",
+}
+
+Table = dict[tuple[str, str], str]
+
+SUPPLY: Table = {
+    (DRAFT, "submit"): AWAITING_APPROVAL,
+    (DRAFT, "cancel"): CANCELLED,
+    (AWAITING_APPROVAL, "approve"): APPROVED,
+    (AWAITING_APPROVAL, "cancel"): CANCELLED,
+    (AWAITING_APPROVAL, "expire"): EXPIRED,
+    (APPROVED, "queue"): QUEUED,
+    (APPROVED, "cancel"): CANCELLED,
+    (APPROVED, "expire"): EXPIRED,
+    (APPROVED, "supersede"): SUPERSEDED,
+    (QUEUED, "send"): SENT,
+    (QUEUED, "cancel"): CANCELLED,
+    (QUEUED, "expire"): EXPIRED,
+    (QUEUED, "supersede"): SUPERSEDED,
+    (QUEUED, "fail"): FAILED,
+    (SENT, "send"): SENT,
+    (SENT, "lose"): UNKNOWN,
+    (SENT, "accept"): ACCEPTED,
+    (SENT, "refuse"): REFUSED,
+    (SENT, "confirm"): CONFIRMED,
+    (SENT, "expire"): EXPIRED,
+    (SENT, "supersede"): SUPERSEDED,
+    (SENT, "fail"): FAILED,
+    (UNKNOWN, "accept"): ACCEPTED,
+    (UNKNOWN, "refuse"): REFUSED,
+    (UNKNOWN, "confirm"): CONFIRMED,
+    (UNKNOWN, "expire"): EXPIRED,
+    (UNKNOWN, "supersede"): SUPERSEDED,
+    (UNKNOWN, "fail"): FAILED,
+    (UNKNOWN, "write_off"): WRITTEN_OFF,
+    (ACCEPTED, "contradict"): ACCEPTED,
+    (ACCEPTED, "confirm"): CONFIRMED,
+    (ACCEPTED, "supersede"): SUPERSEDED,
+    (ACCEPTED, "write_off"): WRITTEN_OFF,
+}
+
+CREDIT: Table = {
+    (QUEUED, "send"): SENT,
+    (QUEUED, "supersede"): SUPERSEDED,
+    (QUEUED, "write_off"): WRITTEN_OFF,
+    (SENT, "send"): SENT,
+    (SENT, "lose"): UNKNOWN,
+    (SENT, "accept"): ACCEPTED,
+    (SENT, "refuse"): REFUSED,
+    (SENT, "confirm"): CONFIRMED,
+    (UNKNOWN, "accept"): ACCEPTED,
+    (UNKNOWN, "refuse"): REFUSED,
+    (UNKNOWN, "confirm"): CONFIRMED,
+    (UNKNOWN, "write_off"): WRITTEN_OFF,
+    (ACCEPTED, "contradict"): ACCEPTED,
+    (ACCEPTED, "confirm"): CONFIRMED,
+    (ACCEPTED, "write_off"): WRITTEN_OFF,
+}
+
+ENDS = frozenset((CONFIRMED, REFUSED, EXPIRED, CANCELLED, SUPERSEDED, FAILED, WRITTEN_OFF))
+ON_THE_WAY = (SENT, UNKNOWN, ACCEPTED)  # the meter may hold it, or come to hold it
+
+MAX_NOTE = 200
+
+
+class NotAllowed(Refused):
+    """The order's state does not know this event; nothing has changed."""
+
+    def __init__(self, order_id: int, state: str, event: str, table: Table) -> None:
+        allowed = ", ".join(known for at, known in table if at == state) or "none: it has ended"
+        super().__init__(f"event of order {order_id} ({state})", event, f"one of {allowed}")
+
+
+class UnknownOrder(Refused):
+    """No order has this id."""
+
+    def __init__(self, order_id: object) -> None:
+        super().__init__("order", order_id, "the id of an order")
+
+
+def table_of(aspect: int) -> Table:
+    """The table that orders of an aspect live by."""
+    return CREDIT if aspect == ASPECT_CREDIT else SUPPLY
+
+
+def start(conn: Connection, now_s: int, values: dict[str, Any], note: str = "") -> int:
+    """Insert an order in its first state (`queued`) with its history; returns its id. `values`: the other columns."""
+    made = conn.execute(
+        insert(order).values(**values, state=QUEUED, changed_s=now_s).returning(order.c.id)
+    ).scalar_one()
+    _record(conn, now_s, made, "create", QUEUED, note)
+    return int(made)
+
+
+def move(conn: Connection, now_s: int, order_id: int, event: str, note: str = "", **facts: Any) -> str:
+    """Carry out an event on an order and return its new state; an order that ends leaves the outbox.
+
+    `facts`: further columns that this event settles (result, evidence, evidence_time_s, sent_s). Raises UnknownOrder,
+    and NotAllowed for what the table does not list.
+    """
+    row = conn.execute(select(order.c.aspect, order.c.state).where(order.c.id == order_id)).one_or_none()
+    if row is None:
+        raise UnknownOrder(order_id)
+    table = table_of(row.aspect)
+    state = table.get((row.state, event))
+    if state is None:
+        raise NotAllowed(order_id, row.state, event, table)
+    conn.execute(update(order).where(order.c.id == order_id).values(state=state, changed_s=now_s, **facts))
+    _record(conn, now_s, order_id, event, state, note)
+    if state in ENDS:
+        conn.execute(delete(outbox).where(outbox.c.order_id == order_id))
+    return state
+
+
+def _record(conn: Connection, at_s: int, order_id: int, event: str, state: str, note: str) -> None:
+    conn.execute(
+        insert(order_history).values(order_id=order_id, at_s=at_s, event=event, state=state, note=note[:MAX_NOTE])
+    )

@@ -1,0 +1,276 @@
+"""Stating what is wanted of a meter: each function writes one unsigned order and its outbox row, in one transaction.
+
+A statement supersedes the one on the same subject (meter, aspect, selector) that has not been sent. Versions come from
+the meter's locked row, never from the orders that exist. Every function but `credit_statement` and
+`release_arrears_if_stopped` locks the meter itself. They raise Refused (UnknownMeter among it), or meterlink's
+OrderError for a body that cannot be.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from headend.orders import lifecycle
+from headend.refusals import Refused
+from headend.store import lock_meter
+from headend.store.schema import database, meter, meter_state, order, outbox, payment
+from meterlink import bodies, reasons
+from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT, ASPECT_LIMITS, ASPECT_SUPPLY, ASPECT_TARIFF
+from meterlink.reports import NO_NONCE
+from meterlink.tariff import Tariff
+
+MAX_STOP_S = 900  # a stop lives at most this long on its way
+CLOCK_VALID_S = 120  # a time that is older than this is not worth setting
+
+# What confirms an order (`confirm.py`).
+WANTS_OFF = "off"
+WANTS_ON = "on"
+WANTS_PERMIT = "permit"
+WANTS_CREDIT = "credit"
+WANTS_VERSION = "version"
+
+
+def stop(
+    conn: Connection,
+    now_s: int,
+    meter_id: int,
+    reason: int,
+    actor: str,
+    *,
+    reason_text: str = "",
+    valid_s: int = MAX_STOP_S,
+    delay_s: int = bodies.DEFAULT,
+) -> int:
+    """Set the hold `reason` (reasons.HOLD_*, not protection): supply goes off `delay_s` after the meter took it.
+
+    The order applies within `valid_s` (1..900) seconds from now or never. Returns the order's id.
+    """
+    _check_hold(reason)
+    _check_valid(valid_s)
+    body = bodies.encode_supply(bodies.HOLD, delay_s=delay_s)
+    lock_meter(conn, meter_id)
+    return _state(
+        conn, now_s, meter_id, ASPECT_SUPPLY, reason, body, WANTS_OFF, actor, reason_text, not_after_s=now_s + valid_s
+    )
+
+
+def release(
+    conn: Connection,
+    now_s: int,
+    meter_id: int,
+    reason: int,
+    actor: str,
+    *,
+    close: int = bodies.CLOSE_PERMIT,
+    spread_s: int = bodies.DEFAULT,
+    reason_text: str = "",
+) -> int:
+    """Release the hold `reason`; other holds stay as they are.
+
+    `close`: CLOSE_PERMIT (the customer closes at the meter) or CLOSE_DIRECT, after a random part of `spread_s`.
+    """
+    _check_hold(reason)
+    lock_meter(conn, meter_id)
+    return _release(conn, now_s, meter_id, reason, actor, close, spread_s, reason_text)
+
+
+def protect(conn: Connection, now_s: int, meter_id: int, actor: str, *, reason_text: str = "") -> int:
+    """Keep supply on whatever holds stand, safety aside (保电). It gives, so it never expires."""
+    lock_meter(conn, meter_id)
+    body = bodies.encode_supply(bodies.HOLD)
+    return _state(
+        conn, now_s, meter_id, ASPECT_SUPPLY, reasons.HOLD_PROTECTION, body, WANTS_VERSION, actor, reason_text
+    )
+
+
+def unprotect(
+    conn: Connection, now_s: int, meter_id: int, actor: str, *, reason_text: str = "", valid_s: int = MAX_STOP_S
+) -> int:
+    """End the protection. It takes away, so it applies within `valid_s` (1..900) seconds or never."""
+    _check_valid(valid_s)
+    lock_meter(conn, meter_id)
+    body = bodies.encode_supply(bodies.RELEASE)
+    return _state(
+        conn,
+        now_s,
+        meter_id,
+        ASPECT_SUPPLY,
+        reasons.HOLD_PROTECTION,
+        body,
+        WANTS_VERSION,
+        actor,
+        reason_text,
+        not_after_s=now_s + valid_s,
+    )
+
+
+def set_tariff(
+    conn: Connection, now_s: int, meter_id: int, tariff: Tariff, actor: str, *, reason_text: str = ""
+) -> int:
+    """Price the meter by `tariff` from its `activate_s` on."""
+    body = tariff.encode()
+    lock_meter(conn, meter_id)
+    conn.execute(update(meter).where(meter.c.meter == meter_id).values(tariff=body))
+    return _state(conn, now_s, meter_id, ASPECT_TARIFF, 0, body, WANTS_VERSION, actor, reason_text)
+
+
+def set_limits(
+    conn: Connection, now_s: int, meter_id: int, limits: bodies.Limits, actor: str, *, reason_text: str = ""
+) -> int:
+    """Set the meter's thresholds and delays."""
+    body = limits.encode()
+    lock_meter(conn, meter_id)
+    conn.execute(update(meter).where(meter.c.meter == meter_id).values(limits=body))
+    return _state(conn, now_s, meter_id, ASPECT_LIMITS, 0, body, WANTS_VERSION, actor, reason_text)
+
+
+def set_clock(
+    conn: Connection, now_s: int, meter_id: int, actor: str, *, nonce: bytes = NO_NONCE, reason_text: str = ""
+) -> int:
+    """Set the meter's clock to now.
+
+    `nonce`: the meter's `clock_nonce` (8 bytes, from its registers); without it the clock moves by 60 s a day at most.
+    """
+    if len(nonce) != len(NO_NONCE):
+        raise Refused("nonce", nonce.hex(), f"{len(NO_NONCE)} bytes")
+    body = bodies.encode_clock(nonce, now_s)
+    lock_meter(conn, meter_id)
+    return _state(
+        conn,
+        now_s,
+        meter_id,
+        ASPECT_CLOCK,
+        0,
+        body,
+        WANTS_VERSION,
+        actor,
+        reason_text,
+        not_after_s=now_s + CLOCK_VALID_S,
+    )
+
+
+def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc: int, actor: str) -> int:
+    """State that our source has credited `total_uc` in all; returns the order's id.
+
+    `meter_row` is the locked `meter_state` row. Carries the last four sales, from the payments stored and, where
+    `total_uc` goes beyond them, one more for the difference. Replaces a statement of this source that was not sent.
+    """
+    sold = conn.execute(
+        select(payment.c.total_uc, payment.c.amount_uc)
+        .where(payment.c.meter == meter_row.meter, payment.c.total_uc <= total_uc)
+        .order_by(payment.c.total_uc.desc())
+        .limit(bodies.MAX_SALES)
+    ).all()
+    sales = [(sale.total_uc, sale.amount_uc) for sale in reversed(sold)]
+    before_uc = sales[-1][0] if sales else 0
+    if total_uc > before_uc:
+        sales.append((total_uc, total_uc - before_uc))
+    body = bodies.encode_credit(total_uc, meter_row.refunded_uc, sales[-bodies.MAX_SALES :])
+    source = _database(conn)[1]
+    return _state(conn, now_s, meter_row.meter, ASPECT_CREDIT, source, body, WANTS_CREDIT, actor, "", total_uc=total_uc)
+
+
+def release_arrears_if_stopped(
+    conn: Connection, now_s: int, meter_row: Row[Any], actor: str, *, close: int = bodies.CLOSE_PERMIT
+) -> int | None:
+    """Release the hold for arrears where our newest statement on it sets it and may reach, or has reached, the meter.
+
+    Called by a payment, in its own transaction, with the locked `meter_state` row. Returns the order's id, or None
+    where there is nothing to release. No other hold is touched.
+    """
+    newest = conn.execute(
+        select(order.c.body)
+        .where(
+            order.c.meter == meter_row.meter,
+            order.c.aspect == ASPECT_SUPPLY,
+            order.c.selector == reasons.HOLD_ARREARS,
+            order.c.state.in_((lifecycle.QUEUED, *lifecycle.ON_THE_WAY, lifecycle.CONFIRMED)),
+        )
+        .order_by(order.c.signing_epoch.desc(), order.c.version.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    if newest is None or bodies.decode_supply(newest)[0] != bodies.HOLD:
+        return None
+    return _release(
+        conn, now_s, meter_row.meter, reasons.HOLD_ARREARS, actor, close, bodies.DEFAULT, "a payment met the stop"
+    )
+
+
+def _release(
+    conn: Connection, now_s: int, meter_id: int, reason: int, actor: str, close: int, spread_s: int, reason_text: str
+) -> int:
+    body = bodies.encode_supply(bodies.RELEASE, close=close, spread_s=spread_s)
+    wants = WANTS_ON if close == bodies.CLOSE_DIRECT else WANTS_PERMIT
+    return _state(conn, now_s, meter_id, ASPECT_SUPPLY, reason, body, wants, actor, reason_text)
+
+
+def _state(
+    conn: Connection,
+    now_s: int,
+    meter_id: int,
+    aspect: int,
+    selector: int,
+    body: bytes,
+    wants: str,
+    actor: str,
+    reason_text: str,
+    *,
+    not_after_s: int = 0,
+    total_uc: int = 0,
+) -> int:
+    """Write the order and its outbox row; the meter's row is locked by now."""
+    unsent = conn.execute(
+        select(order.c.id).where(
+            order.c.meter == meter_id,
+            order.c.aspect == aspect,
+            order.c.selector == selector,
+            order.c.state == lifecycle.QUEUED,
+        )
+    ).scalar_one_or_none()
+    if unsent is not None:
+        lifecycle.move(conn, now_s, unsent, "supersede", "a newer statement on the same subject, before this was sent")
+    version = 0
+    if aspect != ASPECT_CREDIT:
+        version = conn.execute(
+            update(meter_state)
+            .where(meter_state.c.meter == meter_id)
+            .values(next_version=meter_state.c.next_version + 1)
+            .returning(meter_state.c.next_version - 1)
+        ).scalar_one()
+    epoch = conn.execute(select(meter.c.account_epoch).where(meter.c.meter == meter_id)).scalar_one()
+    values = {
+        "meter": meter_id,
+        "aspect": aspect,
+        "selector": selector,
+        "account_epoch": epoch,
+        "signing_epoch": _database(conn)[0],
+        "version": version,
+        "total_uc": total_uc,
+        "issued_s": now_s,
+        "not_after_s": not_after_s,
+        "body": body,
+        "wants": wants,
+        "actor": actor,
+        "reason_text": reason_text,
+    }
+    order_id = lifecycle.start(conn, now_s, values, reason_text)
+    conn.execute(insert(outbox).values(order_id=order_id, meter=meter_id, next_s=now_s))
+    return order_id
+
+
+def _database(conn: Connection) -> tuple[int, int]:
+    """Signing epoch and credit source of this database."""
+    row = conn.execute(select(database.c.signing_epoch, database.c.source)).one_or_none()
+    if row is None:
+        raise Refused("database", "none", "a database that was set up with its signing epoch and credit source")
+    return row.signing_epoch, row.source
+
+
+def _check_hold(reason: int) -> None:
+    if not reasons.HOLD_ARREARS <= reason <= reasons.HOLD_SAFETY:
+        raise Refused("reason", reason, f"{reasons.HOLD_ARREARS}..{reasons.HOLD_SAFETY} (protection has its own order)")
+
+
+def _check_valid(valid_s: int) -> None:
+    if not 1 <= valid_s <= MAX_STOP_S:
+        raise Refused("valid_s", valid_s, f"1..{MAX_STOP_S}")
