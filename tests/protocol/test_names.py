@@ -1,6 +1,7 @@
 """Names and sentences of codes and registers: complete, and without a field that nobody explained."""
 
 import pytest
+
 from meterlink import names, register_text, registers
 
 

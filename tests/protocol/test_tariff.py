@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from meterlink import tariff
 from meterlink.orders import OrderError
 from meterlink.tariff import Tariff
