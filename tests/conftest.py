@@ -1,4 +1,4 @@
-"""Rules for every test. The one rule: under continuous integration no test is skipped.
+"""Rules for every test: under continuous integration no test is skipped, and none depends on how fast the machine is.
 
 With CI or OPENPREPAY_NO_SKIP set (to anything but "", "0" or "false") a skip becomes a failure that carries the skip's
 reason; elsewhere it stays a skip. An expected failure (xfail) is not a skip: the test ran.
@@ -8,9 +8,14 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 _OFF = {"", "0", "false", "no"}
 NO_SKIP = any(os.environ.get(name, "").lower() not in _OFF for name in ("CI", "OPENPREPAY_NO_SKIP"))
+
+# Hypothesis: no deadline for an example; under CI the same examples on every run.
+settings.register_profile("openprepay", settings.get_profile("ci" if NO_SKIP else "default"), deadline=None)
+settings.load_profile("openprepay")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Everything that a developer or a build machine runs, behind the thin Makefile: `python3 tools/dev.py help`.
 
-Needs nothing but the standard library of Python 3.11 and pip. All that it makes lies in .venv/, build/ and var/, which
-`clean` removes. Set-up is stamped: it is redone when the locks, pyproject.toml, the Python or the list of packages
+Needs nothing but the standard library of Python 3.11 and pip. All that it makes lies in .venv/, build/ and var/demo/,
+which `clean` removes. Set-up is stamped: it is redone when the locks, pyproject.toml, the Python or the list of packages
 changed, or when something of what it installed has gone; otherwise a second run starts at once.
 """
 
@@ -236,8 +236,11 @@ def test(arguments: list[str]) -> int:
 
 
 def lint(arguments: list[str]) -> int:
-    """ruff (rules and format) and mypy, on CPython's and on MicroPython's terms"""
+    """ruff (rules and format) and mypy, on CPython's and on MicroPython's terms (ARGS=--fix writes what it can)"""
     ensure_environment()
+    if "--fix" in arguments:
+        run(VENV / "bin" / "ruff", "check", "--quiet", "--fix-only", ".", check=False)
+        run(VENV / "bin" / "ruff", "format", "--quiet", ".", check=False)
     return report(lint_failures())
 
 
@@ -320,8 +323,8 @@ def lock(arguments: list[str]) -> int:
 
 
 def clean(arguments: list[str]) -> int:
-    """remove everything that can be made again: .venv, build, var, caches"""
-    for name in (".venv", "build", "var", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache"):
+    """remove what can be made again: .venv, build, the demo's files, caches; never a database in var/"""
+    for name in (".venv", "build", "var/demo", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache"):
         shutil.rmtree(ROOT / name, ignore_errors=True)
     for pattern in ("*/**/__pycache__", "*/*.egg-info", "*.egg-info"):
         for folder in list(ROOT.glob(pattern)):
