@@ -2,8 +2,8 @@
 """Everything that a developer or a build machine runs, behind the thin Makefile: `python3 tools/dev.py help`.
 
 Needs nothing but the standard library of Python 3.11 and pip. All that it makes lies in .venv/, build/ and var/demo/,
-which `clean` removes. Set-up is stamped: it is redone when the locks, pyproject.toml, the Python or the list of packages
-changed, or when something of what it installed has gone; otherwise a second run starts at once.
+which `clean` removes. Set-up is stamped: it is redone when the locks, pyproject.toml, the Python or the packages
+here changed, or when something of what it installed has gone; otherwise a second run starts at once.
 """
 
 from __future__ import annotations
