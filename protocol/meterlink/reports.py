@@ -78,7 +78,7 @@ class ReportError(ValueError):
     """A report that is not believed; the text says why."""
 
 
-def pack(values: tuple, key: MacKey) -> bytes:
+def pack(values: "tuple[int | bytes, ...]", key: MacKey) -> bytes:
     """196 bytes from values in the order of `FIELDS`."""
     payload = struct.pack(STRUCT, *values)
     return payload + key.mac(LABEL_REPORT, payload)
@@ -86,6 +86,55 @@ def pack(values: tuple, key: MacKey) -> bytes:
 
 class Report:
     """A report that was verified: one attribute for each of `FIELDS`, `meter`, and `raw` (196 bytes, the evidence)."""
+
+    # Names and types for readers and checkers; set from FIELDS (a test holds the two together).
+    raw: bytes
+    meter: int
+    meter_high: int
+    meter_low: int
+    format: int
+    kind: int
+    tag_key_version: int
+    flags: int
+    boot: int
+    counter: int
+    nonce: bytes
+    time_s: int
+    account_epoch: int
+    log_id: int
+    control: int
+    contact: int
+    diagnosis: int
+    clock: int
+    holds: int
+    causes: int
+    alarms: int
+    load_ma: int
+    no_load_s: int
+    pending: int
+    mode: int
+    due_s: int
+    import_wh: int
+    export_wh: int
+    balance_uc: int
+    credited_uc: int
+    earned_uc: int
+    refunded_uc: int
+    adjusted_uc: int
+    charged_uc: int
+    waiting_uc: int
+    remainder: int
+    interval_oldest: int
+    interval_newest: int
+    event_newest: int
+    aspect: int
+    selector: int
+    signing_epoch: int
+    version: int
+    digest: bytes
+    result: int
+    source_credited_uc: int
+    source_refunded_uc: int
 
     def __init__(self, raw: bytes, key: MacKey) -> None:
         """Verify and read; raises ReportError where length, MAC or format are wrong."""
