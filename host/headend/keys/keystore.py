@@ -59,7 +59,7 @@ class KeyStore:
         public: Mapping[KeyName, bytes],
         private: Mapping[KeyName, int],
     ) -> None:
-        """`masters`: 32 bytes by version 0..255 · `public`: X||Y, 64 bytes · `private`: scalars; KeyFileError if unfit."""
+        """`masters`: 32 bytes by version 0..255 · `public`: X||Y, 64 bytes · `private`: scalars; else KeyFileError."""
         if not (1 <= signing_epoch <= 0xFFFF and 1 <= source <= 0xFFFF):
             raise KeyFileError(f"signing_epoch {signing_epoch} and source {source}: 1..65535 expected.")
         if any(len(master) != KEY_LENGTH for master in masters.values()):

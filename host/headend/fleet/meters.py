@@ -1,0 +1,97 @@
+"""Meters as the head end knows them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from headend.fleet import address
+from headend.ledger import accounts
+from headend.refusals import Refused
+from headend.store import UnknownMeter
+from headend.store.schema import meter, meter_state
+from meterlink import bodies, tariff
+from meterlink.orders import MAX_METER, OrderError
+
+MQTT = "mqtt"
+MODBUS = "modbus"
+CARRIERS = (MQTT, MODBUS)
+MAX_LABEL = 200
+
+
+@dataclass(frozen=True)
+class MeterRecord:
+    """A meter to be added.
+
+    meter 1..10^14-1 · carrier "mqtt" or "modbus" · address: of `fleet.address` for modbus, "" for mqtt · tariff,
+    limits: encoded bodies · account_epoch 1..65535 · tag_key_version 0..255 · interval_minutes: a divisor of 60 ·
+    label: at most 200 printable characters.
+    """
+
+    meter: int
+    carrier: str
+    address: str
+    tariff: bytes
+    limits: bytes
+    account_epoch: int = 1
+    tag_key_version: int = 1
+    interval_minutes: int = 15
+    label: str = ""
+
+
+class MeterExists(Refused):
+    """The number is taken."""
+
+
+def check(record: MeterRecord) -> None:
+    """Raise Refused for the first field that does not fit."""
+    _range("meter", record.meter, 1, MAX_METER)
+    _range("account_epoch", record.account_epoch, 1, 0xFFFF)
+    _range("tag_key_version", record.tag_key_version, 0, 0xFF)
+    _range("interval_minutes", record.interval_minutes, 1, 60)
+    if 60 % record.interval_minutes:
+        raise Refused("interval_minutes", record.interval_minutes, "a divisor of 60")
+    if record.carrier not in CARRIERS:
+        raise Refused("carrier", record.carrier, f"one of {', '.join(CARRIERS)}")
+    if record.carrier == MODBUS:
+        address.parse(record.address)
+    elif record.address:
+        raise Refused("address", record.address, "nothing: an MQTT meter is found by its number")
+    if len(record.label) > MAX_LABEL or not record.label.isprintable():
+        raise Refused("label", record.label, f"at most {MAX_LABEL} printable characters")
+    for field, decode, body in (
+        ("tariff", tariff.decode, record.tariff),
+        ("limits", bodies.decode_limits, record.limits),
+    ):
+        try:
+            decode(body)
+        except OrderError as error:
+            raise Refused(field, body.hex(), f"a body that a meter takes ({error})") from error
+
+
+def add_meter(conn: Connection, now_s: int, record: MeterRecord) -> None:
+    """Take a meter into the fleet, with its state row and its customer account; raises Refused, MeterExists."""
+    check(record)
+    if conn.execute(select(meter.c.meter).where(meter.c.meter == record.meter)).one_or_none() is not None:
+        raise MeterExists("meter", record.meter, "a number that is not in the fleet yet")
+    conn.execute(insert(meter).values(**vars(record), added_s=now_s))
+    conn.execute(insert(meter_state).values(meter=record.meter))
+    accounts.open_account(conn, accounts.of_meter(record.meter), accounts.CUSTOMER)
+
+
+def get_meter(conn: Connection, number: int) -> Row[Any]:
+    """The `meter` row; raises UnknownMeter."""
+    row = conn.execute(select(meter).where(meter.c.meter == number)).one_or_none()
+    if row is None:
+        raise UnknownMeter(number)
+    return row
+
+
+def list_meters(conn: Connection, *, after: int = 0, limit: int = 1000) -> list[Row[Any]]:
+    """Up to `limit` `meter` rows with numbers above `after`, in rising order."""
+    return list(conn.execute(select(meter).where(meter.c.meter > after).order_by(meter.c.meter).limit(limit)))
+
+
+def _range(field: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise Refused(field, value, f"{low}..{high}")

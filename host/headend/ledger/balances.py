@@ -1,0 +1,47 @@
+"""Sums over the entries. Nothing here is stored: the entries are the books."""
+
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from headend.store.schema import account, entry
+
+
+class AccountSums(NamedTuple):
+    """Everything ever debited from and credited to an account."""
+
+    account: str
+    kind: str
+    debit_uc: int
+    credit_uc: int
+
+    @property
+    def balance_uc(self) -> int:
+        return self.credit_uc - self.debit_uc
+
+
+def balance_uc(conn: Connection, name: str) -> int:
+    """Credits minus debits of an account; 0 for one without entries."""
+    return _sum(conn, entry.c.credit == name) - _sum(conn, entry.c.debit == name)
+
+
+def booked_uc(conn: Connection, kind: str, debit: str) -> int:
+    """All that entries of `kind` have taken from the account `debit`."""
+    return _sum(conn, (entry.c.debit == debit) & (entry.c.kind == kind))
+
+
+def trial_balance(conn: Connection) -> list[AccountSums]:
+    """All accounts, by name. The books are whole when their balances sum to zero: an entry whose account is missing, or
+    a row that was damaged, shows there.
+    """
+    debited, credited = _by(conn, entry.c.debit), _by(conn, entry.c.credit)
+    rows = conn.execute(select(account.c.account, account.c.kind).order_by(account.c.account))
+    return [AccountSums(name, kind, debited.get(name, 0), credited.get(name, 0)) for name, kind in rows]
+
+
+def _sum(conn: Connection, where: ColumnElement[bool]) -> int:
+    return int(conn.execute(select(func.coalesce(func.sum(entry.c.amount_uc), 0)).where(where)).scalar_one())
+
+
+def _by(conn: Connection, side: ColumnElement[str]) -> dict[str, int]:
+    return {name: int(total) for name, total in conn.execute(select(side, func.sum(entry.c.amount_uc)).group_by(side))}

@@ -1,0 +1,78 @@
+"""Channels: who may bring payments or give orders, with a token, scopes and a limit each.
+
+Only the SHA-256 of a token is stored. Tokens are random and long, so a plain digest is enough and can be looked up.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from headend.ledger import accounts
+from headend.refusals import Refused
+from headend.store.schema import channel
+from meterlink.bodies import MAX_UC
+
+SCOPES = ("payments", "orders", "read")
+MIN_TOKEN = 32
+MAX_TOKEN = 200
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+
+
+class ChannelExists(Refused):
+    """The name is taken."""
+
+
+def new_token(entropy: Callable[[int], bytes]) -> str:
+    """A fresh token of 256 bits; it is shown once and never stored."""
+    return "op_" + base64.urlsafe_b64encode(entropy(32)).decode().rstrip("=")
+
+
+def add_channel(
+    conn: Connection, now_s: int, name: str, token: str, scopes: tuple[str, ...], max_payment_uc: int
+) -> None:
+    """Add a channel and its account.
+
+    name: 1..40 of a-z 0-9 . _ - · token: 32..200 characters · scopes: some of `SCOPES` · max_payment_uc: the largest
+    single payment, 0..2^63-1. Raises Refused, ChannelExists.
+    """
+    if not _NAME.fullmatch(name):
+        raise Refused("channel", name, "1..40 characters of a-z, 0-9, '.', '_', '-', a letter or digit first")
+    if not MIN_TOKEN <= len(token) <= MAX_TOKEN:
+        raise Refused("token", f"{len(token)} characters", f"{MIN_TOKEN}..{MAX_TOKEN} characters")
+    for scope in scopes:
+        if scope not in SCOPES:
+            raise Refused("scope", scope, f"one of {', '.join(SCOPES)}")
+    if not 0 <= max_payment_uc <= MAX_UC:
+        raise Refused("max_payment_uc", max_payment_uc, f"0..{MAX_UC}")
+    if conn.execute(select(channel.c.channel).where(channel.c.channel == name)).one_or_none() is not None:
+        raise ChannelExists("channel", name, "a name that is not taken")
+    row = {
+        "channel": name,
+        "token_digest": _digest(token),
+        "scopes": " ".join(scopes),
+        "max_payment_uc": max_payment_uc,
+        "added_s": now_s,
+    }
+    conn.execute(insert(channel).values(row))
+    accounts.open_account(conn, accounts.of_channel(name), accounts.CHANNEL)
+
+
+def authenticate(conn: Connection, token: str) -> Row[Any] | None:
+    """The `channel` row that a token belongs to, or None."""
+    if not MIN_TOKEN <= len(token) <= MAX_TOKEN:
+        return None
+    return conn.execute(select(channel).where(channel.c.token_digest == _digest(token))).one_or_none()
+
+
+def allows(row: Row[Any], scope: str) -> bool:
+    """Whether a channel's row holds a scope."""
+    return scope in row.scopes.split()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,50 @@
+"""Posting: one row moves one amount from one account to another, so every entry sums to zero by its shape.
+
+The database refuses to change or delete an entry (triggers of the first migration), and to post the same cause twice.
+"""
+
+from sqlalchemy import Connection, insert, select
+
+from headend.ledger import accounts
+from headend.store.schema import account, entry
+from meterlink.bodies import MAX_UC
+
+PAYMENT = "payment"
+CONSUMPTION = "consumption"
+
+# Kind of entry -> (kind of the debited account, kind of the credited one).
+SIDES = {
+    PAYMENT: (accounts.CHANNEL, accounts.CUSTOMER),
+    CONSUMPTION: (accounts.CUSTOMER, accounts.INCOME),
+}
+
+
+def post(
+    conn: Connection, now_s: int, kind: str, debit: str, credit: str, amount_uc: int, meter: int | None, cause: str
+) -> int:
+    """Write an entry and return its id.
+
+    `kind` and the kinds of both accounts follow `SIDES`; `amount_uc` 1..2^63-1; `cause` (at most 120 characters) names
+    what happened, once per kind. Raises ValueError; IntegrityError for a cause that is booked already.
+    """
+    if kind not in SIDES:
+        raise ValueError(f"kind: {kind!r} given, one of {', '.join(SIDES)} expected")
+    if isinstance(amount_uc, bool) or not 1 <= amount_uc <= MAX_UC:
+        raise ValueError(f"amount_uc: {amount_uc} given, 1..{MAX_UC} expected")
+    if not 1 <= len(cause) <= 120:
+        raise ValueError(f"cause: {len(cause)} characters given, 1..120 expected")
+    kinds = dict(
+        conn.execute(select(account.c.account, account.c.kind).where(account.c.account.in_((debit, credit)))).all()
+    )
+    if (kinds.get(debit), kinds.get(credit)) != SIDES[kind]:
+        raise ValueError(f"{kind}: debit {debit} and credit {credit} given, accounts of kind {SIDES[kind]} expected")
+    row = {
+        "at_s": now_s,
+        "kind": kind,
+        "debit": debit,
+        "credit": credit,
+        "amount_uc": amount_uc,
+        "meter": meter,
+        "cause": cause,
+    }
+    return int(conn.execute(insert(entry).values(row).returning(entry.c.id)).scalar_one())

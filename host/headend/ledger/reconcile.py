@@ -1,0 +1,83 @@
+"""Ledger against meter, explained line by line.
+
+    ledger - meter = in flight + waiting + consumption not booked - earned + refunded + adjusted + difference
+
+Every line is a fact of its own: from the entries, from the meter's row, or from the newest authenticated report. What
+they leave over is the difference: not zero when credit stands on the meter that nobody sold, or sold credit is
+missing there, when a payment has no statement, or the meter's own money identity is broken.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from headend.ledger import accounts, balances, entries
+from headend.store import UnknownMeter, identity
+from headend.store.schema import meter_state
+from meterlink import reports
+from meterlink.orders import ASPECT_CREDIT
+
+IN_FLIGHT = "sold, not shown on the meter yet"
+WAITING = "waiting on the meter"
+UNBOOKED = "consumption not booked yet"
+EARNED = "credited for exported energy, not booked"
+REFUNDED = "refunded on the meter"
+ADJUSTED = "adjusted on the meter"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`ledger_uc - meter_uc` is the sum of `lines` plus `difference_uc`.
+
+    `report_time_s`: the meter's time of the report used; None where there is none yet (then the meter side is 0).
+    `source_shown`: whether that report was asked about our credit source. Otherwise the source's total is that of an
+    earlier report, and credit that arrived in between shows as a difference: ask about the source and explain again.
+    """
+
+    meter: int
+    ledger_uc: int
+    meter_uc: int
+    lines: tuple[tuple[str, int], ...]
+    report_time_s: int | None
+    source_shown: bool
+
+    @property
+    def difference_uc(self) -> int:
+        """What no line explains; 0 when the books and the meter agree to the unit."""
+        return self.ledger_uc - self.meter_uc - sum(amount_uc for _, amount_uc in self.lines)
+
+
+def explain(conn: Connection, meter: int) -> Explanation:
+    """Compare the customer's account with the meter's newest report; raises UnknownMeter."""
+    state = conn.execute(select(meter_state).where(meter_state.c.meter == meter)).one_or_none()
+    if state is None:
+        raise UnknownMeter(meter)
+    account = accounts.of_meter(meter)
+    report = _fields(state.report)
+    source_shown = bool(report) and (report["aspect"], report["selector"]) == (ASPECT_CREDIT, identity.get(conn).source)
+    on_meter_uc = report["source_credited_uc"] if source_shown else state.on_meter_uc
+    return Explanation(
+        meter=meter,
+        ledger_uc=balances.balance_uc(conn, account),
+        meter_uc=report["balance_uc"] if report else 0,
+        lines=(
+            (IN_FLIGHT, state.sold_uc - on_meter_uc),
+            (WAITING, report.get("waiting_uc", 0)),
+            (UNBOOKED, report.get("charged_uc", 0) - balances.booked_uc(conn, entries.CONSUMPTION, account)),
+            (EARNED, -report.get("earned_uc", 0)),
+            (REFUNDED, report.get("refunded_uc", 0)),
+            (ADJUSTED, report.get("adjusted_uc", 0)),
+        ),
+        report_time_s=report.get("time_s"),
+        source_shown=source_shown,
+    )
+
+
+def _fields(raw: bytes | None) -> dict[str, Any]:
+    """The fields of a report that was verified when it was taken; empty without one."""
+    if raw is None:
+        return {}
+    values = struct.unpack(reports.STRUCT, raw[: reports.PAYLOAD_LENGTH])
+    return dict(zip((name for name, _ in reports.FIELDS), values, strict=True))

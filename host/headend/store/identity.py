@@ -1,0 +1,42 @@
+"""Which database this is: its signing epoch, credit source and currency, one row written once.
+
+The key store holds epoch and source as well; the signer signs only while both agree, so that a database restored from
+a copy cannot go on under the numbers of the one it was copied from.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from headend.refusals import Refused
+from headend.store.schema import database
+
+
+def establish(conn: Connection, now_s: int, signing_epoch: int, source: int, currency: int) -> Row[Any]:
+    """Write the row where there is none, and return what stands there, changed or not.
+
+    signing_epoch, source 1..65535 · currency ISO 4217 numeric 1..999. Raises Refused, also where the database keeps
+    its books in another currency.
+    """
+    for field, value, most in (
+        ("signing_epoch", signing_epoch, 0xFFFF),
+        ("source", source, 0xFFFF),
+        ("currency", currency, 999),
+    ):
+        if not 1 <= value <= most:
+            raise Refused(field, value, f"1..{most}")
+    if conn.execute(select(database.c.one)).one_or_none() is None:
+        row = {"one": 1, "signing_epoch": signing_epoch, "source": source, "currency": currency, "created_s": now_s}
+        conn.execute(insert(database).values(row))
+    standing = get(conn)
+    if standing.currency != currency:
+        raise Refused("currency", currency, f"{standing.currency}, in which this database keeps its books")
+    return standing
+
+
+def get(conn: Connection) -> Row[Any]:
+    """The `database` row; raises Refused while nothing is established."""
+    row = conn.execute(select(database)).one_or_none()
+    if row is None:
+        raise Refused("database", "none", "a database that was set up with its signing epoch and credit source")
+    return row
