@@ -11,7 +11,7 @@ import sys
 def main(argv):
     root = argv[0].rsplit("/", 2)[0] if argv[0].count("/") > 1 else "."
     folder, _, name = argv[1].rpartition("/")
-    sys.path[:0] = [root + "/protocol", root + "/firmware", folder or "."]
+    sys.path[:0] = [root + "/protocol", root + "/firmware", root + "/simulator", root, folder or "."]
     module = __import__(name[:-3] if name.endswith(".py") else name)
     wanted = argv[2:] or sorted(name for name in dir(module) if name.startswith("test_"))
     failed = 0
