@@ -180,7 +180,8 @@ def test_refuses_wrong_file_requests():
 def test_identifies():
     basic = b"\x2b\x0e\x01\x82\x00\x00\x03\x00\x06Vendor\x01\x04Code\x02\x031.0"
     assert ask(b"\x2b\x0e\x01\x00") == basic
-    assert ask(b"\x2b\x0e\x01\x05") == basic  # an unknown object starts the stream anew
+    assert ask(b"\x2b\x0e\x01\x05") == basic  # an object that the stream does not have starts it anew
+    assert ask(b"\x2b\x0e\x01\x04") == basic
     assert ask(b"\x2b\x0e\x01\x02") == b"\x2b\x0e\x01\x82\x00\x00\x01\x02\x031.0"
     regular = b"\x2b\x0e\x02\x82\x00\x00\x04" + basic[7:] + b"\x04\x04Name"
     assert ask(b"\x2b\x0e\x02\x00") == regular
