@@ -9,6 +9,7 @@ The signing epoch and credit source stand here, outside the database: after a re
 database's, and the signer refuses until both agree.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -116,6 +117,10 @@ class KeyStore:
         if name not in self._public:
             raise NoSuchKey("key", tuple(name), f"one of {[tuple(held) for held in self.names()]}")
         return self._public[name]
+
+    def fingerprint(self, name: KeyName) -> str:
+        """The first 16 hexadecimal digits of SHA-256 over the public key, for people to compare."""
+        return hashlib.sha256(self.public_key(name)).hexdigest()[:16]
 
     def sign(self, name: KeyName, digest: bytes) -> bytes:
         """r||s (64 bytes) over a digest of 32 bytes; raises NoSuchKey where the private half is not here."""

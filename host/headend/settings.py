@@ -1,0 +1,114 @@
+"""Settings: a TOML file, overruled by the environment.
+
+Each setting is a field of `Settings`; in the file it is a key of that name, in the environment OPENPREPAY_ and its name
+in capitals. The file is named by OPENPREPAY_CONFIG or handed in. Secrets are no settings: the passphrase of the key
+store comes from its own variable, a file or a prompt (`headend.keys.passphrase`).
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from meterlink.bodies import MAX_UC
+
+PREFIX = "OPENPREPAY_"
+CONFIG = PREFIX + "CONFIG"
+
+# Variables of the same prefix that are not settings.
+_OTHERS = {CONFIG, PREFIX + "KEYSTORE_PASSPHRASE", PREFIX + "ROOT_PASSPHRASE", PREFIX + "NO_SKIP"}
+
+
+class BadSettings(Exception):
+    """The settings cannot be used; the text names the file or variable, the setting, its value and what is expected."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that an operator can set, with its default. Relative paths start where the program does."""
+
+    database: str = "sqlite:///var/openprepay.sqlite"
+    keystore: str = "var/openprepay.keys"
+    passphrase_file: str = ""  # "": from the environment or a prompt
+    signer_log: str = "var/openprepay.signed"
+    max_increase_uc: int = 10_000_000_000  # the most that one credit order may add
+    currency: int = 156  # ISO 4217 numeric; fixed once the database exists
+    http_host: str = "127.0.0.1"
+    http_port: int = 8470
+    mqtt_url: str = ""  # mqtt://HOST:PORT or mqtts://HOST:PORT; "": no MQTT link
+    mqtt_client_id: str = "openprepay-head-end"
+    mqtt_ca: str = ""  # PEM files, for mqtts
+    mqtt_certificate: str = ""
+    mqtt_key: str = ""
+
+    @classmethod
+    def load(cls, path: Path | None, environ: Mapping[str, str]) -> Self:
+        """Read the file (`path`, else OPENPREPAY_CONFIG, else none), then the environment; raises BadSettings."""
+        if path is None and environ.get(CONFIG):
+            path = Path(environ[CONFIG])
+        given: dict[str, tuple[str, Any]] = {}
+        if path is not None:
+            given.update({name: (f"{path}: {name}", value) for name, value in _read(path).items()})
+        for variable, text in environ.items():
+            if variable.startswith(PREFIX) and variable not in _OTHERS:
+                given[variable.removeprefix(PREFIX).lower()] = (variable, text)
+        kinds = {field.name: type(field.default) for field in fields(cls)}
+        values: dict[str, Any] = {}
+        for name, (place, value) in given.items():
+            if name not in kinds:
+                raise BadSettings(f"{place} is not a setting; expected one of {', '.join(kinds)}.")
+            values[name] = _convert(place, value, kinds[name])
+            if name in _RULES:
+                words, fits = _RULES[name]
+                if not fits(values[name]):
+                    raise BadSettings(f"{place}: {values[name]!r} given, {words} expected.")
+        return cls(**values)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path} is not TOML: {error}.") from error
+
+
+def _convert(place: str, value: Any, kind: type) -> Any:
+    if kind is int and isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            raise BadSettings(f"{place}: {value!r} given, a whole number expected.") from None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise BadSettings(f"{place}: {value!r} given, {'a whole number' if kind is int else 'text'} expected.")
+    return value
+
+
+def _is_sqlite(url: str) -> bool:
+    return url.startswith("sqlite:")
+
+
+def _is_mqtt(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return not url or (parts.scheme in ("mqtt", "mqtts") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        return False
+
+
+# Setting -> (what is expected, whether a value fits).
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "database": ("a URL such as sqlite:///var/openprepay.sqlite", _is_sqlite),
+    "keystore": ("the path of a file", bool),
+    "signer_log": ("the path of a file", bool),
+    "max_increase_uc": (f"1..{MAX_UC}", lambda value: 1 <= value <= MAX_UC),
+    "currency": ("an ISO 4217 number, 1..999", lambda value: 1 <= value <= 999),
+    "http_host": ("a host name or address", bool),
+    "http_port": ("1..65535", lambda value: 1 <= value <= 65535),
+    "mqtt_url": ("mqtt://HOST:PORT, mqtts://HOST:PORT or nothing", _is_mqtt),
+    "mqtt_client_id": ("1..64 characters", lambda value: 1 <= len(value) <= 64),
+}
