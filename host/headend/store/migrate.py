@@ -4,6 +4,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
+from headend.store import sqlite
+
 SCRIPTS = "headend.store:migrations"
 
 
@@ -19,3 +21,4 @@ def upgrade(engine: Engine) -> None:
     """Run the migrations that this database has not seen."""
     with engine.connect() as conn, conn.begin():
         command.upgrade(config(conn), "head")
+        sqlite.let_commit(conn)

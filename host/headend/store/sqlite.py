@@ -22,6 +22,8 @@ _PRAGMAS = (
     "PRAGMA recursive_triggers=ON",
 )
 
+_MAY_COMMIT = "may_commit"
+
 
 def in_memory(url: URL) -> bool:
     """Whether the URL names a database that lives in this process only."""
@@ -30,7 +32,9 @@ def in_memory(url: URL) -> bool:
 
 def writer_engine(url: URL) -> Engine:
     """An engine whose transactions take the write lock at once (BEGIN IMMEDIATE): no decision on stale rows."""
-    return _engine(url, "BEGIN IMMEDIATE", ())
+    engine = _engine(url, "BEGIN IMMEDIATE", ())
+    event.listen(engine, "commit", _check_commit)
+    return engine
 
 
 def reader_engine(url: URL) -> Engine:
@@ -73,7 +77,25 @@ def _use_wal(raw: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
+def let_commit(conn: Connection) -> None:
+    """The one who opened the writing transaction is about to commit it. Nobody else may: a COMMIT from within would
+    store half of a group whose callers are then told that it failed.
+    """
+    conn.info[_MAY_COMMIT] = True
+
+
+def _check_commit(conn: Connection) -> None:
+    if not conn.info.pop(_MAY_COMMIT, False):
+        _raw(conn).rollback()
+        raise RuntimeError("A store function must not commit; the store does.")
+
+
 def in_transaction(conn: Connection) -> bool:
     """Whether SQLite still has the transaction open; some errors (disk full, I/O) end it on the spot."""
+    return _raw(conn).in_transaction
+
+
+def _raw(conn: Connection) -> sqlite3.Connection:
     raw: Any = conn.connection.dbapi_connection
-    return bool(raw.in_transaction)
+    assert isinstance(raw, sqlite3.Connection)
+    return raw

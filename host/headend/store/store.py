@@ -37,7 +37,7 @@ class Store:
         self._reads = self.writes if self._shared else sqlite.reader_engine(parsed)
         self._writer = None if inline or self._shared else Writer(self.writes, capacity)
         self._inline = threading.RLock()
-        self._inside = False
+        self._inside: int | None = None  # the thread that runs a function inline
         self._closed = False
 
     def write(self, fn: Callable[..., R], *args: Any, lane: Lane = ORDERS) -> Future[R]:
@@ -58,8 +58,7 @@ class Store:
         if self._shared:
             with self._alone(), self._reads.connect() as conn, _query_only(conn):
                 return fn(conn, *args)
-        if self._writer is not None and self._writer.runs_here():
-            raise RuntimeError("Store.read was called inside Store.write: use the connection that was handed in.")
+        self._not_within()
         with self._reads.connect() as conn, conn.begin():
             return fn(conn, *args)
 
@@ -82,13 +81,17 @@ class Store:
         with self._inline:
             if self._closed:
                 raise StoreClosed("The store is closed.")
-            if self._inside:
-                raise RuntimeError("A store function called the store: use the connection that was handed in.")
-            self._inside = True
+            self._not_within()
+            self._inside = threading.get_ident()
             try:
                 yield
             finally:
-                self._inside = False
+                self._inside = None
+
+    def _not_within(self) -> None:
+        runs_here = self._writer.runs_here() if self._writer else self._inside == threading.get_ident()
+        if runs_here:
+            raise RuntimeError("A store function called the store: use the connection that was handed in.")
 
 
 def _no_more(_lane: Lane) -> Job | None:

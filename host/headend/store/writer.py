@@ -81,6 +81,7 @@ def run_group(engine: Engine, first: Job, more: Callable[[Lane], Job | None]) ->
                     _run(conn, job)
                 lane = min(lane, job.lane)
                 job = more(lane) if time.monotonic() < closes else None
+            sqlite.let_commit(conn)
     except BaseException as error:  # noqa: BLE001 - whatever it was, the group has to learn of it
         failed = CommitFailed(f"Nothing was stored: {error}")
         failed.__cause__ = error
