@@ -1,5 +1,7 @@
 """Brings a database to the newest schema, in one transaction: all of it or nothing. Safe with another process at it."""
 
+import threading
+
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
@@ -7,6 +9,8 @@ from sqlalchemy import Connection, Engine
 from headend.store import sqlite
 
 SCRIPTS = "headend.store:migrations"
+
+_ONE = threading.Lock()  # the migration tool keeps its state in module globals
 
 
 def config(conn: Connection) -> Config:
@@ -19,6 +23,6 @@ def config(conn: Connection) -> Config:
 
 def upgrade(engine: Engine) -> None:
     """Run the migrations that this database has not seen."""
-    with engine.connect() as conn, conn.begin():
+    with _ONE, engine.connect() as conn, conn.begin():
         command.upgrade(config(conn), "head")
         sqlite.let_commit(conn)
