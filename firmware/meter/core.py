@@ -1,0 +1,486 @@
+"""The meter: wires the parts and decides when something is committed. Synchronous; no I/O but the board's port.
+
+What leaves the meter (registers, reports, intervals) carries committed values only, so nothing that was ever shown is
+taken back by a power cut; what a cut can cost is what was metered since the last checkpoint, `CHECKPOINT_WH` and
+`CHECKPOINT_S` at most.
+
+Before commissioning a meter counts its energy and leaves its relay as it is; it charges nothing, keeps no intervals,
+answers no order (WRONG_METER) and proves nothing, as it has no key. Where its history is lost it goes on metering with what
+is left and takes no order (HISTORY_LOST).
+"""
+
+import struct
+
+from meter import apply, pricing, recover, reporting, store
+from meter.clock import Clock
+from meter.credit import Account
+from meter.energy import Energy
+from meter.eventlog import EventLog, split
+from meter.flashmap import CHECKPOINT_S, CHECKPOINT_WH
+from meter.inbox import Inbox
+from meter.profile import Profile
+from meter.store import Store
+from meter.supply import Supply
+from meterlink import bodies, events, orders, provision, records, reports, states, tariff
+from meterlink.mac import MacKey
+
+VERSION = "0.1.0"
+LEGAL_VERSION = 1  # energy.py, credit.py, pricing.py, meterlink.tariff and the drivers
+
+FACTORY_IMP_PER_KWH = 1600  # until commissioning tells
+MAX_POWER_W = 90_000  # of a board that does not say: 3 x 100 A x 300 V
+WITNESS_EVERY = 64  # commits; besides each decision
+DISCARD_LOG_S = 3600  # impossible pulses are told once in such a time
+
+_LOW = 1 << states.ALARM_LOW_CREDIT  # bits of `noted`: thresholds that the balance is known to be at or below
+_LOW_2 = 1 << states.ALARM_LOW_CREDIT_2
+_EXHAUSTED = 1 << 15
+
+
+class Meter:
+    """One meter over a board (`ports.Board`). Nothing happens before `start`.
+
+    number, account_epoch: 0 before commissioning · commissioned · history_lost · boot, log_id · clock, energy, account,
+    pricing, supply, profile, inbox, log, store: the parts.
+    """
+
+    CARRIER_BUS = 0
+    CARRIER_TCP = 1
+    CARRIER_MQTT = 2
+    CARRIER_LOCAL = 3
+
+    def __init__(self, board) -> None:
+        self.board = board
+        self.store = Store(board.flash)
+        self.clock = Clock(board)
+        self.energy = Energy(FACTORY_IMP_PER_KWH, getattr(board, "max_power_w", MAX_POWER_W))
+        self.account = Account()
+        self.pricing = pricing.Pricing()
+        self.profile = Profile()
+        self.log = EventLog()
+        self.supply = Supply(board, self.note, self._commit_supply)
+        self.inbox = Inbox(self)
+        self.given = None  # meterlink.provision.Provision
+        self.mac_key = None
+        self.number = 0
+        self.account_epoch = 0
+        self.tag_key_version = 0
+        self.history_lost = False
+        self.damaged = False  # flash was found damaged at the start
+        self.boot = 0
+        self.log_id = 0
+        self.unclean_starts = 0
+        self.top_version = 0  # highest version of any order held
+        self.counter = 0  # of reports and batches
+        self.cursors = [0, 0]  # last interval and event that the head end has acknowledged
+        self.noted = 0
+        self.mono_s = 0
+        self._checkpoint = bytearray(store.CHECKPOINT_LENGTH)  # as committed
+        self._scratch = bytearray(store.CHECKPOINT_LENGTH)
+        self._committed_s = 0
+        self._committed_wh = 0
+        self._period_open = False  # a closed interval is not committed yet
+        self._witnessed = 0
+        self._discarded = 0
+        self._discard_log_s = 0
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def commissioned(self) -> bool:
+        """Whether the meter has a number, keys, a tariff and limits."""
+        return self.given is not None
+
+    def start(self, mono_s: int) -> None:
+        """Mount flash, find the state, finish what a power cut left, count the boot."""
+        self.mono_s = mono_s
+        recover.start(self)
+
+    def provision(self, raw: bytes) -> None:
+        """Commission a new meter. ProvisionError where it is not taken: then nothing has changed."""
+        if self.commissioned:
+            raise provision.ProvisionError("meter: {} is commissioned already".format(self.number))
+        if self.history_lost:
+            raise provision.ProvisionError(
+                "journal: its history is lost; a new record would let old credit count again"
+            )
+        given = provision.decode(raw)
+        try:
+            tariff.decode(given.tariff)
+            bodies.decode_limits(given.limits)
+        except orders.OrderError as error:
+            raise provision.ProvisionError(str(error))
+        raw = bytes(raw)
+        split_at = store.PROVISION_SPLIT
+        before = self.profile.state()
+        self.profile.minutes = given.interval_minutes
+        self.profile.open(self.now_s(), self.energy.import_wh, self.energy.export_wh, self._flags())
+        items = [(store.KEY_PROVISION, raw[:split_at]), (store.KEY_PERIOD, self.profile.pack())]
+        if not self.commit([(store.KEY_PROVISION_TAIL, raw[split_at:])]) or not self.commit(items, True):
+            self.profile.restore(before)
+            raise provision.ProvisionError("journal: it could not be written")
+        self.take_provision(given)
+
+    def take_provision(self, given) -> None:
+        """Be the meter that a provisioning record names; tariff and limits as made, unless orders have changed them."""
+        self.given = given
+        self.number = given.meter
+        self.account_epoch = given.account_epoch
+        self.tag_key_version = given.tag_key_version
+        self.mac_key = MacKey(given.tag_key)
+        self.energy.set_constant(given.imp_per_kwh)
+        self.profile.minutes = given.interval_minutes
+        prices = self.pricing
+        prices.active_version, prices.active = pricing.unpack(self.store.get(store.KEY_TARIFF))
+        if prices.active is None:
+            prices.active = tariff.decode(given.tariff)
+        prices.passive_version, prices.passive = pricing.unpack(self.store.get(store.KEY_TARIFF_PASSIVE))
+        self.supply.limits = bodies.decode_limits(self.store.get(store.KEY_LIMITS) or given.limits)
+        prices.update(self.clock.unix_s, self.clock.known)
+
+    def power_down(self) -> None:
+        """The board warns that power goes: a last checkpoint."""
+        self.note(events.POWER_DOWN)
+        self.commit([(store.KEY_LIFE, self.pack_life(False, True))])
+
+    def now_s(self) -> int:
+        """The meter's time."""
+        return self.clock.unix_s
+
+    # -- a second ------------------------------------------------------------------------------------------------------
+
+    def step(self, mono_s: int) -> None:
+        """Once a second; after a longer pause energy and charges are the same. Never raises."""
+        elapsed_s = mono_s - self.mono_s
+        if elapsed_s <= 0:
+            return
+        self.mono_s = mono_s
+        start_s = self.clock.unix_s
+        jump_s = self.clock.tick(elapsed_s)
+        end_s = start_s + elapsed_s if jump_s else self.clock.unix_s
+        imported, exported, discarded = self.energy.take(self.board.pulses(), elapsed_s)
+        self._discard(discarded, elapsed_s)
+        if self.commissioned:
+            self._meter(start_s, end_s, imported, exported)
+            if jump_s:
+                self.note(events.CLOCK_SET, jump_s, 0)
+                self.clock_moved()
+        else:
+            self.energy.add(imported, exported)
+        crossed = self._thresholds()
+        out_of_credit = self.commissioned and self.account.balance_uc() <= 0
+        self.supply.step(mono_s, elapsed_s, out_of_credit, self.store.failed)
+        self.profile.flags |= self._flags()
+        if crossed or self._period_open or self._checkpoint_due():
+            self.commit([])
+        self._write_events()
+
+    def _meter(self, start_s: int, end_s: int, imported: int, exported: int) -> None:
+        """Spread pulses over the time in which they came, as far as it holds boundaries of intervals and rates."""
+        at_s = start_s
+        while True:
+            until_s = max(at_s + 1, min(self.pricing.next_s(at_s), self.profile.end_s()))
+            here_in, here_out = imported, exported
+            if until_s < end_s:
+                here_in = imported * (until_s - at_s) // (end_s - at_s)
+                here_out = exported * (until_s - at_s) // (end_s - at_s)
+            energy_wh = self.energy.add(here_in, here_out)
+            if energy_wh:
+                self.account.charge(energy_wh, self.pricing.active, self.pricing.rate)
+            if until_s > end_s:
+                return
+            imported -= here_in
+            exported -= here_out
+            at_s = until_s
+            self._boundary(at_s)
+            if at_s == end_s:
+                return
+
+    def _boundary(self, at_s: int) -> None:
+        """An interval ends, a tariff takes over, a rate begins."""
+        if at_s >= self.profile.end_s():
+            self._close_period(at_s, 0, self._flags())
+        items = []
+        prices = self.pricing
+        if prices.due(at_s, self.clock.known):
+            self._switch_tariff()
+            items = [
+                (store.KEY_TARIFF, pricing.pack(prices.active_version, prices.active)),
+                (store.KEY_TARIFF_PASSIVE, b""),
+            ]
+        if prices.update(at_s, self.clock.known) and at_s != self.profile.start_s:
+            self.profile.flags |= records.FLAG_RATE_CHANGED
+        if self._period_open or items:
+            self.commit(items)  # where it fails: the interval waits, and a start finds the tariff due again
+
+    def _close_period(self, at_s: int, flags: int, next_flags: int) -> None:
+        self.profile.close(at_s, self.energy.import_wh, self.energy.export_wh, flags, next_flags)
+        self._period_open = True
+
+    def clock_moved(self) -> None:
+        """The clock jumped to `clock.unix_s`: the open interval and the rate follow; the caller commits."""
+        if self.profile.holds(self.clock.unix_s):
+            self.profile.flags |= records.FLAG_CLOCK_CHANGED
+        else:
+            changed = records.FLAG_CLOCK_CHANGED
+            self._close_period(self.clock.unix_s, changed | records.FLAG_SHORT, changed | self._flags())
+        self.price_changed()
+
+    def power_returned(self) -> None:
+        """Power was away: the open interval goes on, or ends where it stood; the caller commits."""
+        if self.profile.holds(self.clock.unix_s):
+            self.profile.flags |= records.FLAG_POWER_FAILED
+        else:
+            failed = records.FLAG_POWER_FAILED
+            self._close_period(self.clock.unix_s, failed | records.FLAG_SHORT, failed | self._flags())
+        self.price_changed()
+
+    def price_changed(self) -> None:
+        """Take the tariff and the rate of this moment. (A start finds a tariff due again that was not committed.)"""
+        if self.pricing.due(self.clock.unix_s, self.clock.known):
+            self._switch_tariff()
+        if self.pricing.update(self.clock.unix_s, self.clock.known):
+            self.profile.flags |= records.FLAG_RATE_CHANGED
+
+    def _switch_tariff(self) -> None:
+        self.pricing.switch()
+        self.note(events.TARIFF_SWITCHED, self.pricing.active_version[1])
+
+    def _flags(self) -> int:
+        """What an interval that this moment belongs to has to say."""
+        flags = 0 if self.clock.known else records.FLAG_CLOCK_UNKNOWN
+        if self.supply.relay.contact == states.CONTACT_OPEN:
+            flags |= records.FLAG_SUPPLY_OFF
+        return flags
+
+    def _discard(self, pulses: int, elapsed_s: int) -> None:
+        """Pulses that no load can have made: told at once, then in sum once in a while."""
+        self._discarded += pulses
+        self._discard_log_s = max(0, self._discard_log_s - elapsed_s)
+        if self._discarded and not self._discard_log_s:
+            self.note(events.PULSES_IMPOSSIBLE, self._discarded)
+            self._discarded = 0
+            self._discard_log_s = DISCARD_LOG_S
+
+    def _thresholds(self) -> bool:
+        """Note where the balance has come to; whether it crossed a threshold."""
+        if not self.commissioned:
+            return False
+        balance_uc = self.account.balance_uc()
+        limits = self.supply.limits
+        below = 0
+        if balance_uc <= limits.alarm_uc:
+            below = _LOW | _LOW_2 if balance_uc <= limits.alarm2_uc else _LOW
+        if balance_uc <= 0:
+            below |= _EXHAUSTED
+        new = below & ~self.noted
+        for bit, code in (
+            (_LOW, events.LOW_CREDIT),
+            (_LOW_2, events.LOW_CREDIT_2),
+            (_EXHAUSTED, events.CREDIT_EXHAUSTED),
+        ):
+            if new & bit:
+                self.note(code, balance_uc // 1000)
+        if self.noted & ~below & _EXHAUSTED:
+            self.note(events.CREDIT_RESTORED, balance_uc // 1000)
+        crossed = below != self.noted
+        self.noted = below
+        return crossed
+
+    def alarms(self) -> int:
+        """Bits of states.ALARM_*."""
+        return (
+            self.noted & (_LOW | _LOW_2)
+            | (self.supply.relay.diagnosis != states.DIAGNOSIS_OK) << states.ALARM_RELAY
+            | (self.store.failed or self.damaged) << states.ALARM_STORAGE
+            | (not self.clock.known) << states.ALARM_CLOCK
+            | self.history_lost << states.ALARM_HISTORY_LOST
+        )
+
+    # -- commits -------------------------------------------------------------------------------------------------------
+
+    def note(self, code: int, argument: int = 0, detail: int = 0) -> None:
+        """Note an event; it is written with the next commit, or alone at the end of the step."""
+        self.log.add(self.clock.unix_s, code, argument, detail)
+
+    def commit(self, items: "list[tuple[int, bytes]]", decision: bool = False) -> bool:
+        """Store `items` with a checkpoint and the events noted, all or nothing; whether it is durable.
+
+        decision: something that must not be undone by putting back an older flash: the witness follows.
+        """
+        flash = self.store
+        if flash.resting(self.mono_s):
+            return False
+        if self._period_open:
+            period = (store.KEY_PERIOD, self.profile.pack())
+            if len(items) > 2 and not self.commit([]):  # a large commit leaves no room for it
+                return False
+            if self._period_open:
+                items = [period] + items
+        self._pack_checkpoint(self._scratch)
+        items = items + [(store.KEY_CHECKPOINT, self._scratch)]
+        fresh = self.log.pack(self.boot, self.energy.import_wh)
+        if fresh:
+            items.append((store.KEY_EVENTS, fresh))
+        failed_before = flash.failed
+        if not flash.commit(items, self.mono_s):
+            if not failed_before:
+                self.note(events.STORAGE_FAILED)
+            return False
+        self._checkpoint, self._scratch = self._scratch, self._checkpoint
+        self._committed_s = self.mono_s
+        self._committed_wh = self.energy.import_wh + self.energy.export_wh
+        if self._period_open:
+            self._period_open = False
+            flash.append(flash.intervals, self.profile.seq, self.profile.record)
+        self._events_written(fresh)
+        if decision or flash.journal.sequence - self._witnessed >= WITNESS_EVERY:
+            self._witnessed = flash.journal.sequence
+            self.board.set_witness(self._witnessed)
+        return True
+
+    def _commit_supply(self) -> bool:
+        return self.commit([(store.KEY_SUPPLY, self.supply.pack())], True)
+
+    def _checkpoint_due(self) -> bool:
+        """By time or by energy; after a failure by time alone."""
+        if self.mono_s - self._committed_s >= CHECKPOINT_S:
+            return True
+        return self.energy.import_wh + self.energy.export_wh - self._committed_wh >= CHECKPOINT_WH
+
+    def _pack_checkpoint(self, buf: bytearray) -> None:
+        energy, account = self.energy, self.account
+        struct.pack_into(
+            store.CHECKPOINT,
+            buf,
+            0,
+            self.clock.unix_s,
+            energy.import_wh,
+            energy.import_rest,
+            energy.export_wh,
+            energy.export_rest,
+            account.credited_uc,
+            account.earned_uc,
+            account.refunded_uc,
+            account.adjusted_uc,
+            account.charged_uc,
+            account.balance_uc(),
+            account.remainder,
+            self.supply.left_s(),
+            self.noted,
+            self.log.newest,
+            self.profile.flags,
+            store.CHECKPOINT_FORMAT,
+        )
+
+    def committed(self) -> tuple:
+        """The values of the last checkpoint that is durable, in the order of `store.CHECKPOINT`."""
+        return struct.unpack(store.CHECKPOINT, self._checkpoint)
+
+    def set_committed(self, raw: bytes) -> None:
+        """What a start found."""
+        self._checkpoint[:] = raw
+
+    def pack_life(self, rtc_pending: bool, stopped: bool = False) -> bytes:
+        """The slow part of the state for the journal."""
+        flags = store.LIFE_HISTORY_LOST if self.history_lost else 0
+        flags |= store.LIFE_RTC_PENDING if rtc_pending else 0
+        flags |= store.LIFE_STOPPED if stopped else 0
+        clock = self.clock
+        return struct.pack(store.LIFE, self.boot, self.log_id, self.unclean_starts, clock.day, clock.used_s, flags)
+
+    def _write_events(self) -> None:
+        """Events of no decision go to their ring alone, under the register last committed."""
+        if self.log.waiting() and not self.store.resting(self.mono_s):
+            self._events_written(self.log.pack(self.boot, self.committed()[1]))
+
+    def _events_written(self, packed: bytes) -> None:
+        for seq, record in split(packed):
+            self.store.append(self.store.events, seq, record)
+        self.log.written()
+
+    def erase_due(self) -> bool:
+        """Whether flash has housekeeping to do, best in a quiet moment."""
+        return not self.store.resting(self.mono_s) and self.store.erase_due()
+
+    def erase_step(self) -> None:
+        """One piece of it."""
+        if not self.store.erase_step():
+            self.store.rest(self.mono_s)
+
+    # -- orders --------------------------------------------------------------------------------------------------------
+
+    def submit(self, carrier: int, raw: bytes) -> int:
+        """An order has arrived: a results.* code; PENDING where `verify_slice` is to be called."""
+        return self.inbox.submit(carrier, raw)
+
+    @property
+    def verifying(self) -> bool:
+        """Whether an order waits for its verification."""
+        return self.inbox.verifying()
+
+    def verify_slice(self) -> bool:
+        """One slice of the verification (11 field multiplications at most); False when nothing is left."""
+        return self.inbox.slice()
+
+    def result(self, carrier: int):
+        """The `inbox.Result` of a carrier's last order."""
+        return self.inbox.results[carrier]
+
+    def press_connect(self) -> None:
+        """The customer pressed the reconnection key."""
+        self.supply.press()
+
+    def public_key(self, role: int, version: int) -> "bytes | None":
+        """The key of a role and version, or None."""
+        for known_role, known_version, key in self.given.keys:
+            if known_role == role and known_version == version:
+                return key
+        return None
+
+    def order_key(self, aspect: int, selector: int) -> int:
+        """Where the journal keeps the last order of a subject; -1 for a credit source that is not known."""
+        if aspect == orders.ASPECT_CREDIT:
+            place = self.account.index(selector)
+            return aspect << 8 | place if place >= 0 else -1
+        return aspect << 8 | selector & 0x1F
+
+    def held_order(self, aspect: int, selector: int) -> bytes:
+        """The last signed order of a subject, byte for byte; b"" for none."""
+        key = self.order_key(aspect, selector)
+        return (self.store.get(key) if key >= 0 else None) or b""
+
+    def held(self, aspect: int, selector: int) -> "tuple[int, int, bytes] | None":
+        """(signing epoch, version, digest8) of the last order of a subject, or None."""
+        raw = self.held_order(aspect, selector)
+        if not raw:
+            return None
+        order = orders.Order(raw)
+        return order.stated.signing_epoch, order.stated.version, order.digest[:8]
+
+    # -- what the meter says -------------------------------------------------------------------------------------------
+
+    def report(self, kind: int, nonce: bytes, aspect: int, selector: int) -> bytes:
+        """A report of 196 bytes about itself and a subject; ReportError before commissioning."""
+        return reporting.report(self, kind, nonce, reporting.subject(self, aspect, selector))
+
+    def take_receipt(self) -> "bytes | None":
+        """The next receipt to publish, or None. Its order is durable."""
+        judged = self.inbox.take_unsent()
+        return reporting.report(self, reports.KIND_RECEIPT, reports.NO_NONCE, judged) if judged else None
+
+    def will(self) -> bytes:
+        """What the broker says when this boot has gone; ReportError before commissioning."""
+        return reports.pack_will(self.number, self.boot, reporting.key_of(self))
+
+    def ask(self, raw: bytes) -> "tuple[int, bytes]":
+        """(batches.KIND_*, answer) to a question; BatchError where it is none."""
+        return reporting.answer(self, raw)
+
+    def ack(self, raw: bytes) -> None:
+        """The head end has stored records: the replay cursor moves, durably. BatchError where it is not genuine."""
+        reporting.acknowledge(self, raw)
+
+    def replay(self, kind: int) -> "bytes | None":
+        """The next batch that is not acknowledged, or None."""
+        return reporting.replay(self, kind)

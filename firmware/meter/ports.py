@@ -1,0 +1,77 @@
+"""The board port: all that the core knows of the world. One class a board in `boards/`; the simulator has its own.
+
+A board may be any object with these methods; `Board` is the contract in one place and serves as a base class.
+"""
+
+from meterlink import states
+
+INDICATE_IDENTIFY = 1  # somebody looks for this meter
+INDICATE_TRIP = 2  # supply goes off when the seconds have passed
+
+UNKNOWN_DV = 0xFFFF
+
+
+class Board:
+    """What a board gives. Integers only; no method waits.
+
+    flash: block device (MicroPython's extended protocol), partitioned as in `flashmap` · board_class: 1 bench, 2 sealed ·
+    max_power_w: what the largest load could draw; more is a fault of the pulse line, not energy · nominal_dv: voltage of
+    the supply in 1/10 V.
+    """
+
+    board_class = 1
+    max_power_w = 90_000  # 3 x 100 A x 300 V
+    nominal_dv = 2300
+
+    def __init__(self, flash) -> None:
+        self.flash = flash
+
+    def pulses(self) -> "tuple[int, int]":
+        """(import, export) pulses of the metering chip since the board started.
+
+        Counted by hardware, also while flash is written; both never fall while the board has power and restart at 0 after
+        it. What was counted between the last checkpoint and a power cut is lost: `core.CHECKPOINT_WH` bounds it.
+        """
+        raise NotImplementedError
+
+    def contact(self) -> int:
+        """What the relay is: states.CONTACT_*, sensed at the load side."""
+        return states.CONTACT_UNKNOWN
+
+    def load_ma(self) -> int:
+        """Current behind the contact, whatever the contact says."""
+        raise NotImplementedError
+
+    def voltage_dv(self) -> int:
+        """Voltage of the supply in 1/10 V; UNKNOWN_DV where it is not measured."""
+        return UNKNOWN_DV
+
+    def power_w(self) -> int:
+        """Active power; 0xFFFFFFFF where it is not measured."""
+        return 0xFFFFFFFF
+
+    def coil(self, close: bool) -> None:
+        """Start a pulse on the closing or the opening coil. Hardware ends it (a timer or one-shot), never a task."""
+        raise NotImplementedError
+
+    def rtc(self) -> "tuple[int, bool]":
+        """(UTC seconds since 1970, whether they are valid: the oscillator never stopped since it was set)."""
+        return 0, False
+
+    def set_rtc(self, unix_s: int) -> None:
+        """Set the battery-backed clock. A board without one ignores it, and knows the time until its next start only."""
+
+    def entropy(self, count: int) -> bytes:
+        """Random bytes, unpredictable from outside."""
+        raise NotImplementedError
+
+    def witness(self) -> int:
+        """The last value given to `set_witness`, 0 in the factory; kept outside the main flash, so that it shows whether
+        that flash was lost or put back. A board without such a place returns 0 always: it cannot tell."""
+        return 0
+
+    def set_witness(self, value: int) -> None:
+        """Keep a value; it only ever rises. Called after orders and about once an hour."""
+
+    def indicate(self, what: int, seconds: int) -> None:
+        """Show INDICATE_* by LED, buzzer or display for so many seconds."""

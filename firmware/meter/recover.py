@@ -1,0 +1,169 @@
+"""The start of a meter: what flash holds, whether it is all, and what a power cut left undone.
+
+History is lost where the journal is blank but the witness says that it was not, where records of it are damaged, where it
+is older than the witness, or where its sums do not agree. Such a meter goes on with what it has and takes no order.
+"""
+
+import struct
+
+from meter import eventlog, store
+from meter.flashmap import CHECKPOINT_S
+from meter.sectors import DAMAGED, FRESH, StorageError
+from meterlink import bodies, events, orders, provision
+
+_REGION_JOURNAL = 1  # detail of events.FLASH_DAMAGED
+_REGION_INTERVALS = 2
+_REGION_EVENTS = 3
+
+_HOLDS = 32
+
+
+def start(meter) -> None:
+    """Bring a meter up from its flash; one commit at its end counts the boot."""
+    flash = meter.store
+    status = _mount(flash, flash.journal)
+    witness = meter.board.witness()
+    lost = status == DAMAGED or flash.journal.sequence < witness
+    flash.journal.skip_to(witness)
+    life = _read_life(meter)
+    lost = not _read_account(meter, status == FRESH) or lost
+    _read_supply(meter)
+    lost = not _read_provision(meter) or lost
+    meter.damaged = status == DAMAGED
+    newly_lost = lost and not meter.history_lost
+    meter.history_lost = meter.history_lost or lost
+    meter.boot = max(meter.boot, witness if lost else 0) + 1  # every boot commits, so the witness is above every boot
+    if not meter.log_id or newly_lost:
+        meter.log_id = int.from_bytes(meter.board.entropy(4), "big") & 0xFFFFFFFF or 1
+    stopped = life & store.LIFE_STOPPED
+    if status != FRESH and not stopped:
+        meter.unclean_starts += 1
+    _read_events(meter)
+    checkpoint = meter.committed()
+    gap_s = meter.clock.start(checkpoint[0], not life & store.LIFE_RTC_PENDING)
+    meter.note(events.POWER_UP, gap_s, 0 if stopped or status == FRESH else 1)
+    if meter.damaged:
+        meter.note(events.FLASH_DAMAGED, flash.journal.lost_records, _REGION_JOURNAL)
+    if newly_lost:
+        meter.note(events.HISTORY_LOST)
+    _read_intervals(meter)
+    if meter.commissioned:
+        meter.power_returned()
+        _resume_supply(meter, checkpoint[12])
+    meter.inbox.start(meter.boot)
+    meter.commit([(store.KEY_LIFE, meter.pack_life(False))], True)
+
+
+def _mount(flash, part) -> int:
+    """Mount a journal or ring; a device that cannot even be read counts as damaged."""
+    try:
+        return part.mount()
+    except StorageError:
+        flash.failed = True
+        return DAMAGED
+
+
+def _read_life(meter) -> int:
+    """Boot, log id and the like; the flags."""
+    raw = meter.store.get(store.KEY_LIFE)
+    if raw is None:
+        return 0
+    clock = meter.clock
+    meter.boot, meter.log_id, meter.unclean_starts, clock.day, clock.used_s, flags = struct.unpack(store.LIFE, raw)
+    meter.history_lost = bool(flags & store.LIFE_HISTORY_LOST)
+    return flags
+
+
+def _read_account(meter, fresh: bool) -> bool:
+    """Registers and money; whether they agree with each other (on a fresh flash there is nothing to agree)."""
+    account, energy = meter.account, meter.energy
+    account.unpack_sources(meter.store.get(store.KEY_SOURCES) or b"")
+    raw = meter.store.get(store.KEY_CHECKPOINT)
+    if raw is None:
+        return fresh
+    meter.set_committed(raw)
+    f = meter.committed()
+    energy.import_wh, energy.import_rest, energy.export_wh, energy.export_rest = f[1:5]
+    account.earned_uc, account.adjusted_uc, account.charged_uc, account.remainder = f[6], f[8], f[9], f[11]
+    meter.noted, meter.log.newest, meter.profile.flags = f[13:16]
+    return (account.credited_uc, account.refunded_uc, account.balance_uc()) == (f[5], f[7], f[10])
+
+
+def _read_supply(meter) -> None:
+    raw = meter.store.get(store.KEY_SUPPLY)
+    if raw is None:
+        meter.supply.adopt()
+    else:
+        meter.supply.unpack(raw)
+
+
+def _read_provision(meter) -> bool:
+    """Who the meter is; False where a record is there that cannot be read."""
+    head = meter.store.get(store.KEY_PROVISION)
+    if head is None:
+        return True
+    try:
+        given = provision.decode(head + (meter.store.get(store.KEY_PROVISION_TAIL) or b""))
+    except provision.ProvisionError:
+        return False
+    rests = meter.energy.import_rest, meter.energy.export_rest
+    meter.take_provision(given)
+    meter.energy.import_rest, meter.energy.export_rest = rests  # they are in units of this constant already
+    for aspect in (orders.ASPECT_TARIFF, orders.ASPECT_LIMITS, orders.ASPECT_CLOCK):
+        _see(meter, aspect, 0)
+    for hold in range(1, _HOLDS):
+        _see(meter, orders.ASPECT_SUPPLY, hold)
+    return True
+
+
+def _see(meter, aspect: int, selector: int) -> None:
+    held = meter.held(aspect, selector)
+    if held:
+        meter.top_version = max(meter.top_version, held[1])
+
+
+def _read_events(meter) -> None:
+    """Finish what the last commit's events lack in their ring."""
+    flash = meter.store
+    status = _mount(flash, flash.events)
+    known = meter.log.newest
+    for seq, record in eventlog.split(flash.get(store.KEY_EVENTS) or b""):
+        if seq > known:
+            known = seq
+        flash.append(flash.events, seq, record)
+    lost = known - max(0, flash.events.newest)
+    meter.log.newest = max(known, flash.events.newest)
+    if status == DAMAGED or lost > 0:
+        meter.damaged = True
+        meter.note(events.FLASH_DAMAGED, max(0, lost), _REGION_EVENTS)
+
+
+def _read_intervals(meter) -> None:
+    """Finish the interval that was committed and did not reach its ring."""
+    flash, profile = meter.store, meter.profile
+    status = _mount(flash, flash.intervals)
+    raw = flash.get(store.KEY_PERIOD)
+    if raw is not None:
+        profile.unpack(raw)
+    lost = profile.seq - 1 - max(0, flash.intervals.newest)
+    if profile.record:
+        flash.append(flash.intervals, profile.seq, profile.record)
+    profile.seq = max(profile.seq, flash.intervals.newest)
+    if status == DAMAGED or lost > 0:
+        meter.damaged = True
+        meter.note(events.FLASH_DAMAGED, max(0, lost), _REGION_INTERVALS)
+    cursors = flash.get(store.KEY_CURSORS)
+    if cursors:
+        meter.cursors = list(struct.unpack(store.CURSORS, cursors))
+
+
+def _resume_supply(meter, left_s: int) -> None:
+    """Trips that stood armed go on where the last checkpoint left them, less the time that a checkpoint may be old."""
+    delays = []
+    for hold in range(1, _HOLDS):
+        if meter.supply.holds >> hold & 1:
+            raw = meter.held_order(orders.ASPECT_SUPPLY, hold)
+            if raw:
+                delays.append((hold, bodies.decode_supply(orders.Order(raw).stated.body)[2]))
+    left_s = max(0, left_s - CHECKPOINT_S) if left_s else -1
+    meter.supply.resume(meter.mono_s, left_s, delays)

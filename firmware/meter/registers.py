@@ -1,0 +1,246 @@
+"""The meter on Modbus: the blocks of `meterlink.registers` from snapshots, the mailboxes, and the records as files.
+
+One object a link, so that what one master asks or latches does not move under another.
+"""
+
+import struct
+
+from meter import core, reporting
+from meter.ports import INDICATE_IDENTIFY
+from meterlink import batches, modbus, registers, results
+from meterlink.batches import BatchError
+from meterlink.modbus import crc16
+
+MAX_IDENTIFY_S = 600
+_MAIL_HEAD = 2  # registers in front of a mailbox's bytes: length, CRC
+_VENDOR = (b"openprepay", b"meter", core.VERSION.encode())
+
+
+class MeterRegisters(modbus.RegisterSpace):
+    """What a meter shows to one link (`carrier`: Meter.CARRIER_BUS or CARRIER_TCP)."""
+
+    def __init__(self, meter, carrier: int = core.Meter.CARRIER_BUS) -> None:
+        self._meter = meter
+        self._carrier = carrier
+        self._images = []  # one bytearray a block
+        self._structs = []
+        for _, _, _, fields in registers.BLOCKS:
+            self._images.append(bytearray(2 * registers.block_length(fields)))
+            self._structs.append(registers.block_struct(fields))
+        self._latched = [0] * len(registers.BLOCKS)
+        self._report = b""
+        self._batch = b""
+        self._order = b""
+        self._record = bytearray(2 * registers.RECORD_REGISTERS)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def read(self, address: int, count: int, out: memoryview, offset: int, input_registers: bool) -> int:
+        """From one block. Its first register latches it; before the first latch any register does."""
+        for i in range(len(registers.BLOCKS)):
+            base = registers.BLOCKS[i][1]
+            image = self._images[i]
+            if base <= address and 2 * (address + count - base) <= len(image):
+                if address == base or not self._latched[i]:
+                    self._latch(i)
+                start = 2 * (address - base)
+                out[offset : offset + 2 * count] = memoryview(image)[start : start + 2 * count]
+                return 0
+        return modbus.ILLEGAL_ADDRESS
+
+    def _latch(self, i: int) -> None:
+        self._latched[i] = self._latched[i] % 0xFFFF + 1
+        block = registers.BLOCKS[i][0]
+        values = _VALUES[block](self)
+        if block != registers.IDENT:
+            head = (block, len(self._images[i]) // 2, self._latched[i], self._meter.now_s())
+            values = head + values
+        struct.pack_into(self._structs[i], self._images[i], 0, *values)
+
+    def _ident(self) -> tuple:
+        meter = self._meter
+        given = meter.given
+        return (
+            registers.SELF_TEST,
+            registers.IDENT,
+            len(self._images[0]) // 2,
+            registers.MAP_VERSION,
+            meter.number >> 32,
+            meter.number & 0xFFFFFFFF,
+            meter.account_epoch,
+            meter.tag_key_version,
+            meter.board.board_class,
+            core.VERSION.encode(),
+            core.LEGAL_VERSION,
+            meter.energy.imp_per_kwh,
+            meter.profile.minutes,
+            given.currency if given else 0,
+            meter.log_id,
+            meter.boot,
+        )
+
+    def _hot(self) -> tuple:
+        meter = self._meter
+        supply, relay, board, prices = meter.supply, meter.supply.relay, meter.board, meter.pricing
+        c = meter.committed()
+        pending = supply.pending()
+        return (
+            (
+                1 if meter.clock.known else 0,
+                supply.control,
+                relay.contact,
+                relay.diagnosis,
+                pending[0],
+                reporting.due_s(meter, pending),
+                supply.holds,
+                supply.causes,
+                meter.alarms(),
+                relay.load_ma,
+                relay.no_load_s,
+                board.voltage_dv(),
+                board.power_w(),
+                c[1],
+                c[3],
+                c[10],
+                c[5],
+                c[6],
+                c[7],
+                c[8],
+                c[9],
+                0,
+                prices.rate,
+                prices.price_uc_per_kwh(),
+                prices.active_version[0],
+                prices.active_version[1],
+            )
+            + reporting.held_seq(meter.store.intervals)
+            + reporting.held_seq(meter.store.events)
+            + (min(meter.unclean_starts, 0xFFFF), meter.clock.nonce)
+        )
+
+    def _result(self) -> tuple:
+        r = self._meter.result(self._carrier)
+        return (
+            r.pending_id,
+            r.done_id,
+            r.code,
+            r.aspect,
+            r.selector,
+            r.signing_epoch,
+            r.version,
+            r.digest8,
+            r.judged_s,
+        )
+
+    def _report_values(self) -> tuple:
+        return len(self._report), self._report
+
+    def _batch_values(self) -> tuple:
+        return self._batch[: batches.HEAD_LENGTH], self._batch[-batches.MAC_LENGTH :]
+
+    def _sources(self) -> tuple:
+        values = ()
+        sources = self._meter.account.sources
+        for i in range(registers.MAX_SOURCES):
+            values += tuple(sources[i]) if i < len(sources) else (0, 0, 0)
+        return values
+
+    def _order_values(self) -> tuple:
+        return len(self._order), self._order
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def write(self, address: int, count: int, data: memoryview) -> int:
+        """A whole mailbox in one write, or IDENTIFY."""
+        if address == registers.IDENTIFY and count == 1:
+            return self._identify(data[0] << 8 | data[1])
+        handler = _MAILBOXES.get(address)
+        if handler is None:
+            return modbus.ILLEGAL_ADDRESS
+        length = data[0] << 8 | data[1]
+        if count <= _MAIL_HEAD or count != _MAIL_HEAD + (length + 1) // 2:
+            return modbus.ILLEGAL_VALUE
+        mail = bytes(data[2 * _MAIL_HEAD : 2 * _MAIL_HEAD + length])
+        if crc16(mail) != data[2] << 8 | data[3]:
+            return modbus.ILLEGAL_VALUE
+        return handler(self, mail)
+
+    def _identify(self, seconds: int) -> int:
+        if seconds > MAX_IDENTIFY_S:
+            return modbus.ILLEGAL_VALUE
+        self._meter.board.indicate(INDICATE_IDENTIFY, seconds)
+        return 0
+
+    def _take_order(self, mail: bytes) -> int:
+        """Busy where an order that waits has not given way: then nothing was stored."""
+        before = self._meter.result(self._carrier).pending_id
+        code = self._meter.submit(self._carrier, mail)
+        taken = code == results.PENDING or self._meter.result(self._carrier).pending_id != before
+        return 0 if taken else modbus.DEVICE_BUSY
+
+    def _take_ask(self, mail: bytes) -> int:
+        """The answer stands in its block, latched now."""
+        try:
+            kind, reply = self._meter.ask(mail)
+        except BatchError:
+            return modbus.ILLEGAL_VALUE
+        if kind == batches.KIND_REPORT:
+            self._report = reply
+            self._latch_id(registers.REPORT)
+        elif kind == batches.KIND_ORDER:
+            self._order = reply
+            self._latch_id(registers.ORDER)
+        else:
+            self._batch = reply
+            self._latch_id(registers.BATCH)
+        return 0
+
+    def _take_ack(self, mail: bytes) -> int:
+        try:
+            self._meter.ack(mail)
+        except BatchError:
+            return modbus.ILLEGAL_VALUE
+        return 0
+
+    def _latch_id(self, block: int) -> None:
+        for i in range(len(registers.BLOCKS)):
+            if registers.BLOCKS[i][0] == block:
+                self._latch(i)
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def read_file(self, file: int, record: int, count: int, out: memoryview, offset: int) -> int:
+        """Whole records, one or several in a row. An address where one of them is not held is illegal."""
+        if count % registers.RECORD_REGISTERS:
+            return modbus.ILLEGAL_VALUE
+        event = file >= registers.EVENT_FILE
+        ring = self._meter.store.events if event else self._meter.store.intervals
+        base = registers.EVENT_FILE if event else registers.INTERVAL_FILE
+        seq = (file - base) * registers.FILE_RECORDS + record
+        for _ in range(count // registers.RECORD_REGISTERS):
+            if not ring.read_into(seq, self._record):
+                return modbus.ILLEGAL_ADDRESS
+            out[offset : offset + len(self._record)] = self._record
+            offset += len(self._record)
+            seq += 1
+        return 0
+
+    def identification(self, object_id: int) -> "bytes | None":
+        """Vendor, product code and revision."""
+        return _VENDOR[object_id] if object_id < len(_VENDOR) else None
+
+
+_VALUES = {
+    registers.IDENT: MeterRegisters._ident,
+    registers.HOT: MeterRegisters._hot,
+    registers.RESULT: MeterRegisters._result,
+    registers.REPORT: MeterRegisters._report_values,
+    registers.BATCH: MeterRegisters._batch_values,
+    registers.SOURCES: MeterRegisters._sources,
+    registers.ORDER: MeterRegisters._order_values,
+}
+_MAILBOXES = {
+    registers.ORDER_MAILBOX: MeterRegisters._take_order,
+    registers.ASK_MAILBOX: MeterRegisters._take_ask,
+    registers.ACK_MAILBOX: MeterRegisters._take_ack,
+}
