@@ -93,14 +93,14 @@ def check(record: bytes) -> "int | None":
     return seq if seq else None
 
 
-def unpack_interval(record: bytes) -> tuple:
+def unpack_interval(record: bytes) -> "tuple[int, ...]":
     """(seq, start_s, import_reg_wh, export_reg_wh, import_wh, export_wh, minutes, flags); ValueError on a wrong CRC."""
     if check(record) is None:
         raise ValueError("interval record: the CRC of {} is wrong".format(bytes(record).hex()))
     return struct.unpack(INTERVAL_FORMAT, record)[:-1]
 
 
-def unpack_event(record: bytes) -> tuple:
+def unpack_event(record: bytes) -> "tuple[int, ...]":
     """(seq, time_s, code, boot, import_reg_wh, argument, detail); ValueError on a wrong CRC."""
     if check(record) is None:
         raise ValueError("event record: the CRC of {} is wrong".format(bytes(record).hex()))

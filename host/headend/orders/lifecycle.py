@@ -179,6 +179,19 @@ def move(conn: Connection, now_s: int, order_id: int, event: str, note: str = ""
     return state
 
 
+def remark(conn: Connection, now_s: int, order_id: int, who: str, note: str) -> None:
+    """Leave a sentence in the history of an order without changing it; the same one is not repeated."""
+    if last_note(conn, order_id) != note[:MAX_NOTE]:
+        state = conn.execute(select(order.c.state).where(order.c.id == order_id)).scalar_one()
+        _record(conn, now_s, order_id, who, state, note)
+
+
+def last_note(conn: Connection, order_id: int) -> str | None:
+    """The sentence of the newest line of an order's history."""
+    newest = select(order_history.c.note).where(order_history.c.order_id == order_id)
+    return conn.execute(newest.order_by(order_history.c.id.desc()).limit(1)).scalar_one_or_none()
+
+
 def _record(conn: Connection, at_s: int, order_id: int, event: str, state: str, note: str) -> None:
     conn.execute(
         insert(order_history).values(order_id=order_id, at_s=at_s, event=event, state=state, note=note[:MAX_NOTE])

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from headend.orders import lifecycle
 from headend.refusals import Refused
-from headend.store import lock_meter
-from headend.store.schema import database, meter, meter_state, order, outbox, payment
+from headend.store import identity, lock_meter
+from headend.store.schema import meter, meter_state, order, outbox, payment
 from meterlink import bodies, reasons
 from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT, ASPECT_LIMITS, ASPECT_SUPPLY, ASPECT_TARIFF
 from meterlink.reports import NO_NONCE
@@ -166,7 +166,7 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
     if total_uc > before_uc:
         sales.append((total_uc, total_uc - before_uc))
     body = bodies.encode_credit(total_uc, meter_row.refunded_uc, sales[-bodies.MAX_SALES :])
-    source = _database(conn)[1]
+    source = identity.get(conn).source
     return _state(conn, now_s, meter_row.meter, ASPECT_CREDIT, source, body, WANTS_CREDIT, actor, "", total_uc=total_uc)
 
 
@@ -243,7 +243,7 @@ def _state(
         "aspect": aspect,
         "selector": selector,
         "account_epoch": epoch,
-        "signing_epoch": _database(conn)[0],
+        "signing_epoch": identity.get(conn).signing_epoch,
         "version": version,
         "total_uc": total_uc,
         "issued_s": now_s,
@@ -256,14 +256,6 @@ def _state(
     order_id = lifecycle.start(conn, now_s, values, reason_text)
     conn.execute(insert(outbox).values(order_id=order_id, meter=meter_id, next_s=now_s))
     return order_id
-
-
-def _database(conn: Connection) -> tuple[int, int]:
-    """Signing epoch and credit source of this database."""
-    row = conn.execute(select(database.c.signing_epoch, database.c.source)).one_or_none()
-    if row is None:
-        raise Refused("database", "none", "a database that was set up with its signing epoch and credit source")
-    return row.signing_epoch, row.source
 
 
 def _check_hold(reason: int) -> None:

@@ -1,0 +1,296 @@
+"""The dispatcher: what to do on the wire next, and what to make of what comes back. Its only I/O is the store's.
+
+The live service and the whole-system simulation drive the same object. All state is in the database; an engine that
+dies is replaced by another on the same store. The rules for orders are in `orders.outbox` and `orders.inbound`, those
+for records in `reads`; here they are put together, behind the checks that need no writer.
+
+Input that is not genuine changes nothing: it is named and counted in `counts`, and never raises. What the store raises
+goes through to the caller, who must then not acknowledge to the broker.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, case, select, update
+
+from headend.clock import Clock
+from headend.orders import inbound, outbox, questions, signing
+from headend.orders.actions import Ack, Action, Ask, Deliver
+from headend.orders.policy import Entropy, Policy, spread
+from headend.reads import batches, gaps
+from headend.refusals import Refused
+from headend.store import ORDERS, READS, Store, identity, lock_meter
+from headend.store.schema import meter, meter_state
+from meterlink import reports, topics
+from meterlink.batches import (
+    HEAD_LENGTH,
+    KIND_EVENTS,
+    KIND_INTERVALS,
+    KIND_REPORT,
+    MAX_LENGTH,
+    Batch,
+    BatchError,
+    pack_ack,
+)
+from meterlink.mac import MAC_LENGTH, MacKey
+from meterlink.orders import ASPECT_CREDIT, MAX_METER
+from meterlink.reports import Report, ReportError
+
+__all__ = ["Ack", "Action", "Ask", "Deliver", "Engine", "Policy"]
+
+# Why a message was not taken; each is counted under its name.
+UNKNOWN_TOPIC = "unknown_topic"
+UNKNOWN_METER = "unknown_meter"
+WRONG_METER = "wrong_meter"  # it names another meter than the one it is said to come from
+WRONG_KIND = "wrong_kind"  # genuine, on a topic that is not for it
+NO_KEY = "no_key"
+OTHER_KEY = "other_key"  # made under another version of the meter's key than the one in force
+MALFORMED = "malformed"
+FORGED = "forged"
+
+BAD_CRC = "bad_crc_record"  # of a genuine batch
+DIFFERING = "differing_record"  # other content than what is stored under its number
+
+WILL = "will"
+WILL_LATE = "will_late"
+
+_WILL_LENGTH = 28
+_KEY_VERSION_AT = 8  # in reports and batches alike
+_REPORT_KIND = {
+    topics.UP_STATE: reports.KIND_BIRTH,
+    topics.UP_RECEIPT: reports.KIND_RECEIPT,
+    topics.UP_REPORT: reports.KIND_REPORT,
+}
+_BATCH_KIND = {topics.UP_INTERVALS: KIND_INTERVALS, topics.UP_EVENTS: KIND_EVENTS}
+
+
+class Keys(Protocol):
+    """What the engine needs of the key store."""
+
+    def mac_key(self, meter: int, version: int) -> MacKey: ...
+
+
+class Engine:
+    """`due` and `up` return what to do next; `sent` hears what the carrier made of it. Thread-safe as the store is.
+
+    `signer`: signs what `due` finds unsigned; without one, someone else does (`orders.signing.sign_pending`).
+    `entropy(n)` gives n random bytes (nonces, jitter, the name of this worker).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        entropy: Entropy,
+        *,
+        signer: signing.Signer | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self._entropy = entropy
+        self._signer = signer
+        self._policy = policy or Policy()
+        self._worker = entropy(8).hex()
+        self.counts: Counter[str] = Counter()  # what came up, by what became of it
+        self._counting = Lock()
+
+    # --- down ---------------------------------------------------------------------------------------------------------
+
+    def due(self, now_s: int) -> list[Action]:
+        """Sign what waits, then take what wants attention now: at most the policy's `batch_actions` of each kind.
+
+        What is returned is committed as handed out: act on it once, and tell `sent`.
+        """
+        if self._signer is not None:
+            signing.sign_pending(self._store, self._signer, now_s, self._policy)
+        if not self._store.read(_anything_due, now_s):
+            return []
+        return self._store.write(self._take_due, now_s, lane=ORDERS).result()
+
+    def sent(self, action: Action, ok: bool, note: str = "") -> None:
+        """What the carrier said: `ok` when it took the message over. It never means that the meter has it.
+
+        `note`: a sentence for the order's history. A question or acknowledgement that was not taken is made again in
+        due course.
+        """
+        if isinstance(action, Deliver):
+            arguments = (action.order_id, self._worker, ok, note, self._policy, self._entropy)
+            self._store.write(outbox.finished, self._clock.now_s(), *arguments, lane=ORDERS).result()
+        if not ok:
+            self._count(f"not_sent_{type(action).__name__.lower()}")
+
+    def _take_due(self, conn: Connection, now_s: int) -> list[Action]:
+        actions = outbox.claim(conn, now_s, self._worker, self._policy, self._entropy)
+        polled = conn.execute(
+            select(meter_state.c.meter)
+            .where(meter_state.c.next_ask_s <= now_s)
+            .order_by(meter_state.c.next_ask_s, meter_state.c.meter)
+            .limit(self._policy.batch_actions)
+        ).scalars()
+        for number in sorted(polled):
+            actions.append(self._poll(conn, now_s, number))
+        return actions
+
+    def _poll(self, conn: Connection, now_s: int, number: int) -> Action:
+        """Ask for a report unprompted, about our credit source, so that its totals come with it."""
+        lock_meter(conn, number)
+        _next_ask(conn, number, now_s + spread(self._policy.poll_s, self._entropy))
+        source = identity.get(conn).source
+        return questions.ask(conn, now_s, self._entropy, number, KIND_REPORT, aspect=ASPECT_CREDIT, selector=source)
+
+    # --- up -----------------------------------------------------------------------------------------------------------
+
+    def up(self, meter_claimed: int, what: str, raw: bytes, carrier: str) -> list[Action]:
+        """Take what came from `meter_claimed` on `what` (topics.UP_*) and return what to send now.
+
+        It is committed when this returns. Bad input is counted and returns nothing; the store's errors are raised.
+        """
+        try:
+            outcome, actions = self._take(meter_claimed, what, bytes(raw), carrier)
+        except _NotTaken as refusal:
+            outcome, actions = refusal.why, []
+        self._count(outcome)
+        return actions
+
+    def _count(self, name: str, number: int = 1) -> None:
+        if number:
+            with self._counting:
+                self.counts[name] += number
+
+    def _take(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        take = _TAKE.get(what)
+        if take is None:
+            raise _NotTaken(UNKNOWN_TOPIC)
+        return take(self, number, what, raw, carrier)
+
+    def _take_state(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        if len(raw) != _WILL_LENGTH:
+            return self._take_report(number, what, raw, carrier)
+        key = self._key(number, raw, None)
+        try:
+            _, boot = reports.read_will(raw, key)
+        except ReportError as error:
+            raise _NotTaken(FORGED) from error
+        in_time = self._store.write(inbound.gone, number, boot, lane=ORDERS).result()
+        return WILL if in_time else WILL_LATE, []
+
+    def _take_report(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        if len(raw) != reports.LENGTH:
+            raise _NotTaken(MALFORMED)
+        key = self._key(number, raw, raw[_KEY_VERSION_AT])
+        try:
+            report = Report(raw, key)
+        except ReportError as error:
+            raise _NotTaken(FORGED) from error
+        if report.kind != _REPORT_KIND[what]:
+            raise _NotTaken(WRONG_KIND)
+        return self._store.write(self._store_report, self._clock.now_s(), report, carrier, lane=ORDERS).result()
+
+    def _store_report(self, conn: Connection, now_s: int, report: Report, carrier: str) -> tuple[str, list[Action]]:
+        taken = inbound.take(conn, now_s, report, carrier, self._policy, self._entropy)
+        actions: list[Action] = []
+        if taken.newest:
+            actions += self._fill(conn, now_s, report.meter, (KIND_INTERVALS, KIND_EVENTS))
+        return taken.outcome, actions + self._claim(conn, now_s, report.meter)
+
+    def _take_batch(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        if not HEAD_LENGTH + MAC_LENGTH <= len(raw) <= MAX_LENGTH:
+            raise _NotTaken(MALFORMED)
+        key = self._key(number, raw, raw[_KEY_VERSION_AT])
+        try:
+            batch = Batch(raw, key)
+        except BatchError as error:
+            raise _NotTaken(FORGED) from error
+        if batch.kind != _BATCH_KIND[what]:
+            raise _NotTaken(WRONG_KIND)
+        taken, actions = self._store.write(self._store_batch, self._clock.now_s(), batch, key, lane=READS).result()
+        self._count(BAD_CRC, taken.bad_crc)
+        self._count(DIFFERING, taken.differing)
+        return taken.outcome, actions
+
+    def _store_batch(
+        self, conn: Connection, now_s: int, batch: Batch, key: MacKey
+    ) -> tuple[batches.TakenBatch, list[Action]]:
+        taken = batches.take(conn, now_s, batch, self._policy.question_s)
+        actions: list[Action] = []
+        if taken.ack_to:
+            actions.append(Ack(batch.meter, pack_ack(batch.kind, batch.meter, batch.log_id, taken.ack_to, key)))
+        if taken.outcome == batches.STORED:  # what brought nothing new is not followed by more of it
+            actions += self._fill(conn, now_s, batch.meter, (batch.kind,))
+            if batch.kind == KIND_EVENTS:
+                outbox.wake(conn, now_s, batch.meter)
+        elif taken.outcome == batches.OTHER_LOG:
+            _next_ask(conn, batch.meter, now_s)
+        return taken, actions + self._claim(conn, now_s, batch.meter)
+
+    def _claim(self, conn: Connection, now_s: int, number: int) -> list[Action]:
+        return outbox.claim(conn, now_s, self._worker, self._policy, self._entropy, meter_id=number)
+
+    def _fill(self, conn: Connection, now_s: int, number: int, kinds: tuple[int, ...]) -> list[Action]:
+        """Ask for records that are missing, and come back soon to see whether they came."""
+        asks: list[Action] = []
+        for kind in kinds:
+            wanted = gaps.next_question(conn, now_s, number, kind, self._policy.gap_s)
+            if wanted is not None:
+                first, count = wanted
+                asks.append(questions.ask(conn, now_s, self._entropy, number, kind, first=first, count=count))
+        if asks:
+            soon_s = now_s + spread(self._policy.gap_s, self._entropy)
+            _next_ask(conn, number, case((meter_state.c.next_ask_s > soon_s, soon_s), else_=meter_state.c.next_ask_s))
+        return asks
+
+    def _key(self, number: int, raw: bytes, version: int | None) -> MacKey:
+        """The meter's key, where the message names that meter and the key version in force."""
+        if not 0 < number <= MAX_METER:
+            raise _NotTaken(UNKNOWN_METER)
+        in_force = self._store.read(_key_version, number)
+        if in_force is None:
+            raise _NotTaken(UNKNOWN_METER)
+        try:
+            if reports.meter_of(raw) != number:
+                raise _NotTaken(WRONG_METER)
+            key = self._keys.mac_key(number, in_force)
+        except ReportError as error:
+            raise _NotTaken(MALFORMED) from error
+        except Refused as error:
+            raise _NotTaken(NO_KEY) from error
+        if version not in (None, in_force):
+            raise _NotTaken(OTHER_KEY)
+        return key
+
+
+class _NotTaken(Exception):
+    """A message that is counted as `why` and left."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+_TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action]]]] = {
+    topics.UP_STATE: Engine._take_state,
+    topics.UP_RECEIPT: Engine._take_report,
+    topics.UP_REPORT: Engine._take_report,
+    topics.UP_INTERVALS: Engine._take_batch,
+    topics.UP_EVENTS: Engine._take_batch,
+}
+
+
+def _anything_due(conn: Connection, now_s: int) -> bool:
+    """Whether there may be something to take; keeps the writer out of idle rounds."""
+    if conn.execute(select(meter_state.c.meter).where(meter_state.c.next_ask_s <= now_s).limit(1)).first():
+        return True
+    return bool(outbox.due(conn, now_s, None, 1))
+
+
+def _key_version(conn: Connection, number: int) -> int | None:
+    return conn.execute(select(meter.c.tag_key_version).where(meter.c.meter == number)).scalar_one_or_none()
+
+
+def _next_ask(conn: Connection, number: int, next_ask_s: Any) -> None:
+    conn.execute(update(meter_state).where(meter_state.c.meter == number).values(next_ask_s=next_ask_s))

@@ -1,0 +1,32 @@
+"""What the engine wants done on the wire. An action is a request: only a report says what became of it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Hand this signed order to the meter. Past `not_after_s` (0 = never) the carrier must drop it."""
+
+    meter: int
+    order_id: int
+    raw: bytes
+    not_after_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Put this question to the meter, and hand its answer up."""
+
+    meter: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Tell the meter that its records are stored up to here."""
+
+    meter: int
+    raw: bytes
+
+
+Action = Deliver | Ask | Ack

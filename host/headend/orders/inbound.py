@@ -1,0 +1,225 @@
+"""What meters say about themselves: facts for the meter's row, and verdicts on orders.
+
+The caller has verified the MAC (`meterlink.reports.Report`); here it is decided what a genuine report is good for:
+
+- Facts (balance, supply, what is held) are taken from the newest report only, by (boot, counter). An older one is
+  *late*, the same one a *duplicate*. A counter that went back, as after a lost journal, is believed where the report
+  answers a question that was asked after the newest report had been taken.
+- A *receipt* is true of the order that its digest names, however late it comes; it moves `sent` on to `accepted` or
+  `refused`, and confirms nothing.
+- An order is judged (`confirm.py`) only by the report that answers a question of ours on its subject: asked after the
+  order was sent, not answered before, and answered within the policy's `question_s`. So a report that was held back and
+  is played later confirms nothing.
+"""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, select, update
+
+from headend.ledger import consumption, payments
+from headend.orders import confirm, lifecycle, outbox
+from headend.orders.policy import Entropy, Policy
+from headend.reads import logs
+from headend.store import identity, lock_meter
+from headend.store.schema import meter, meter_state, order, question
+from meterlink import names, results, states
+from meterlink.batches import KIND_REPORT as ASK_REPORT
+from meterlink.orders import ASPECT_CREDIT
+from meterlink.reports import KIND_BIRTH, KIND_RECEIPT, KIND_REPORT, NO_NONCE, Report
+
+# What became of a report; each is counted under its name.
+ANSWER = "answer"  # judged the orders on its subject
+RECEIPT = "receipt"
+BIRTH = "birth"
+UNASKED = "unasked"  # answers no question of ours: facts only
+STALE = "stale"  # answers a question of ours too late: facts only
+LATE = "late"  # older than what is known
+DUPLICATE = "duplicate"
+RECEIPT_UNKNOWN = "receipt_unknown"  # for no order of ours that is under way
+
+# What a receipt does to an order. What is not listed settles nothing: it passes, or other bytes than ours met it.
+RECEIPT_EVENT = {
+    results.APPLIED: "accept",
+    results.ALREADY: "accept",
+    results.OLD_VERSION: "supersede",
+    results.CONFLICT: "fail",
+    results.BAD_FORMAT: "refuse",
+    results.UNKNOWN_ASPECT: "refuse",
+    results.NOT_IMPLEMENTED: "refuse",
+    results.WRONG_METER: "refuse",
+    results.WRONG_EPOCH: "refuse",
+    results.BAD_SIGNATURE: "refuse",
+    results.WRONG_ROLE: "refuse",
+    results.UNKNOWN_KEY: "refuse",
+    results.BAD_BODY: "refuse",
+    results.VERSION_JUMP: "refuse",
+    results.SOURCES_FULL: "refuse",
+    results.EXPIRY_REQUIRED: "refuse",
+    results.BAD_NONCE: "refuse",
+}
+
+DUE_MARGIN_S = 3  # after an armed operation: the relay's pulse, and 2 s without load
+
+_WANTED = tuple(confirm.Wanted.__dataclass_fields__)
+
+
+class TakenReport(NamedTuple):
+    """What became of a report, and whether it is the newest that is known of its meter."""
+
+    outcome: str
+    newest: bool
+
+
+def take(conn: Connection, now_s: int, report: Report, carrier: str, policy: Policy, entropy: Entropy) -> TakenReport:
+    """Take a genuine report; raises UnknownMeter. Repeating it changes nothing."""
+    state = lock_meter(conn, report.meter)
+    seen, told = (state.report_boot, state.report_counter), (report.boot, report.counter)
+    known = state.report_boot is not None
+    if known and told == seen:
+        return TakenReport(DUPLICATE, newest=False)
+    asked, outcome = _question(conn, now_s, report, policy)
+    newest = not known or told > seen or (asked is not None and asked.asked_s > state.report_taken_s)
+    if newest:
+        _facts(conn, now_s, state, report, carrier)
+    if report.kind == KIND_RECEIPT:
+        return TakenReport(_receipt(conn, now_s, report), newest)
+    if not newest:
+        return TakenReport(LATE, newest)
+    if asked is not None:
+        _judge(conn, now_s, asked, report, policy, entropy)
+    return TakenReport(outcome, newest)
+
+
+def gone(conn: Connection, meter_id: int, boot: int) -> bool:
+    """The broker played the meter's will: it is absent. False for the will of a boot that another has followed."""
+    state = lock_meter(conn, meter_id)
+    if state.online_boot is not None and boot < state.online_boot:
+        return False
+    conn.execute(update(meter_state).where(meter_state.c.meter == meter_id).values(online=0, online_boot=boot))
+    return True
+
+
+def _question(conn: Connection, now_s: int, report: Report, policy: Policy) -> tuple[Row[Any] | None, str]:
+    """The question that a report answers, marked as answered; None and why where it answers none that counts."""
+    if report.kind == KIND_BIRTH:
+        return None, BIRTH
+    if report.kind != KIND_REPORT or report.nonce == NO_NONCE:
+        return None, UNASKED
+    mine = (question.c.nonce == report.nonce) & (question.c.meter == report.meter) & (question.c.kind == ASK_REPORT)
+    row = conn.execute(select(question).where(mine, question.c.answered_s.is_(None))).one_or_none()
+    if row is None:
+        return None, UNASKED
+    conn.execute(update(question).where(mine).values(answered_s=now_s))
+    if now_s - row.asked_s > policy.question_s:
+        return None, STALE
+    return row, ANSWER
+
+
+def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrier: str) -> None:
+    """The newest report: keep it, follow the meter's logs and money, and note that an MQTT meter is there."""
+    facts: dict[str, Any] = {
+        "report": report.raw,
+        "report_boot": report.boot,
+        "report_counter": report.counter,
+        "report_time_s": report.time_s,
+        "report_taken_s": now_s,
+    }
+    if carrier == outbox.MQTT:
+        facts |= {"online": 1, "online_boot": report.boot}
+    conn.execute(update(meter_state).where(meter_state.c.meter == report.meter).values(facts))
+    if carrier == outbox.MQTT and (not state.online or report.kind == KIND_BIRTH):
+        outbox.wake(conn, now_s, report.meter)
+    logs.seen(conn, now_s, state, report)
+    consumption.book(conn, now_s, report)
+    if (report.aspect, report.selector) == (ASPECT_CREDIT, identity.get(conn).source):
+        epoch = conn.execute(select(meter.c.account_epoch).where(meter.c.meter == report.meter)).scalar_one()
+        if report.account_epoch == epoch:
+            payments.shown(conn, report.meter, report.source_credited_uc, report.time_s)
+
+
+def _under_way(conn: Connection, report: Report) -> list[Row[Any]]:
+    """Orders on the report's subject that the meter may hold, or come to hold."""
+    columns = [order.c[name] for name in _WANTED]
+    return list(
+        conn.execute(
+            select(order.c.id, order.c.state, order.c.sent_s, *columns)
+            .where(
+                order.c.meter == report.meter,
+                order.c.aspect == report.aspect,
+                order.c.selector == report.selector,
+                order.c.state.in_(lifecycle.ON_THE_WAY),
+            )
+            .order_by(order.c.id)
+        ).all()
+    )
+
+
+# --- receipts ---------------------------------------------------------------------------------------------------------
+
+
+def _receipt(conn: Connection, now_s: int, report: Report) -> str:
+    """Move the order that the receipt names; a repeated one changes nothing."""
+    named = [row for row in _under_way(conn, report) if row.digest == report.digest]
+    if not named:
+        return RECEIPT_UNKNOWN
+    for row in named:
+        said = f"receipt: {names.of(names.RESULT, report.result)}"
+        event = RECEIPT_EVENT.get(report.result)
+        if row.state == lifecycle.ACCEPTED:
+            continue  # what it holds it holds, whatever it says of a further copy
+        if event is None:
+            lifecycle.remark(conn, now_s, row.id, "receipt", said)
+            if report.result == results.EXPIRED:
+                outbox.ask_at(conn, row.id, now_s)
+            continue
+        if (row.state, event) not in lifecycle.table_of(row.aspect):
+            event = "refuse"  # credit knows no other end
+        state = lifecycle.move(conn, now_s, row.id, event, said, result=report.result)
+        if state == lifecycle.ACCEPTED:
+            outbox.ask_at(conn, row.id, now_s, fresh=True)
+    return RECEIPT
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _judge(conn: Connection, now_s: int, asked: Row[Any], report: Report, policy: Policy, entropy: Entropy) -> None:
+    """Hold every order on the subject against the report."""
+    if (asked.aspect, asked.selector) != (report.aspect, report.selector):
+        return
+    for row in _under_way(conn, report):
+        if row.sent_s <= asked.asked_s:
+            wanted = confirm.Wanted(**{name: getattr(row, name) for name in _WANTED})
+            _settle(conn, now_s, row, confirm.confirms(wanted, report), report, policy, entropy)
+
+
+def _settle(
+    conn: Connection,
+    now_s: int,
+    row: Row[Any],
+    verdict: confirm.Verdict,
+    report: Report,
+    policy: Policy,
+    entropy: Entropy,
+) -> None:
+    """Carry a verdict over to the order, with the report as its evidence."""
+    event = "fail" if verdict.cause == confirm.CONFLICT else _END.get(verdict.outcome)
+    if event is not None and (row.state, event) in lifecycle.table_of(row.aspect):
+        facts = {"evidence": report.raw, "evidence_time_s": report.time_s}
+        lifecycle.move(conn, now_s, row.id, event, verdict.sentence, **facts)
+        return
+    state = row.state
+    if verdict.held and state != lifecycle.ACCEPTED:
+        state = lifecycle.move(conn, now_s, row.id, "accept", "a report shows that the meter holds it")
+        outbox.ask_at(conn, row.id, now_s + policy.wait_s(1, entropy), fresh=True)
+    failing = verdict.outcome != confirm.NOT_YET or not verdict.held
+    if state != lifecycle.ACCEPTED or not failing:
+        lifecycle.remark(conn, now_s, row.id, "report", verdict.sentence)
+    elif lifecycle.last_note(conn, row.id) != verdict.sentence:
+        lifecycle.move(conn, now_s, row.id, "contradict", verdict.sentence)
+    if state == lifecycle.ACCEPTED and report.pending != states.PENDING_NONE and report.due_s > report.time_s:
+        due_in_s = report.due_s - report.time_s + DUE_MARGIN_S
+        outbox.ask_at(conn, row.id, now_s + min(due_in_s, policy.slow_s))
+
+
+_END = {confirm.CONFIRMED: "confirm", confirm.OUTRANKED: "supersede", confirm.EXPIRED: "expire"}

@@ -1,0 +1,175 @@
+"""What to do next for each order that is under way: deliver it, ask about it, or let it end.
+
+One row of the table `outbox` is one order that has not ended; `next_s` says when it wants attention and `step` for
+what. A row is taken under a lease, with its change of state, in one transaction on the meter's row; what was taken is
+acted on after the commit. Everything is in the database: a worker that dies leaves a lease that runs out, nothing else.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, or_, select, update
+
+from headend.orders import lifecycle, questions
+from headend.orders.actions import Action, Deliver
+from headend.orders.policy import Entropy, Policy
+from headend.store import lock_meter
+from headend.store.schema import meter, meter_state, order, outbox
+from meterlink.batches import KIND_REPORT
+from meterlink.orders import ASPECT_CREDIT
+
+DELIVER = "deliver"
+ASK = "ask"
+MQTT = "mqtt"  # the carrier whose meters say when they come and go
+FREE = {"lease": None, "lease_until_s": None}
+
+
+def due(conn: Connection, now_s: int, meter_id: int | None, limit: int) -> list[tuple[int, int]]:
+    """(meter, order_id) of rows that want attention, longest waiting first; of one meter where `meter_id` is given."""
+    query = (
+        select(outbox.c.meter, outbox.c.order_id)
+        .join(order, order.c.id == outbox.c.order_id)
+        .where(_wants_attention(now_s))
+        .order_by(outbox.c.next_s, outbox.c.order_id)
+        .limit(limit)
+    )
+    found = conn.execute(query if meter_id is None else query.where(outbox.c.meter == meter_id))
+    return [(meter_number, order_id) for meter_number, order_id in found]
+
+
+def claim(
+    conn: Connection,
+    now_s: int,
+    worker: str,
+    policy: Policy,
+    entropy: Entropy,
+    *,
+    meter_id: int | None = None,
+    limit: int | None = None,
+) -> list[Action]:
+    """Take rows that want attention and return what to do for them; orders whose time has run out end here.
+
+    `worker` names who holds the lease; `finished` wants the same name.
+    """
+    actions: list[Action] = []
+    # In the order of the meters, so that workers on one database cannot wait for each other in a circle.
+    for meter_number, order_id in sorted(due(conn, now_s, meter_id, limit or policy.batch_actions)):
+        lock_meter(conn, meter_number)
+        row = _row(conn, now_s, order_id)
+        if row is not None:
+            action = _act(conn, now_s, row, worker, policy, entropy)
+            if action is not None:
+                actions.append(action)
+    return actions
+
+
+def finished(
+    conn: Connection, now_s: int, order_id: int, worker: str, ok: bool, note: str, policy: Policy, entropy: Entropy
+) -> None:
+    """The carrier is done with a delivery: ask soon where it took the order over, else try again later."""
+    row = conn.execute(
+        select(outbox.c.meter, outbox.c.attempts).where(outbox.c.order_id == order_id, outbox.c.lease == worker)
+    ).one_or_none()
+    if row is None:  # ended in the meantime, answered, or another worker's by now
+        return
+    lock_meter(conn, row.meter)
+    if note:
+        lifecycle.remark(conn, now_s, order_id, "carrier", note)
+    wait_s = policy.settle_s if ok else policy.wait_s(row.attempts, entropy)
+    _schedule(conn, order_id, now_s + wait_s, step=ASK if ok else DELIVER, **FREE)
+
+
+def wake(conn: Connection, now_s: int, meter_id: int) -> None:
+    """Something happened at the meter: what waits for it wants attention now."""
+    conn.execute(
+        update(outbox)
+        .where(outbox.c.meter == meter_id, outbox.c.next_s > now_s, outbox.c.lease.is_(None))
+        .values(next_s=now_s)
+    )
+
+
+def ask_at(conn: Connection, order_id: int, next_s: int, *, fresh: bool = False) -> None:
+    """Ask about an order at `next_s`, and do not deliver it again. `fresh`: count its tries from the beginning."""
+    _schedule(conn, order_id, next_s, step=ASK, **FREE, **({"attempts": 0} if fresh else {}))
+
+
+def _wants_attention(now_s: int) -> ColumnElement[bool]:
+    """Due, in nobody's hands, and signed; an unsigned one only to let it expire."""
+    return and_(
+        outbox.c.next_s <= now_s,
+        or_(outbox.c.lease.is_(None), outbox.c.lease_until_s <= now_s),
+        or_(order.c.signed.is_not(None), and_(order.c.not_after_s > 0, order.c.not_after_s < now_s)),
+    )
+
+
+def _row(conn: Connection, now_s: int, order_id: int) -> Row[Any] | None:
+    """The order as it stands now, under its meter's lock; None where it needs nothing any more."""
+    newer = order.alias("newer")
+    outranked = exists().where(
+        newer.c.meter == order.c.meter,
+        newer.c.aspect == order.c.aspect,
+        newer.c.selector == order.c.selector,
+        newer.c.id > order.c.id,
+        or_(
+            newer.c.state.in_((*lifecycle.ON_THE_WAY, lifecycle.CONFIRMED)),
+            # A total that waits is no reason to hold back one that is signed; a release that waits holds back a stop.
+            and_(newer.c.state == lifecycle.QUEUED, newer.c.aspect != ASPECT_CREDIT),
+        ),
+    )
+    return conn.execute(
+        select(
+            order.c.id,
+            order.c.meter,
+            order.c.aspect,
+            order.c.selector,
+            order.c.state,
+            order.c.not_after_s,
+            order.c.signed,
+            outbox.c.attempts,
+            outbox.c.step,
+            outranked.label("outranked"),
+            and_(meter.c.carrier == MQTT, meter_state.c.online == 0).label("absent"),
+        )
+        .join(outbox, outbox.c.order_id == order.c.id)
+        .join(meter, meter.c.meter == order.c.meter)
+        .join(meter_state, meter_state.c.meter == order.c.meter)
+        .where(order.c.id == order_id, _wants_attention(now_s))
+    ).one_or_none()
+
+
+def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Policy, entropy: Entropy) -> Action | None:
+    late = 0 < row.not_after_s < now_s
+    if row.state == lifecycle.QUEUED:
+        if late:
+            lifecycle.move(conn, now_s, row.id, "expire", "its last second passed before it was sent")
+            return None
+        if row.absent:  # nothing is left with a broker for a meter that is not there
+            _schedule(conn, row.id, now_s + policy.offline_s)
+            return None
+        lifecycle.move(conn, now_s, row.id, "send", sent_s=now_s)
+        return _deliver(conn, now_s, row, worker, policy)
+    again = row.state != lifecycle.ACCEPTED and not late and not row.outranked
+    state = row.state
+    if state == lifecycle.SENT and row.attempts >= policy.attempts and (row.step == DELIVER or not again):
+        state = lifecycle.move(conn, now_s, row.id, "lose", f"no authenticated answer after {row.attempts} tries")
+    if again and row.step == DELIVER and not row.absent:
+        if state == lifecycle.SENT:
+            lifecycle.move(conn, now_s, row.id, "send", f"again, try {row.attempts + 1}")
+        return _deliver(conn, now_s, row, worker, policy)
+    # A try is a delivery and the question about it, or a question alone.
+    tries = row.attempts + (0 if again and row.step == ASK else 1)
+    slow = state == lifecycle.UNKNOWN or tries > policy.attempts
+    wait_s = policy.slow_wait_s(entropy) if slow else policy.wait_s(tries, entropy)
+    _schedule(conn, row.id, now_s + wait_s, step=DELIVER if again else ASK, attempts=tries, **FREE)
+    if row.absent:
+        return None
+    return questions.ask(conn, now_s, entropy, row.meter, KIND_REPORT, aspect=row.aspect, selector=row.selector)
+
+
+def _deliver(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Policy) -> Deliver:
+    until_s = now_s + policy.lease_s
+    _schedule(conn, row.id, until_s, step=ASK, attempts=row.attempts + 1, lease=worker, lease_until_s=until_s)
+    return Deliver(row.meter, row.id, row.signed, row.not_after_s)
+
+
+def _schedule(conn: Connection, order_id: int, next_s: int, **values: Any) -> None:
+    conn.execute(update(outbox).where(outbox.c.order_id == order_id).values(next_s=next_s, **values))

@@ -1,0 +1,67 @@
+"""Has committed statements signed: reads them, signs outside of any transaction, stores the bytes in the next one.
+
+The signer is deterministic, so signing a statement again after a crash gives the same bytes. A statement that was
+superseded or signed in the meantime is left alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Row, literal, select, update
+
+from headend.orders import lifecycle
+from headend.orders.policy import Policy
+from headend.refusals import Refused
+from headend.store import ORDERS, Store, identity
+from headend.store.schema import meter, order, outbox
+from meterlink.orders import Order
+
+DIGEST_LENGTH = 8
+
+
+class Signer(Protocol):
+    """Signs what rows of `unsigned` state; in place of an order stands the reason why it was refused."""
+
+    def sign_statements(self, rows: Sequence[Row[Any]]) -> list[bytes | Refused]: ...
+
+
+def sign_pending(store: Store, signer: Signer, now_s: int, policy: Policy) -> int:
+    """Sign the statements that wait for it, oldest first; returns how many were.
+
+    One that the signer refuses stays as it is, says so in its history, and is tried again at the slow pace.
+    """
+    waiting = store.read(unsigned, now_s, policy.batch_signatures)
+    if not waiting:
+        return 0
+    made = list(zip([row.id for row in waiting], signer.sign_statements(waiting), strict=True))
+    store.write(_store, now_s, made, policy.slow_s, lane=ORDERS).result()
+    return sum(isinstance(one, bytes) for _, one in made)
+
+
+def unsigned(conn: Connection, now_s: int, limit: int) -> list[Row[Any]]:
+    """Statements that wait for a signature: the columns of `order`, `tag_key_version` and `database_epoch`."""
+    epoch = literal(identity.get(conn).signing_epoch).label("database_epoch")
+    columns: list[ColumnElement[Any]] = [*order.c, meter.c.tag_key_version, epoch]
+    return list(
+        conn.execute(
+            select(*columns)
+            .join(outbox, outbox.c.order_id == order.c.id)
+            .join(meter, meter.c.meter == order.c.meter)
+            .where(order.c.state == lifecycle.QUEUED, order.c.signed.is_(None), outbox.c.next_s <= now_s)
+            .order_by(order.c.id)
+            .limit(limit)
+        ).all()
+    )
+
+
+def _store(conn: Connection, now_s: int, made: Sequence[tuple[int, bytes | Refused]], slow_s: int) -> None:
+    for order_id, one in made:
+        if isinstance(one, Refused):
+            lifecycle.remark(conn, now_s, order_id, "signer", str(one))
+            conn.execute(update(outbox).where(outbox.c.order_id == order_id).values(next_s=now_s + slow_s))
+        else:
+            conn.execute(
+                update(order)
+                .where(order.c.id == order_id, order.c.state == lifecycle.QUEUED, order.c.signed.is_(None))
+                .values(signed=one, digest=Order(one).digest[:DIGEST_LENGTH])
+            )
