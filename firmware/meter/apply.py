@@ -67,7 +67,7 @@ def _keys(meter, stated) -> int:
     return 0
 
 
-# -- what the meter has seen ---------------------------------------------------------------------------------------------
+# -- what the meter has seen -------------------------------------------------------------------------------------------
 
 
 def _version(meter, order, content) -> int:
@@ -100,7 +100,7 @@ def _clock_version(meter, order, content) -> int:
     return code
 
 
-# -- which orders take something away ------------------------------------------------------------------------------------
+# -- which orders take something away ----------------------------------------------------------------------------------
 
 
 def _gives(stated, content) -> bool:
@@ -118,7 +118,7 @@ def _opens(stated, content) -> bool:
     return content[0] == bodies.HOLD
 
 
-# -- what they do --------------------------------------------------------------------------------------------------------
+# -- what they do ------------------------------------------------------------------------------------------------------
 
 
 def _finish(meter, order, items: list, argument: int) -> int:
@@ -204,8 +204,8 @@ def _limits(meter, order, content) -> int:
 
 
 def _clock(meter, order, content) -> int:
-    """The RTC is set once the order is durable; a start that finds it durable but not known to be set takes the clock for
-    unknown."""
+    """The RTC is set once the order is durable; a start that finds it durable but not known to be set takes the clock
+    for unknown."""
     clock = meter.clock
     before = clock.state(), meter.profile.state(), meter.pricing.state()
     mark = meter.log.mark()

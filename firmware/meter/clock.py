@@ -17,8 +17,8 @@ _BACKWARD_S = 60  # RTC and checkpoint may differ by as much
 
 
 class Clock:
-    """unix_s: now · known: whether that is the time · nonce: what a clock order answers · day, used_s: shifted without a
-    nonce on that day (days since 1970), to be kept with the state."""
+    """unix_s: now · known: whether that is the time · nonce: what a clock order answers · day, used_s: shifted
+    without a nonce on that day (days since 1970), to be kept with the state."""
 
     def __init__(self, board) -> None:
         self._board = board

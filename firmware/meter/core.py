@@ -5,13 +5,13 @@ taken back by a power cut; what a cut can cost is what was metered since the las
 `CHECKPOINT_S` at most.
 
 Before commissioning a meter counts its energy and leaves its relay as it is; it charges nothing, keeps no intervals,
-answers no order (WRONG_METER) and proves nothing, as it has no key. Where its history is lost it goes on metering with what
-is left and takes no order (HISTORY_LOST).
+answers no order (WRONG_METER) and proves nothing, as it has no key. Where its history is lost it goes on metering
+with what is left and takes no order (HISTORY_LOST).
 """
 
 import struct
 
-from meter import apply, pricing, recover, reporting, store
+from meter import pricing, recover, reporting, store
 from meter.clock import Clock
 from meter.credit import Account
 from meter.energy import Energy

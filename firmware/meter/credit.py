@@ -88,7 +88,8 @@ class Account:
 
 
 def steps_of(credited_uc: int, had_uc: int, sales: "list[tuple[int, int]]") -> "list[int]":
-    """The amounts by which a source rises from `had_uc` to `credited_uc`: sale by sale as far as the order lists them."""
+    """The amounts by which a source rises from `had_uc` to `credited_uc`: sale by sale as far as the order lists
+    them."""
     amounts = []
     for total_uc, amount_uc in sales:
         start_uc = total_uc - amount_uc

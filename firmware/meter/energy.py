@@ -38,7 +38,8 @@ class Energy:
     def take(self, counts: "tuple[int, int]", elapsed_s: int) -> "tuple[int, int, int]":
         """(import pulses, export pulses, pulses discarded) since the last call, `elapsed_s` ago.
 
-        What the largest load could not have drawn in that time is discarded. A counter below its last value has restarted.
+        What the largest load could not have drawn in that time is discarded. A counter below its last value has
+        restarted.
         """
         imported = counts[0] - self._import_count
         exported = counts[1] - self._export_count

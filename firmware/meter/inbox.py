@@ -15,9 +15,9 @@ MAX_JUDGED = 8  # results kept, for receipts and reports
 class Result:
     """The verdict on the last order of a carrier.
 
-    pending_id: number of the last order taken, 1..65535, wraps; it starts elsewhere at every boot · done_id: of the last
-    one judged · code: results.* · aspect, selector, signing_epoch, version, digest8: of that order; zeros where it could
-    not be read · judged_s.
+    pending_id: number of the last order taken, 1..65535, wraps; it starts elsewhere at every boot · done_id: of the
+    last one judged · code: results.* · aspect, selector, signing_epoch, version, digest8: of that order; zeros where
+    it could not be read · judged_s.
     """
 
     def __init__(self) -> None:

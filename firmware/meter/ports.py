@@ -14,9 +14,9 @@ UNKNOWN_DV = 0xFFFF
 class Board:
     """What a board gives. Integers only; no method waits.
 
-    flash: block device (MicroPython's extended protocol), partitioned as in `flashmap` · board_class: 1 bench, 2 sealed ·
-    max_power_w: what the largest load could draw; more is a fault of the pulse line, not energy · nominal_dv: voltage of
-    the supply in 1/10 V.
+    flash: block device (MicroPython's extended protocol), partitioned as in `flashmap` · board_class: 1 bench, 2
+    sealed · max_power_w: what the largest load could draw; more is a fault of the pulse line, not energy ·
+    nominal_dv: voltage of the supply in 1/10 V.
     """
 
     board_class = 1
@@ -29,8 +29,8 @@ class Board:
     def pulses(self) -> "tuple[int, int]":
         """(import, export) pulses of the metering chip since the board started.
 
-        Counted by hardware, also while flash is written; both never fall while the board has power and restart at 0 after
-        it. What was counted between the last checkpoint and a power cut is lost: `core.CHECKPOINT_WH` bounds it.
+        Counted by hardware, also while flash is written; both never fall while the board has power and restart at 0
+        after it. What was counted between the last checkpoint and a power cut is lost: `core.CHECKPOINT_WH` bounds it.
         """
         raise NotImplementedError
 
@@ -59,15 +59,16 @@ class Board:
         return 0, False
 
     def set_rtc(self, unix_s: int) -> None:
-        """Set the battery-backed clock. A board without one ignores it, and knows the time until its next start only."""
+        """Set the battery-backed clock. A board without one ignores it, and knows the time until its next start
+        only."""
 
     def entropy(self, count: int) -> bytes:
         """Random bytes, unpredictable from outside."""
         raise NotImplementedError
 
     def witness(self) -> int:
-        """The last value given to `set_witness`, 0 in the factory; kept outside the main flash, so that it shows whether
-        that flash was lost or put back. A board without such a place returns 0 always: it cannot tell."""
+        """The last value given to `set_witness`, 0 in the factory; kept outside the main flash, so that it shows
+        whether that flash was lost or put back. A board without such a place returns 0 always: it cannot tell."""
         return 0
 
     def set_witness(self, value: int) -> None:

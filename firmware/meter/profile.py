@@ -1,13 +1,14 @@
 """Interval records: which energy belongs to which period.
 
-Periods start at multiples of their length in UTC. Energy is in exactly one record: a record's deltas run from the registers
-at the end of the one before, so the sum of all deltas is the register whatever the clock did.
+Periods start at multiples of their length in UTC. Energy is in exactly one record: a record's deltas run from the
+registers at the end of the one before, so the sum of all deltas is the register whatever the clock did.
 
-- Power fails and comes back within a period: the period goes on (FLAG_POWER_FAILED). Comes back later: the old period ends
-  where it stood, short; a new one begins. Periods wholly without power have no record, so that a long outage does not push
-  real ones out of the ring.
-- The clock is moved within the period: it goes on (FLAG_CLOCK_CHANGED). Moved out of it: the old one ends, short, and one
-  begins at the new time; after a step back two records may name the same start, told apart by their sequence numbers.
+- Power fails and comes back within a period: the period goes on (FLAG_POWER_FAILED). Comes back later: the old period
+  ends where it stood, short; a new one begins. Periods wholly without power have no record, so that a long outage
+  does not push real ones out of the ring.
+- The clock is moved within the period: it goes on (FLAG_CLOCK_CHANGED). Moved out of it: the old one ends, short, and
+  one begins at the new time; after a step back two records may name the same start, told apart by their sequence
+  numbers.
 - The step was late (several boundaries passed at once): each period gets its record.
 
 A record is decided in one journal commit, together with the registers that it states and the start of the next period;
@@ -23,8 +24,8 @@ _STATE_LENGTH = 24
 
 
 class Profile:
-    """start_s: of the open period, 0 = none yet · flags: records.FLAG_* of it · seq: of the last record made · record: that
-    record, 24 bytes, or b"" before the first."""
+    """start_s: of the open period, 0 = none yet · flags: records.FLAG_* of it · seq: of the last record made ·
+    record: that record, 24 bytes, or b"" before the first."""
 
     def __init__(self) -> None:
         self.minutes = 15
@@ -74,7 +75,8 @@ class Profile:
         self.start_s, self.flags, self.seq, self.record, self._import_wh, self._export_wh = state
 
     def pack(self) -> bytes:
-        """The open period and the last record for the journal. (The flags are in the checkpoint: they change within it.)"""
+        """The open period and the last record for the journal. (The flags are in the checkpoint: they change within
+        it.)"""
         return struct.pack(_STATE, self.start_s, self._import_wh, self._export_wh, self.seq) + self.record
 
     def unpack(self, raw: bytes) -> None:

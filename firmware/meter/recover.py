@@ -1,7 +1,8 @@
 """The start of a meter: what flash holds, whether it is all, and what a power cut left undone.
 
-History is lost where the journal is blank but the witness says that it was not, where records of it are damaged, where it
-is older than the witness, or where its sums do not agree. Such a meter goes on with what it has and takes no order.
+History is lost where the journal is blank but the witness says that it was not, where records of it are damaged,
+where it is older than the witness, or where its sums do not agree. Such a meter goes on with what it has and takes no
+order.
 """
 
 import struct

@@ -1,7 +1,7 @@
 """The relay as a physical thing: what it is told, what contact and current say, and how often it may be told again.
 
-The intent is given by the caller (`supply`). A mismatch that lasts `SETTLE_S` has a name (states.DIAGNOSIS_*) and an event
-within 5 s. A relay that did not follow is told again, a bounded number of times.
+The intent is given by the caller (`supply`). A mismatch that lasts `SETTLE_S` has a name (states.DIAGNOSIS_*) and an
+event within 5 s. A relay that did not follow is told again, a bounded number of times.
 """
 
 from meterlink import events, states

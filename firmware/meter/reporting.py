@@ -106,8 +106,8 @@ def _ring(meter, kind: int):
 
 
 def batch(meter, kind: int, nonce: bytes, first: int, count: int) -> bytes:
-    """A batch of up to `count` records without a gap, from `first` on or from the first that is held behind it; one without
-    records, at `first`, where none is."""
+    """A batch of up to `count` records without a gap, from `first` on or from the first that is held behind it; one
+    without records, at `first`, where none is."""
     ring = _ring(meter, kind)
     oldest, newest = held_seq(ring)
     record = bytearray(records.RECORD_LENGTH)

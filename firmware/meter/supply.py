@@ -5,25 +5,27 @@ meter's own. Protection (reasons.HOLD_PROTECTION) sets all of them aside but saf
 
 Intent (`control`) moves by the transitions of class 70 only:
 
-- A hold that stands opens the relay after its delay (remote off, b; from ready, c). The delay is the longer of what the order
-  says and what the limits say, so that a flood of stops can be called back; safety does not wait.
+- A hold that stands opens the relay after its delay (remote off, b; from ready, c). The delay is the longer of what
+  the order says and what the limits say, so that a flood of stops can be called back; safety does not wait.
 - A cause of the meter's own opens it after the limits' delay (local off, g).
-- When the last hold goes: release with *direct* closes by itself (a), with *permit* makes ready (d) and the customer's key
-  closes (e). One *permit* among the releases since the trip asks for the key, whatever order they came in. Safety always
-  asks for it.
-- Without credit the meter is ready, but closes neither by itself nor by key until a payment came; then it closes by itself (h).
+- When the last hold goes: release with *direct* closes by itself (a), with *permit* makes ready (d) and the
+  customer's key closes (e). One *permit* among the releases since the trip asks for the key, whatever order they came
+  in. Safety always asks for it.
+- Without credit the meter is ready, but closes neither by itself nor by key until a payment came; then it closes by
+  itself (h).
 - Protection of a meter that is off makes it ready for the key.
 
-Each close waits until supply has been good for `stable_s`, a random spread (not after the key) and the dwell since the last
-operation. Every change is committed before the coil is told; where it cannot be committed the relay stays as it is.
+Each close waits until supply has been good for `stable_s`, a random spread (not after the key) and the dwell since
+the last operation. Every change is committed before the coil is told; where it cannot be committed the relay stays as
+it is.
 """
 
 import struct
 
-from meterlink import events, reasons, results, states
-from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD
 from meter.ports import INDICATE_TRIP, UNKNOWN_DV
 from meter.relay import Relay
+from meterlink import events, reasons, results, states
+from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD
 
 REMOTE_OFF = 0
 REMOTE_ON = 1
@@ -72,7 +74,8 @@ def target(trigger: int, control: int) -> int:
 
 
 class Supply:
-    """control: states.CONTROL_* · holds, causes: bits · keyed: bits of the holds whose release asks for the key · relay.
+    """control: states.CONTROL_* · holds, causes: bits · keyed: bits of the holds whose release asks for the key ·
+    relay.
 
     `log(code, argument, detail)` notes an event; `commit()` makes this state durable and returns whether it is.
     """
@@ -121,8 +124,8 @@ class Supply:
     def resume(self, mono_s: int, left_s: int, delays: "list[tuple[int, int]]") -> None:
         """After a start: arm again what stands, (hold, its ordered delay), but for no longer than `left_s`.
 
-        left_s: what a trip that was armed when power failed may still wait, -1 = none was. So power that fails again and
-        again does not put a trip off.
+        left_s: what a trip that was armed when power failed may still wait, -1 = none was. So power that fails again
+        and again does not put a trip off.
         """
         self._mono_s = mono_s
         self._resume_s = left_s
@@ -196,8 +199,8 @@ class Supply:
     def step(self, mono_s: int, elapsed_s: int, out_of_credit: bool, frozen: bool) -> None:
         """Sense, then move intent and relay where something is due.
 
-        out_of_credit: supply is not covered · frozen: nothing can be committed, so the relay stays as it is. Without limits
-        (before commissioning) it does as well.
+        out_of_credit: supply is not covered · frozen: nothing can be committed, so the relay stays as it is. Without
+        limits (before commissioning) it does as well.
         """
         self._mono_s = mono_s
         self.relay.sense(elapsed_s, self.control == _ON)
