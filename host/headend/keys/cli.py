@@ -125,11 +125,14 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--passphrase-file", help=f"file of mode 0600 with the passphrase (else {passphrase.KEYSTORE}, else asked for)"
     )
-    parser = argparse.ArgumentParser(prog="openprepay keys", description=__doc__)
+    parser = argparse.ArgumentParser(prog="openprepay keys", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, parents=[common], help=run.__doc__, description=run.__doc__)
+        # No abbreviations: --passphrase must not be taken for --passphrase-file.
+        made = commands.add_parser(
+            name, parents=[common], help=run.__doc__, description=run.__doc__, allow_abbrev=False
+        )
         made.set_defaults(run=run)
         return made
 

@@ -30,11 +30,12 @@ _NONCE_LENGTH = 12
 class Work(NamedTuple):
     """How dear a guess at the passphrase is: scrypt's n (a power of two), r and p; memory is 128 * n * r bytes."""
 
-    n: int = 1 << 17
-    r: int = 8
-    p: int = 1
+    n: int
+    r: int
+    p: int
 
 
+DEFAULT_WORK = Work(1 << 17, 8, 1)
 _LARGEST = Work(1 << 20, 16, 4)  # what a file may ask of the machine that opens it
 
 
@@ -46,7 +47,7 @@ def seal(plain: bytes, passphrase: str, work: Work | None = None) -> bytes:
     """The file's bytes; raises Refused for a passphrase under 12 characters."""
     if len(passphrase) < MIN_PASSPHRASE:
         raise Refused("passphrase", f"{len(passphrase)} characters", f"at least {MIN_PASSPHRASE} characters")
-    n, r, p = work or Work()
+    n, r, p = work or DEFAULT_WORK
     salt, nonce = os.urandom(_SALT_LENGTH), os.urandom(_NONCE_LENGTH)
     head = {"format": FORMAT, "scrypt": {"n": n, "r": r, "p": p}, "salt": salt.hex(), "nonce": nonce.hex()}
     sealed = AESGCM(_derive(passphrase, salt, Work(n, r, p))).encrypt(nonce, plain, _bound(head))
@@ -59,7 +60,7 @@ def unseal(raw: bytes, passphrase: str) -> bytes:
         head = json.loads(raw)
         sealed = bytes.fromhex(head.pop("sealed"))
         salt, nonce = bytes.fromhex(head["salt"]), bytes.fromhex(head["nonce"])
-        work = Work(**{name: int(value) for name, value in head["scrypt"].items()})
+        work = Work(*(int(head["scrypt"][name]) for name in Work._fields))
         form = head["format"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise KeyFileError("This is not a key file, or it is damaged.") from error

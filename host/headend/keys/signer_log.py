@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,6 +85,8 @@ class SignerLog:
         except OSError as error:
             raise KeyFileError(f"{path} cannot be opened: {error.strerror}.") from error
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise KeyFileError(f"{path} is not a regular file.")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._load(path, descriptor)
         except BlockingIOError as error:
