@@ -1,0 +1,261 @@
+"""One Modbus line with its meters: the only module that knows pymodbus.
+
+One transaction runs at a time and nothing is sent twice. An RTU reply names neither address nor register, so after a
+transaction without a fitting answer the line is under quarantine: the next request waits until it has been quiet for
+`Patience.quiet_s`, and what came by then is thrown away. A reply that comes even later is caught by the checks of
+`blocks` and `meter`. On Modbus TCP each reply carries its request's number, and no quarantine is needed.
+
+Every wait is bounded, and every outcome that is not an answer is a `LinkError` with a code.
+"""
+
+import asyncio
+import os
+import struct
+import termios
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pymodbus import FramerType, ModbusException
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.pdu import ModbusPDU
+from pymodbus.pdu.file_message import FileRecord
+
+from headend.fleet.address import SERIAL, TCP, ModbusAddress
+from headend.links import failures
+from headend.links.failures import LinkError
+from meterlink import modbus
+
+Taken = TypeVar("Taken")
+_Client = AsyncModbusSerialClient | AsyncModbusTcpClient
+
+_BITS = 11  # of a character on a serial line: start, 8 data, parity or a second stop bit, stop
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited, in seconds."""
+
+    answer_s: float = 1.0  # for an answer; the longest request and reply on a serial line come on top
+    quiet_s: float = 1.0  # of silence where an answer did not come; the longest frame comes on top
+    babble_s: float = 10.0  # for that silence, at most
+    turn_s: float = 30.0  # until the bus is free
+    reopen_s: float = 2.0  # after an attempt to open the line failed, before the next
+    verdict_s: float = 15.0  # for the verdict on an order: its signature takes a small MCU about a second
+    poll_s: float = 0.2  # between two looks whether an answer is there
+
+
+def frame_s(where: ModbusAddress) -> float:
+    """How long the longest frame takes on a serial line; one behind a serial server counts as the slowest usual one."""
+    return 0.0 if where.kind == TCP else modbus.MAX_RTU_ADU * _BITS / where.baud
+
+
+class Bus:
+    """The line of `where` (its unit is ignored). Opened when it is first needed, and again when it was lost."""
+
+    def __init__(self, where: ModbusAddress, patience: Patience | None = None) -> None:
+        self.where = where
+        self.patience = patience or Patience()
+        self._turn = asyncio.Lock()
+        self._client: _Client | None = None
+        self._why_closed = ""
+        self._not_before = 0.0
+        self._suspect = False  # a reply may still be on its way
+        self._heard = 0  # bytes since the last request
+        self._heard_at = 0.0
+
+    async def read(self, unit: int, address: int, count: int, *, input_registers: bool = False) -> bytes:
+        """2 * count bytes of `count` (1..125) registers, by FC 03 or FC 04."""
+
+        def ask(client: _Client) -> Awaitable[ModbusPDU]:
+            read = client.read_input_registers if input_registers else client.read_holding_registers
+            return read(address, count=count, device_id=unit)
+
+        def take(reply: ModbusPDU) -> bytes | None:
+            return struct.pack(f">{count}H", *reply.registers) if len(reply.registers) == count else None
+
+        return await self._transact(unit, modbus.READ_INPUT if input_registers else modbus.READ_HOLDING, ask, take)
+
+    async def write(self, unit: int, address: int, data: bytes) -> None:
+        """Write the registers that `data` (2..246 bytes, even) fills, by FC 16."""
+        words = list(struct.unpack(f">{len(data) // 2}H", data))
+        await self._transact(
+            unit,
+            modbus.WRITE_MULTIPLE,
+            lambda client: client.write_registers(address, words, device_id=unit),
+            lambda reply: (reply.address, reply.count) == (address, len(words)) or None,
+        )
+
+    async def write_one(self, unit: int, address: int, value: int) -> None:
+        """Write one register, by FC 06."""
+        await self._transact(
+            unit,
+            modbus.WRITE_SINGLE,
+            lambda client: client.write_register(address, value, device_id=unit),
+            lambda reply: (reply.address, list(reply.registers)) == (address, [value]) or None,
+        )
+
+    async def read_file(self, unit: int, file: int, record: int, count: int) -> bytes:
+        """2 * count bytes of `count` (1..121) registers of a file, from a record on, by FC 20."""
+        wanted = [FileRecord(file, record, record_length=2 * count)]
+
+        def take(reply: ModbusPDU) -> bytes | None:
+            found = [bytes(one.record_data) for one in getattr(reply, "records", [])]
+            return found[0] if [len(one) for one in found] == [2 * count] else None
+
+        return await self._transact(
+            unit, modbus.READ_FILE, lambda client: client.read_file_record(wanted, device_id=unit), take
+        )
+
+    async def close(self) -> None:
+        """Close the line once the transaction that runs has ended; the next one opens it again."""
+        async with self._turn:
+            self._close()
+
+    async def _transact(
+        self,
+        unit: int,
+        function: int,
+        ask: Callable[[_Client], Awaitable[ModbusPDU]],
+        take: Callable[[ModbusPDU], Taken | None],
+    ) -> Taken:
+        """One request, and its answer as `take` reads it (None: it does not fit the request)."""
+        async with self._bus_to_itself():
+            client = await self._open()
+            await self._quarantine()
+            self._suspect = True  # until an answer has come; also when this coroutine is cancelled
+            self._heard = 0
+            try:
+                reply = await ask(client)
+            except (ModbusException, OSError) as error:
+                raise self._nothing(client, unit) from error
+            if reply.function_code & 0x7F != function:
+                raise self._foreign(unit, function)
+            if reply.isError():
+                self._suspect = False
+                code = reply.exception_code
+                words = failures.EXCEPTIONS.get(code, "unknown")
+                raise LinkError(failures.REFUSED, f"Unit {unit} answers with exception {code} ({words}).", code)
+            taken = take(reply)
+            if taken is None:
+                raise self._foreign(unit, function)
+            self._suspect = False
+            return taken
+
+    @asynccontextmanager
+    async def _bus_to_itself(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self.patience.turn_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            wait = f"{self.where.link} was not free within {self.patience.turn_s:g} s."
+            raise LinkError(failures.BUSY, wait) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _foreign(self, unit: int, function: int) -> LinkError:
+        return LinkError(failures.FOREIGN, f"Unit {unit} answers something else than function {function} was asked.")
+
+    def _nothing(self, client: _Client, unit: int) -> LinkError:
+        """Why there is no answer."""
+        if not client.connected:
+            self._close()
+            return LinkError(failures.LOST, f"The connection to {self.where.link} broke.")
+        if self._heard:
+            return LinkError(
+                failures.GARBLED,
+                f"{self._heard} bytes came from {self.where.link} and no frame of unit {unit} is in them; "
+                "expected the same baud rate and parity at both ends, one master, and one meter for each unit.",
+            )
+        return LinkError(failures.SILENT, f"Unit {unit} at {self.where.link} does not answer.")
+
+    async def _quarantine(self) -> None:
+        """After an answer that did not come: wait for silence, then forget what was heard."""
+        if not self._suspect or self.where.kind == TCP:
+            return
+        loop = asyncio.get_running_loop()
+        quiet_s = self.patience.quiet_s + frame_s(self.where)
+        give_up = loop.time() + self.patience.babble_s + quiet_s
+        self._heard_at = loop.time()
+        while (left_s := self._heard_at + quiet_s - loop.time()) > 0:
+            if loop.time() >= give_up:
+                raise LinkError(failures.GARBLED, f"{self.where.link} is never quiet for {quiet_s:g} s.")
+            await asyncio.sleep(left_s)
+
+    async def _open(self) -> _Client:
+        if self._client is not None and self._client.connected:
+            return self._client
+        self._close()
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._not_before:
+            client = _client(self.where, self.patience.answer_s + 2 * frame_s(self.where))
+            self._watch(client)
+            self._why_closed = f"no connection within {self.patience.answer_s + 2 * frame_s(self.where):g} s"
+            try:
+                opened = await client.connect()
+            except BaseException:
+                client.close()
+                raise
+            if opened:
+                self._client = client
+                return client
+            self._not_before = loop.time() + self.patience.reopen_s
+        raise LinkError(failures.UNREACHABLE, f"{self.where.link} cannot be opened: {self._why_closed}.")
+
+    def _watch(self, client: _Client) -> None:
+        """Note what comes, keep why it cannot be opened (pymodbus logs that and keeps it to itself), and let nothing
+        that comes raise inside the event loop."""
+        manager = client.ctx
+        create = manager.call_create
+        take = manager.callback_data
+
+        async def call_create() -> Any:
+            try:
+                return await create()
+            except (OSError, termios.error) as error:
+                self._why_closed = str(getattr(error, "strerror", None) or error)
+                raise OSError(str(error)) from error
+
+        def callback_data(data: bytes, addr: "tuple[Any, ...] | None" = None) -> int:
+            self._heard = len(data)
+            self._heard_at = manager.loop.time()
+            try:
+                return take(data, addr)
+            except (ModbusException, ValueError, LookupError, struct.error):
+                return len(data)
+
+        created: Callable[[], Coroutine[Any, Any, Any]] = call_create
+        manager.call_create = created
+        manager.callback_data = callback_data  # type: ignore[method-assign]
+
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def _client(where: ModbusAddress, timeout_s: float) -> _Client:
+    """A client that sends once and does not reconnect by itself. RTU over TCP goes over asyncio's own connection:
+    pyserial's `socket://` would connect in the event loop's time."""
+    if where.kind == SERIAL:
+        is_pty = os.path.realpath(where.path).startswith("/dev/pts/")  # which has no parity, and says so
+        return AsyncModbusSerialClient(
+            where.path,
+            baudrate=where.baud,
+            parity="N" if is_pty else where.parity,
+            stopbits=2 if where.parity == "N" else 1,
+            timeout=timeout_s,
+            retries=0,
+            reconnect_delay=0,
+        )
+    return AsyncModbusTcpClient(
+        where.host.strip("[]"),
+        port=where.port,
+        framer=FramerType.SOCKET if where.kind == TCP else FramerType.RTU,
+        timeout=timeout_s,
+        retries=0,
+        reconnect_delay=0,
+    )

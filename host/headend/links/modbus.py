@@ -1,0 +1,124 @@
+"""Meters on Modbus: RTU on a serial line, RTU through a serial server, and Modbus TCP.
+
+Here the head end speaks first, always: an answer to a question is fetched as soon as it is there and handed up as if it
+had come over a broker. Buses work side by side; on one bus there is one transaction at a time.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from headend.clock import Clock, SystemClock
+from headend.fleet import address
+from headend.links import failures
+from headend.links.bus import Bus, Patience
+from headend.links.failures import LinkError
+from headend.links.meter import MeterOnBus
+from headend.links.port import Sent, Up, Upward
+from headend.orders.actions import Ack, Action, Ask, Deliver
+from headend.refusals import Refused
+from meterlink import batches, names, reports, results, topics
+
+WAITING = 64  # actions that may wait for one bus
+
+AddressOf = Callable[[int], str | None]
+"""address_of(meter): its address as in `headend.fleet.address`, None where it is not on Modbus. It may block."""
+
+
+class ModbusCarrier:
+    """See `port.Carrier`. An action is taken over when the meter's mailbox has said so, or its answer is committed."""
+
+    name = "modbus"
+
+    def __init__(self, address_of: AddressOf, patience: Patience | None = None, clock: Clock | None = None) -> None:
+        self._address_of = address_of
+        self._patience = patience or Patience()
+        self._clock = clock or SystemClock()
+        self._buses: dict[str, Bus] = {}
+        self._meters: dict[tuple[str, int], MeterOnBus] = {}
+        self._waiting: dict[str, int] = {}
+        self._work: set[asyncio.Task[Sent]] = set()
+        self._upward: Upward | None = None
+
+    async def start(self, up: Up) -> None:
+        """Lines are opened when something is to be said on them."""
+        self._upward = Upward(up)
+
+    async def stop(self) -> None:
+        """What is under way is given up, and not taken over."""
+        upward, self._upward = self._upward, None
+        for work in self._work:
+            work.cancel()
+        if self._work:
+            await asyncio.wait(self._work)
+        for bus in self._buses.values():
+            await bus.close()
+        if upward is not None:
+            await asyncio.to_thread(upward.close)
+
+    def reaches(self, meter: int) -> bool:
+        return self._address_of(meter) is not None
+
+    async def send(self, action: Action) -> Sent:
+        if self._upward is None:
+            return Sent(False, "The Modbus link does not run.")
+        work = asyncio.create_task(self._carry(self._upward, action))
+        self._work.add(work)
+        try:
+            await asyncio.wait({work})
+        finally:
+            work.cancel()
+            self._work.discard(work)
+        return Sent(False, "The Modbus link was stopped.") if work.cancelled() else work.result()
+
+    async def _carry(self, upward: Upward, action: Action) -> Sent:
+        try:
+            meter = await self._meter(action.meter)
+            link = meter.bus.where.link
+            waiting = self._waiting.get(link, 0)
+            if waiting >= WAITING:
+                raise LinkError(failures.BUSY, f"{waiting} actions wait for {link} already.")
+            self._waiting[link] = waiting + 1
+            try:
+                return await self._act(upward, meter, action)
+            finally:
+                self._waiting[link] -= 1
+        except (LinkError, Refused, batches.BatchError) as error:
+            return Sent(False, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever the store raised: nothing was taken over, and that is all
+            return Sent(False, f"Not stored: {type(error).__name__}: {error}")
+
+    async def _meter(self, number: int) -> MeterOnBus:
+        text = await asyncio.to_thread(self._address_of, number)
+        if text is None:
+            raise LinkError(failures.UNREACHABLE, f"Meter {topics.meter_name(number)} has no Modbus address.")
+        where = address.parse(text)
+        bus = self._buses.setdefault(where.link, Bus(where, self._patience))
+        return self._meters.setdefault((where.link, where.unit), MeterOnBus(bus, where.unit))
+
+    async def _act(self, upward: Upward, meter: MeterOnBus, action: Action) -> Sent:
+        if isinstance(action, Deliver):
+            return await self._deliver(meter, action)
+        if isinstance(action, Ask):
+            return await self._ask(upward, meter, action)
+        assert isinstance(action, Ack)
+        await meter.acknowledge(action.raw)
+        return Sent(True, "The mailbox took it.")
+
+    async def _deliver(self, meter: MeterOnBus, action: Deliver) -> Sent:
+        if 0 < action.last_s < self._clock.now_s():
+            return Sent(False, "Its last second passed before it could be handed over.")
+        verdict = await meter.order(action.raw)
+        if verdict.code == results.PENDING:
+            return Sent(True, f"The mailbox took it; no verdict yet: {verdict.trouble}")
+        return Sent(True, f"The mailbox took it; the meter says: {names.of(names.RESULT, verdict.code)}.")
+
+    async def _ask(self, upward: Upward, meter: MeterOnBus, action: Ask) -> Sent:
+        what, raw = await meter.ask(action.raw)
+        if raw and reports.meter_of(raw) != action.meter:  # an order names its meter at the same place
+            found = topics.meter_name(reports.meter_of(raw))
+            wanted = topics.meter_name(action.meter)
+            raise LinkError(
+                failures.OTHER_METER, f"Meter {found} answers as unit {meter.unit}, {wanted} was expected there."
+            )
+        await asyncio.wrap_future(upward.hand(action.meter, what, raw))
+        return Sent(True, "Answered.")
