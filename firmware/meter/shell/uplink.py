@@ -2,13 +2,12 @@
 
 import asyncio
 
-from meterlink import topics
-
 from meter.exchange import Exchange
 from meter.shell.backoff import Backoff
 from meter.shell.mqtt import MqttClient
 from meter.shell.mqtt_codec import MqttError
 from meter.shell.pause import sleep_ms, ticks_ms
+from meterlink import topics
 
 POLL_MS = 20
 FIRST_WAIT_MS = 500
@@ -70,7 +69,9 @@ class Uplink:
                     await self._client.publish(topics.up(self._number, message[0]), message[1])
                 else:
                     await sleep_ms(POLL_MS)
-            await link
+            end = await link
+            if end is not None:
+                raise end
         finally:
             link.cancel()
             await self._client.close()
