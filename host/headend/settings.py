@@ -78,6 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _convert(place: str, value: Any, kind: type) -> Any:
+    """A value of the setting's kind; a whole number may be written as text, as in the environment."""
     if kind is int and isinstance(value, str):
         try:
             return int(value)

@@ -31,8 +31,8 @@ def booked_uc(conn: Connection, kind: str, debit: str) -> int:
 
 
 def trial_balance(conn: Connection) -> list[AccountSums]:
-    """All accounts, by name. The books are whole when their balances sum to zero: an entry whose account is missing, or
-    a row that was damaged, shows there.
+    """All accounts, by name. The books are whole while their balances sum to zero: a side that stands on no account
+    shows there.
     """
     debited, credited = _by(conn, entry.c.debit), _by(conn, entry.c.credit)
     rows = conn.execute(select(account.c.account, account.c.kind).order_by(account.c.account))

@@ -5,6 +5,7 @@ Only the SHA-256 of a token is stored. Tokens are random and long, so a plain di
 
 import base64
 import hashlib
+import hmac
 import re
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,11 @@ from headend.refusals import Refused
 from headend.store.schema import channel
 from meterlink.bodies import MAX_UC
 
-SCOPES = ("payments", "orders", "read")
+PAYMENTS = "payments"  # bring payments, and see one's own
+ORDERS = "orders"  # state orders to meters
+READ = "read"  # see meters, orders and reads
+ADMIN = "admin"  # add meters
+SCOPES = (PAYMENTS, ORDERS, READ, ADMIN)
 MIN_TOKEN = 32
 MAX_TOKEN = 200
 
@@ -63,10 +68,15 @@ def add_channel(
 
 
 def authenticate(conn: Connection, token: str) -> Row[Any] | None:
-    """The `channel` row that a token belongs to, or None."""
+    """The `channel` row that a token belongs to, or None.
+
+    The look-up is by digest, of which a caller can choose no part; the comparison that counts takes constant time.
+    """
     if not MIN_TOKEN <= len(token) <= MAX_TOKEN:
         return None
-    return conn.execute(select(channel).where(channel.c.token_digest == _digest(token))).one_or_none()
+    digest = _digest(token)
+    row = conn.execute(select(channel).where(channel.c.token_digest == digest)).one_or_none()
+    return row if row is not None and hmac.compare_digest(row.token_digest, digest) else None
 
 
 def allows(row: Row[Any], scope: str) -> bool:
