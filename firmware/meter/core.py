@@ -83,6 +83,7 @@ class Meter:
         self._witnessed = 0
         self._discarded = 0
         self._discard_log_s = 0
+        self._stopped = False  # a clean stop is committed
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -139,9 +140,10 @@ class Meter:
         prices.update(self.clock.unix_s, self.clock.known)
 
     def power_down(self) -> None:
-        """The board warns that power goes: a last checkpoint."""
+        """The board warns that power goes: a last checkpoint. Where it stays after all, the next step takes that
+        back."""
         self.note(events.POWER_DOWN)
-        self.commit([(store.KEY_LIFE, self.pack_life(False, True))])
+        self._stopped = self.commit([(store.KEY_LIFE, self.pack_life(False, True))])
 
     def now_s(self) -> int:
         """The meter's time."""
@@ -155,6 +157,8 @@ class Meter:
         if elapsed_s <= 0:
             return
         self.mono_s = mono_s
+        if self._stopped:
+            self._stopped = not self.commit([(store.KEY_LIFE, self.pack_life(False))])
         start_s = self.clock.unix_s
         jump_s = self.clock.tick(elapsed_s)
         end_s = start_s + elapsed_s if jump_s else self.clock.unix_s
@@ -273,6 +277,8 @@ class Meter:
             below = _LOW | _LOW_2 if balance_uc <= limits.alarm2_uc else _LOW
         if balance_uc <= 0:
             below |= _EXHAUSTED
+        if below == self.noted:
+            return False
         new = below & ~self.noted
         for bit, code in (
             (_LOW, events.LOW_CREDIT),
@@ -283,9 +289,8 @@ class Meter:
                 self.note(code, balance_uc // 1000)
         if self.noted & ~below & _EXHAUSTED:
             self.note(events.CREDIT_RESTORED, balance_uc // 1000)
-        crossed = below != self.noted
         self.noted = below
-        return crossed
+        return True
 
     def alarms(self) -> int:
         """Bits of states.ALARM_*."""

@@ -6,7 +6,7 @@ changes nothing but the result that is shown.
 """
 
 from meter import apply
-from meterlink import ecdsa, orders, results
+from meterlink import ecdsa, events, orders, results
 
 CARRIERS = 4
 MAX_JUDGED = 8  # results kept, for receipts and reports
@@ -101,6 +101,9 @@ class Inbox:
         self._run = None
         self._waiting[carrier] = None
         code = apply.decide(self._meter, order) if genuine else results.BAD_SIGNATURE
+        if code > results.PENDING:
+            stated = order.stated
+            self._meter.note(events.ORDER_REFUSED, code, stated.aspect << 8 | stated.selector & 0xFF)
         self._close(self.results[carrier].pending_id, carrier, order, code)
         return self.verifying()
 

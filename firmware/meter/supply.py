@@ -264,6 +264,8 @@ class Supply:
         """What is armed equals what stands: a cause that has come, a hold that protection no longer sets aside."""
         holds = self._holds_standing()
         causes = self._causes_standing()
+        if not holds and not causes and not self._armed:
+            return
         for who in list(self._armed):
             if not (causes >> (who - _OWN) if who >= _OWN else holds >> who) & 1:
                 del self._armed[who]

@@ -1,0 +1,287 @@
+"""A board in memory for the tests of the core, and a maker of genuine orders for it. Both interpreters.
+
+The board is driven by its test: set `watts`, `voltage`, `sensed`, let time pass with `Rig.run`. Its relay is
+latching, its counter volatile, its RTC runs on. Orders are signed with the textbook form of ECDSA over the curve of
+`meterlink.p256`.
+"""
+
+import hashlib
+
+from meter import flashmap
+from meter.core import Meter
+from meter.ports import Board
+from meterlink import bodies, orders, states, tariff
+from meterlink.batches import pack_ask
+from meterlink.mac import MacKey
+from meterlink.p256 import N, P, add, double, multiple
+from meterlink.p256_base import ODD_MULTIPLES
+from meterlink.provision import Provision
+from meterlink.reports import Report
+from metersim.flash import NorFlash
+
+START_S = 1_767_225_600  # a multiple of a day
+METER = 123_456_789_012
+IMP_PER_KWH = 1000  # a pulse is a watt-hour
+PRICE_UC = 1_000_000  # per kWh: a watt-hour is 1000 uc
+NONCE = b"question"
+
+LIMITS = bodies.Limits(
+    alarm_uc=2_000_000, alarm2_uc=1_000_000, trip_delay_s=60, dwell_s=10, spread_s=0, stable_s=10, max_current_ma=0
+)
+_SEEDS = {orders.ROLE_ROOT: 11, orders.ROLE_CREDIT: 12, orders.ROLE_CONTROL: 13}
+
+
+def times_base(k):
+    """k·G in affine coordinates, by doubling and adding."""
+    x, t, z = 1, 1, 0
+    gx, gt = multiple(ODD_MULTIPLES, 1)
+    for bit in range(255, -1, -1):
+        if z:
+            x, t, z = double(x, t, z)
+        if k >> bit & 1:
+            x, t, z = add(x, t, z, gx, gt)
+    w = pow(z, P - 2, P)
+    return x * w * w % P, t * w * w * w * pow(2, P - 2, P) % P
+
+
+def public_key(secret):
+    x, y = times_base(secret)
+    return x.to_bytes(32, "big") + y.to_bytes(32, "big")
+
+
+def sign(secret, digest):
+    """r||s; the nonce is a hash of key and digest, which is enough for a test."""
+    k = int.from_bytes(hashlib.sha256(b"k" + secret.to_bytes(32, "big") + digest).digest(), "big") % (N - 1) + 1
+    r = times_base(k)[0] % N
+    s = pow(k, N - 2, N) * (int.from_bytes(digest, "big") + r * secret) % N
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+KEYS = {role: public_key(seed) for role, seed in _SEEDS.items()}
+
+
+class RamBoard(Board):
+    """Set by the test: watts (power drawn while current can flow), voltage (1/10 V), stuck (None, or what the contact
+    stays at), blind (no contact sense), bypassed, clock_valid."""
+
+    def __init__(self, flash=None):
+        super().__init__(flash or NorFlash(flashmap.TOTAL_SECTORS, unit_bytes=8))
+        self.watts = 0
+        self.voltage = 2300
+        self.closed = True
+        self.stuck = None
+        self.blind = False
+        self.bypassed = False
+        self.clock_valid = True
+        self.unix_s = START_S
+        self.coils = []  # (unix_s, close)
+        self.shown = []
+        self.kept_witness = 0
+        self.imported = 0
+        self.exported = 0
+        self.random = 0
+        self._rest = 0
+
+    def pass_time(self, seconds):
+        self.unix_s += seconds
+        if self.flows():
+            self._rest += self.watts * seconds * IMP_PER_KWH
+            self.imported += self._rest // 3_600_000
+            self._rest %= 3_600_000
+
+    def flows(self):
+        return self.watts and (self.closed or self.bypassed)
+
+    def pulses(self):
+        return self.imported, self.exported
+
+    def contact(self):
+        if self.blind:
+            return states.CONTACT_UNKNOWN
+        return states.CONTACT_CLOSED if self.closed else states.CONTACT_OPEN
+
+    def load_ma(self):
+        return self.watts * 10_000 // self.nominal_dv if self.flows() else 0
+
+    def voltage_dv(self):
+        return self.voltage
+
+    def power_w(self):
+        return self.watts if self.flows() else 0
+
+    def coil(self, close):
+        self.coils.append((self.unix_s, close))
+        if self.stuck is None:
+            self.closed = close
+
+    def rtc(self):
+        return self.unix_s, self.clock_valid
+
+    def set_rtc(self, unix_s):
+        self.unix_s = unix_s
+        self.clock_valid = True
+
+    def entropy(self, count):
+        self.random += 1
+        return hashlib.sha256(str(self.random).encode()).digest()[:count]
+
+    def witness(self):
+        return self.kept_witness
+
+    def set_witness(self, value):
+        assert value >= self.kept_witness, "the witness only rises"
+        self.kept_witness = value
+
+    def indicate(self, what, seconds):
+        self.shown.append((what, seconds))
+
+
+class Rig:
+    """A commissioned meter on a RamBoard, with a maker of orders. `mono_s` is its uptime."""
+
+    def __init__(self, board=None, limits=LIMITS, plan=None, commission=True, credit_uc=0):
+        self.board = board or RamBoard()
+        self.mac_key = MacKey(bytes(range(32)))
+        self.plan = plan or tariff.Tariff((PRICE_UC,))
+        self.limits = limits
+        self.version = 0
+        self.mono_s = 0
+        self.meter = None
+        self.boot()
+        if commission and not self.meter.commissioned:
+            self.meter.provision(self.record())
+        if credit_uc:
+            assert self.give(self.credit(credit_uc)) == 1
+
+    def record(self, **changed):
+        fields = {
+            "meter": METER,
+            "account_epoch": 1,
+            "tag_key_version": 1,
+            "tag_key": bytes(range(32)),
+            "imp_per_kwh": IMP_PER_KWH,
+            "interval_minutes": 15,
+            "currency": 156,
+            "keys": tuple([(role, 1, KEYS[role]) for role in sorted(KEYS)]),
+            "limits": self.limits.encode(),
+            "tariff": self.plan.encode(),
+        }
+        fields.update(changed)
+        return Provision(**fields).encode()
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def boot(self):
+        """Start the firmware: what was volatile is gone."""
+        self.mono_s = 0
+        self.board.imported = self.board.exported = 0
+        self.meter = Meter(self.board)
+        self.meter.start(0)
+
+    def outage(self, seconds=0):
+        self.board.unix_s += seconds
+        self.boot()
+
+    def run(self, seconds, stride_s=1):
+        while seconds > 0:
+            step_s = min(stride_s, seconds)
+            self.board.pass_time(step_s)
+            self.mono_s += step_s
+            self.meter.step(self.mono_s)
+            self.balances()
+            seconds -= step_s
+
+    def balances(self):
+        """Money is conserved, in what is live and in what is committed."""
+        a = self.meter.account
+        assert a.balance_uc() == a.credited_uc + a.earned_uc - a.refunded_uc - a.adjusted_uc - a.charged_uc
+        c = self.meter.committed()
+        assert c[10] == c[5] + c[6] - c[7] - c[8] - c[9]
+        assert (
+            c[5] == a.credited_uc
+            and c[7] == a.refunded_uc
+            and c[9] <= a.charged_uc
+            and c[1] <= self.meter.energy.import_wh
+        )
+
+    # -- orders --------------------------------------------------------------------------------------------------------
+
+    def statement(self, aspect, body, selector=0, version=None, **changed):
+        if version is None:
+            self.version += aspect != orders.ASPECT_CREDIT
+            version = 0 if aspect == orders.ASPECT_CREDIT else self.version
+        fields = {
+            "aspect": aspect,
+            "meter": METER,
+            "account_epoch": 1,
+            "role": orders.ASPECT_ROLE.get(aspect, orders.ROLE_CONTROL),
+            "key_version": 1,
+            "tag_key_version": 1,
+            "selector": selector,
+            "signing_epoch": 1,
+            "version": version,
+            "issued_s": self.board.unix_s,
+            "not_after_s": 0,
+            "body": body,
+        }
+        fields.update(changed)
+        return orders.Statement(**fields)
+
+    def seal(self, statement, signature=None):
+        raw = statement if isinstance(statement, bytes) else statement.encode()
+        role = raw[10]
+        if signature is None:
+            signature = sign(_SEEDS.get(role, 99), orders.digest(raw))
+        return orders.seal(raw, signature, self.mac_key)
+
+    def order(self, aspect, body, selector=0, version=None, **changed):
+        return self.seal(self.statement(aspect, body, selector, version, **changed))
+
+    def credit(self, total_uc, refunded_uc=0, source=1, sales=(), **changed):
+        body = bodies.encode_credit(total_uc, refunded_uc, list(sales))
+        return self.order(orders.ASPECT_CREDIT, body, source, **changed)
+
+    def hold(self, reason, delay_s=bodies.DEFAULT, **changed):
+        changed.setdefault("not_after_s", self.board.unix_s + 600)
+        return self.order(orders.ASPECT_SUPPLY, bodies.encode_supply(bodies.HOLD, 0, delay_s), reason, **changed)
+
+    def release(self, reason, close=bodies.CLOSE_DIRECT, spread_s=bodies.DEFAULT, **changed):
+        body = bodies.encode_supply(bodies.RELEASE, close, bodies.DEFAULT, spread_s)
+        return self.order(orders.ASPECT_SUPPLY, body, reason, **changed)
+
+    def give(self, raw, carrier=0):
+        """Hand an order over and see its verification through; the code of its result."""
+        code = self.meter.submit(carrier, raw)
+        if code != 3:
+            return code
+        while self.meter.verify_slice():
+            pass
+        self.balances()
+        return self.meter.result(carrier).code
+
+    # -- what it says --------------------------------------------------------------------------------------------------
+
+    def report(self, aspect=0, selector=0):
+        kind, raw = self.meter.ask(pack_ask(3, NONCE, aspect, selector))
+        assert kind == 3
+        return Report(raw, self.mac_key)
+
+    def records(self, ring):
+        """All records that a ring holds, oldest first."""
+        found = []
+        record = bytearray(24)
+        for seq in range(max(0, ring.oldest), ring.newest + 1):
+            if ring.read_into(seq, record):
+                found.append(bytes(record))
+        return found
+
+    def events(self):
+        """(code, argument, detail) of all events, oldest first."""
+        from meterlink.records import unpack_event
+
+        return [(f[2], f[5], f[6]) for f in [unpack_event(record) for record in self.records(self.meter.store.events)]]
+
+    def intervals(self):
+        from meterlink.records import unpack_interval
+
+        return [unpack_interval(record) for record in self.records(self.meter.store.intervals)]

@@ -1,0 +1,407 @@
+"""Orders: every refusal by its name and without a trace, results that are repeated, the queue of one a carrier."""
+
+from meter import store
+from meter.core import Meter
+from meterlink import bodies, events, orders, reasons, results, tariff
+from tests.firmware.ramboard import METER, NONCE, START_S, Rig
+
+RICH_UC = 1_000_000_000
+BUS, TCP, MQTT, LOCAL = Meter.CARRIER_BUS, Meter.CARRIER_TCP, Meter.CARRIER_MQTT, Meter.CARRIER_LOCAL
+
+
+def contents(rig):
+    """All that an order could change: the journal, and the state in memory."""
+    m = rig.meter
+    journal = {}
+    keys = list(range(1, 13)) + [aspect << 8 | place for aspect in range(1, 13) for place in range(32)]
+    for key in keys:
+        value = m.store.journal.get(key)
+        if value is not None:
+            journal[key] = value
+    return (
+        journal,
+        m.store.journal.sequence,
+        m.supply.state(),
+        m.supply.control,
+        m.account.pack_sources(),
+        m.account.balance_uc(),
+        m.pricing.state(),
+        m.supply.limits.encode(),
+        m.clock.state(),
+        m.profile.state(),
+        m.top_version,
+        m.board.kept_witness,
+        m.store.events.newest,
+        m.store.intervals.newest,
+    )
+
+
+def refused(rig, raw, code, carrier=0):
+    before = contents(rig)
+    got = rig.give(raw, carrier)
+    assert got == code, (got, code)
+    assert contents(rig) == before
+    return True
+
+
+def flipped(raw, bit):
+    changed = bytearray(raw)
+    changed[bit >> 3] ^= 0x80 >> (bit & 7)
+    return bytes(changed)
+
+
+def ready():
+    rig = Rig(credit_uc=RICH_UC)
+    assert rig.give(rig.hold(reasons.HOLD_ARREARS, version=5)) == results.APPLIED
+    rig.version = 5
+    return rig
+
+
+def test_malformed_and_oversize():
+    rig = ready()
+    good = rig.release(1)
+    for raw in (b"", b"\x01", good[:50], good[:-1], good + b"\0", good + bytes(140), bytes(300)):
+        refused(rig, raw, results.BAD_LENGTH)
+    refused(rig, b"\x02" + good[1:], results.BAD_FORMAT)
+    refused(rig, good[:13] + b"\x02" + good[14:], results.BAD_FORMAT)
+    assert rig.meter.result(0).version == 0, "what cannot be read has no name"
+
+
+def test_unknown_and_unimplemented_aspects():
+    rig = ready()
+    good = rig.release(1)
+    for aspect in (0, 13, 255):
+        refused(rig, good[:1] + bytes((aspect,)) + good[2:], results.UNKNOWN_ASPECT)
+    for aspect in (
+        orders.ASPECT_MODE,
+        orders.ASPECT_KEYS,
+        orders.ASPECT_FIRMWARE,
+        orders.ASPECT_CLEAR,
+        orders.ASPECT_EPOCH,
+        orders.ASPECT_RECOVER,
+        orders.ASPECT_RETIRE,
+    ):
+        refused(rig, rig.order(aspect, b""), results.NOT_IMPLEMENTED)
+    refused(rig, rig.order(orders.ASPECT_TARIFF, bytes(36), flags=1), results.NOT_IMPLEMENTED)
+
+
+def test_wrong_meter_and_epoch():
+    rig = ready()
+    refused(rig, rig.release(1, meter=METER + 1), results.WRONG_METER)
+    assert rig.meter.take_receipt() is not None, "of the orders that were for this meter"
+    while rig.meter.take_receipt():
+        pass
+    refused(rig, rig.release(1, meter=METER + 1), results.WRONG_METER)
+    assert rig.meter.take_receipt() is None, "an order for another meter is not this one's to answer"
+    refused(rig, rig.release(1, account_epoch=2), results.WRONG_EPOCH)
+
+
+def test_versions():
+    rig = ready()
+    held = rig.meter.held_order(orders.ASPECT_SUPPLY, 1)
+    refused(rig, held, results.ALREADY)
+    refused(rig, rig.release(1, version=4), results.OLD_VERSION)
+    refused(rig, rig.release(1, version=5), results.CONFLICT)
+    refused(rig, rig.release(1, version=5 + 1001), results.VERSION_JUMP)
+    refused(rig, rig.hold(2, version=5 + 1001), results.VERSION_JUMP)
+    assert rig.give(rig.hold(2, version=5 + 1000)) == results.APPLIED
+    assert rig.give(rig.release(1, version=2000)) == results.APPLIED, "measured from the highest of any aspect"
+    assert rig.give(rig.release(1, version=900_000, role=orders.ROLE_ROOT)) == results.APPLIED
+    assert rig.give(rig.release(2, version=1, signing_epoch=2)) == results.APPLIED, "a higher epoch outranks"
+    refused(rig, rig.release(2, version=2000, signing_epoch=1), results.OLD_VERSION)
+
+
+def test_expiry():
+    rig = ready()
+    rig.run(100)
+    refused(rig, rig.hold(2, not_after_s=START_S + 99), results.EXPIRED)
+    assert rig.give(rig.hold(2, not_after_s=START_S + 100)) == results.APPLIED
+    refused(rig, rig.hold(3, not_after_s=0), results.EXPIRY_REQUIRED)
+    refused(rig, rig.release(8, not_after_s=0), results.EXPIRY_REQUIRED)
+    refused(rig, rig.release(1, not_after_s=START_S + 1), results.EXPIRED)
+
+
+def test_an_order_that_expires_while_it_waits():
+    rig = ready()
+    raw = rig.hold(2, not_after_s=rig.board.unix_s + 5)
+    assert rig.meter.submit(BUS, raw) == results.PENDING
+    rig.meter.verify_slice()
+    rig.run(10)
+    before = rig.meter.supply.holds
+    while rig.meter.verify_slice():
+        pass
+    assert rig.meter.result(BUS).code == results.EXPIRED and rig.meter.supply.holds == before
+
+
+def test_roles_and_keys():
+    rig = ready()
+    refused(rig, rig.credit(2 * RICH_UC, role=orders.ROLE_CONTROL), results.WRONG_ROLE)
+    refused(rig, rig.credit(2 * RICH_UC, role=orders.ROLE_ROOT), results.WRONG_ROLE)
+    refused(rig, rig.release(1, role=orders.ROLE_CREDIT), results.WRONG_ROLE)
+    refused(rig, rig.release(1, key_version=2), results.UNKNOWN_KEY)
+    refused(rig, rig.release(1, tag_key_version=2), results.UNKNOWN_KEY)
+
+
+def test_tag_and_signature():
+    rig = ready()
+    good = rig.release(1)
+    refused(rig, good[:-1] + bytes((good[-1] ^ 1,)), results.BAD_TAG)
+    statement = rig.statement(orders.ASPECT_SUPPLY, bodies.encode_supply(0), 1)
+    refused(rig, rig.seal(statement, bytes(64)), results.BAD_SIGNATURE)
+    refused(rig, rig.seal(statement, b"\xff" * 64), results.BAD_SIGNATURE)
+    other = rig.seal(rig.statement(orders.ASPECT_SUPPLY, bodies.encode_supply(0, 1), 1))
+    refused(rig, rig.seal(statement, other[-72:-8]), results.BAD_SIGNATURE)
+    # A key that this meter holds, for a role that may not: the signature is that of the credit key.
+    credit_signed = rig.seal(rig.statement(orders.ASPECT_SUPPLY, bodies.encode_supply(0), 1, role=orders.ROLE_CREDIT))
+    refused(rig, rig.seal(statement, credit_signed[-72:-8]), results.BAD_SIGNATURE)
+    rig.run(1)
+    assert (events.ORDER_REFUSED, results.BAD_SIGNATURE, 0x201) in rig.events()
+
+
+def test_bodies():
+    rig = ready()
+    refused(rig, rig.order(orders.ASPECT_SUPPLY, bytes(5), 1), results.BAD_BODY)
+    refused(rig, rig.order(orders.ASPECT_SUPPLY, b"\x02" + bytes(5), 1), results.BAD_BODY)
+    refused(rig, rig.order(orders.ASPECT_TARIFF, b"\x01" * 40), results.BAD_BODY)
+    refused(rig, rig.order(orders.ASPECT_LIMITS, bytes(29)), results.BAD_BODY)
+    refused(rig, rig.order(orders.ASPECT_CREDIT, bytes(16), 1), results.BAD_BODY)
+    refused(rig, rig.order(orders.ASPECT_CREDIT, b"\xff" * 8 + bytes(9), 1), results.BAD_BODY)
+
+
+def test_sources_full():
+    rig = Rig()
+    for source in range(1, 9):
+        assert rig.give(rig.credit(1000 * source, source=source)) == results.APPLIED
+    refused(rig, rig.credit(1, source=9), results.SOURCES_FULL)
+    assert rig.give(rig.credit(9000, source=4)) == results.APPLIED
+    assert rig.report().credited_uc == 36_000 + 5000
+
+
+def test_every_bit_flip_of_an_order_is_refused():
+    """Bits of statement and tag end before the signature is looked at; a few of the signature's are verified."""
+    for raw_of in (lambda rig: rig.release(1), lambda rig: rig.credit(2 * RICH_UC, sales=[(2 * RICH_UC, RICH_UC)])):
+        rig = ready()
+        raw = raw_of(rig)
+        before = contents(rig)
+        for bit in range(8 * len(raw)):
+            code = rig.meter.submit(BUS, flipped(raw, bit))
+            assert code >= results.BAD_LENGTH or code == results.ALREADY, (bit, code)
+        assert contents(rig) == before
+        unsigned = rig.seal(raw[:-72], raw[-72:-8])
+        assert unsigned == raw
+        for bit in range(0, 512, 73):
+            refused(rig, rig.seal(raw[:-72], flipped(raw[-72:-8], bit)), results.BAD_SIGNATURE)
+        assert rig.give(raw) == results.APPLIED
+
+
+def test_repeated_orders_are_answered_the_same_and_change_nothing():
+    rig = ready()
+    raw = rig.credit(2 * RICH_UC)
+    assert rig.give(raw) == results.APPLIED
+    for _ in range(3):
+        refused(rig, raw, results.ALREADY)
+    refused(rig, rig.credit(RICH_UC), results.ALREADY)
+    rig.outage()
+    refused(rig, raw, results.ALREADY)
+    assert rig.report().credited_uc == 2 * RICH_UC
+
+
+def test_limits_rule_from_the_next_second():
+    rig = ready()
+    new = bodies.Limits(5 * RICH_UC, 4 * RICH_UC, 10, 10, 0, 10, 0)
+    assert rig.give(rig.order(orders.ASPECT_LIMITS, new.encode())) == results.APPLIED
+    rig.run(1)
+    assert rig.report().alarms & 3 == 3
+    rig.outage()
+    assert rig.meter.supply.limits.encode() == new.encode()
+
+
+# -- the queue ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_waits_a_carrier_and_the_newest_wins():
+    rig = ready()
+    rig.run(1)
+    old = rig.release(1, issued_s=1000)
+    new = rig.release(1, issued_s=1001)
+    older = rig.release(1, issued_s=999)
+    assert rig.meter.submit(BUS, old) == results.PENDING
+    first = rig.meter.result(BUS).pending_id
+    assert rig.meter.submit(BUS, old) == results.PENDING and rig.meter.result(BUS).pending_id == first
+    for _ in range(5):
+        rig.meter.verify_slice()
+    assert rig.meter.submit(BUS, older) == results.BUSY and rig.meter.result(BUS).pending_id == first
+    assert rig.meter.submit(BUS, new) == results.PENDING
+    result = rig.meter.result(BUS)
+    assert result.code == results.SUPERSEDED and result.done_id == first and result.pending_id == first + 1
+    while rig.meter.verify_slice():
+        pass
+    assert result.code == results.APPLIED and result.done_id == result.pending_id
+    assert rig.meter.held(orders.ASPECT_SUPPLY, 1)[2] == orders.Order(new).digest[:8]
+
+
+def test_a_forged_newer_order_does_not_push_out_what_waits():
+    rig = ready()
+    good = rig.release(1, issued_s=1000)
+    forged = bytearray(rig.release(1, issued_s=2000))
+    forged[-1] ^= 1
+    assert rig.meter.submit(BUS, good) == results.PENDING
+    waiting = rig.meter.result(BUS).pending_id
+    assert rig.meter.submit(BUS, bytes(forged)) == results.BAD_TAG
+    assert rig.meter.result(BUS).pending_id == waiting and rig.meter.result(BUS).code != results.BAD_TAG
+    while rig.meter.verify_slice():
+        pass
+    assert rig.meter.result(BUS).code == results.APPLIED
+
+
+def test_carriers_do_not_stand_in_each_others_way():
+    rig = ready()
+    assert rig.meter.submit(BUS, rig.release(1)) == results.PENDING
+    assert rig.meter.submit(MQTT, rig.credit(2 * RICH_UC)) == results.PENDING
+    assert rig.meter.submit(TCP, rig.order(orders.ASPECT_TARIFF, tariff.Tariff((7,)).encode())) == results.PENDING
+    assert rig.meter.submit(LOCAL, rig.hold(3)) == results.PENDING
+    while rig.meter.verify_slice():
+        pass
+    assert [rig.meter.result(carrier).code for carrier in range(4)] == [results.APPLIED] * 4
+    assert not rig.meter.verifying
+
+
+def test_the_same_order_on_two_carriers():
+    rig = ready()
+    raw = rig.credit(2 * RICH_UC)
+    assert rig.meter.submit(BUS, raw) == results.PENDING and rig.meter.submit(MQTT, raw) == results.PENDING
+    while rig.meter.verify_slice():
+        pass
+    assert {rig.meter.result(BUS).code, rig.meter.result(MQTT).code} == {results.APPLIED, results.ALREADY}
+    assert rig.report().credited_uc == 2 * RICH_UC
+
+
+def test_receipts_come_after_the_order_is_durable_and_are_bounded():
+    from meterlink.reports import KIND_RECEIPT, Report
+
+    rig = ready()
+    while rig.meter.take_receipt():
+        pass
+    raw = rig.credit(2 * RICH_UC)
+    assert rig.meter.submit(MQTT, raw) == results.PENDING
+    while rig.meter.verifying:
+        assert rig.meter.take_receipt() is None
+        rig.meter.verify_slice()
+    receipt = Report(rig.meter.take_receipt(), rig.mac_key)
+    assert (receipt.kind, receipt.result, receipt.aspect, receipt.selector) == (KIND_RECEIPT, results.APPLIED, 1, 1)
+    assert receipt.source_credited_uc == receipt.credited_uc == 2 * RICH_UC and receipt.balances()
+    assert receipt.digest == orders.Order(raw).digest[:8] and receipt.nonce == bytes(8)
+    for _ in range(20):
+        rig.give(raw)
+    count = 0
+    counters = set()
+    while True:
+        one = rig.meter.take_receipt()
+        if one is None:
+            break
+        count += 1
+        counters.add(Report(one, rig.mac_key).counter)
+    assert count == 8 == len(counters)
+
+
+def test_result_numbers_of_another_boot_are_others():
+    rig = ready()
+    before = rig.meter.result(BUS).pending_id
+    rig.outage()
+    assert rig.meter.result(BUS).pending_id == rig.meter.result(BUS).done_id != before
+
+
+# -- history -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_journal_that_was_put_back_takes_no_order():
+    rig = ready()
+    image = rig.board.flash.snapshot()
+    assert rig.give(rig.credit(2 * RICH_UC)) == results.APPLIED
+    rig.board.flash.restore(image)
+    rig.outage()
+    rig.run(1)
+    assert rig.meter.history_lost and rig.report().alarms & 32
+    refused(rig, rig.credit(3 * RICH_UC), results.HISTORY_LOST)
+    refused(rig, rig.release(1), results.HISTORY_LOST)
+    refused(rig, rig.order(orders.ASPECT_RECOVER, b""), results.NOT_IMPLEMENTED)
+    assert (events.HISTORY_LOST, 0, 0) in rig.events()
+    rig.outage()
+    assert rig.meter.history_lost, "it stays so"
+    boot = rig.meter.boot
+    rig.outage()
+    assert rig.meter.boot == boot + 1
+
+
+def test_a_blank_flash_is_a_factory_only_where_the_witness_says_so():
+    from meterlink.provision import ProvisionError
+    from metersim.flash import NorFlash
+
+    rig = ready()
+    boots = rig.meter.boot
+    log_id = rig.meter.log_id
+    rig.board.flash.restore(NorFlash(rig.board.flash.sectors).snapshot())
+    rig.outage()
+    assert rig.meter.history_lost and not rig.meter.commissioned
+    assert rig.meter.boot > boots and rig.meter.log_id != log_id
+    try:
+        rig.meter.provision(rig.record())
+        raise AssertionError("a lost history must not be commissioned away")
+    except ProvisionError as error:
+        assert "history" in str(error)
+
+
+def test_provisioning_is_taken_once():
+    from meterlink.provision import ProvisionError
+
+    rig = ready()
+    for record in (rig.record(), rig.record(meter=77), b"", rig.record()[:-1]):
+        before = contents(rig)
+        try:
+            rig.meter.provision(record)
+            raise AssertionError("taken twice")
+        except ProvisionError:
+            assert contents(rig) == before
+    fresh = Rig(commission=False)
+    for record in (b"\x01" * 100, fresh.record(tariff=b"\x01"), fresh.record(limits=bytes(29))):
+        try:
+            fresh.meter.provision(record)
+            raise AssertionError("taken")
+        except ProvisionError:
+            assert not fresh.meter.commissioned and fresh.meter.store.get(store.KEY_PROVISION) is None
+    fresh.meter.provision(fresh.record())
+    fresh.outage()
+    assert fresh.meter.number == METER
+
+
+def test_flash_that_fails_keeps_the_relay_and_refuses_credit():
+    rig = ready()
+    rig.board.watts = 3600
+    for sector in range(rig.board.flash.sectors):
+        rig.board.flash.wear_out(sector)
+    before_uc = rig.report().credited_uc
+    assert rig.give(rig.credit(2 * RICH_UC)) == results.STORAGE_FAILED
+    assert rig.meter.account.credited_uc == before_uc
+    assert rig.give(rig.release(1)) == results.STORAGE_FAILED and rig.meter.supply.holds == 2
+    rig.run(600)
+    assert rig.board.closed, "the trip that was armed is not carried out"
+    assert rig.report().alarms & 8
+    for sector in range(rig.board.flash.sectors):
+        rig.board.flash.wear_out(sector, 0)
+    rig.run(130)
+    assert rig.report().alarms & 8 == 0 and not rig.board.closed
+    assert rig.give(rig.credit(2 * RICH_UC)) == results.APPLIED
+    assert rig.report().import_wh >= 600, "what was metered meanwhile is there"
+    rig.outage()
+    assert not rig.meter.history_lost and rig.report().credited_uc == 2 * RICH_UC
+
+
+def test_the_last_signed_order_can_be_read_back():
+    rig = ready()
+    from meterlink.batches import pack_ask
+
+    raw = rig.credit(2 * RICH_UC, source=4)
+    rig.give(raw)
+    assert rig.meter.ask(pack_ask(4, NONCE, orders.ASPECT_CREDIT, 4)) == (4, raw)
+    assert rig.meter.ask(pack_ask(4, NONCE, orders.ASPECT_CREDIT, 5)) == (4, b"")
+    assert rig.meter.ask(pack_ask(4, NONCE, orders.ASPECT_SUPPLY, 1))[1] == rig.meter.held_order(2, 1) != b""
