@@ -75,8 +75,8 @@ def test_hot_agrees_with_the_report():
     report = rig.report()
     for name in (
         "control contact diagnosis pending due_s holds causes alarms load_ma no_load_s import_wh export_wh balance_uc "
-        "credited_uc earned_uc refunded_uc adjusted_uc charged_uc waiting_uc interval_oldest interval_newest
-        event_newest " "event_newest clock time_s"
+        "credited_uc earned_uc refunded_uc adjusted_uc charged_uc waiting_uc interval_oldest interval_newest "
+        "event_newest clock time_s"
     ).split():
         assert hot[name] == getattr(report, name), name
     assert hot["import_wh"] <= rig.meter.energy.import_wh and hot["import_wh"] > 1980
