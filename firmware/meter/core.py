@@ -60,8 +60,8 @@ class Meter:
         self.log = EventLog()
         self.supply = Supply(board, self.note, self._commit_supply)
         self.inbox = Inbox(self)
-        self.given = None  # meterlink.provision.Provision
-        self.mac_key = None
+        self.given: "provision.Provision | None" = None
+        self.mac_key: "MacKey | None" = None
         self.number = 0
         self.account_epoch = 0
         self.tag_key_version = 0
@@ -75,8 +75,7 @@ class Meter:
         self.cursors = [0, 0]  # last interval and event that the head end has acknowledged
         self.noted = 0
         self.mono_s = 0
-        self._checkpoint = bytearray(store.CHECKPOINT_LENGTH)  # as committed
-        self._scratch = bytearray(store.CHECKPOINT_LENGTH)
+        self._checkpoint = bytes(store.CHECKPOINT_LENGTH)  # the last one that is durable
         self._committed_s = 0
         self._committed_wh = 0
         self._period_open = False  # a closed interval is not committed yet
@@ -322,8 +321,8 @@ class Meter:
                 return False
             if self._period_open:
                 items = [period] + items
-        self._pack_checkpoint(self._scratch)
-        items = items + [(store.KEY_CHECKPOINT, self._scratch)]
+        checkpoint = self._pack_checkpoint()
+        items = items + [(store.KEY_CHECKPOINT, checkpoint)]
         fresh = self.log.pack(self.boot, self.energy.import_wh)
         if fresh:
             items.append((store.KEY_EVENTS, fresh))
@@ -332,7 +331,7 @@ class Meter:
             if not failed_before:
                 self.note(events.STORAGE_FAILED)
             return False
-        self._checkpoint, self._scratch = self._scratch, self._checkpoint
+        self._checkpoint = checkpoint
         self._committed_s = self.mono_s
         self._committed_wh = self.energy.import_wh + self.energy.export_wh
         if self._period_open:
@@ -353,12 +352,10 @@ class Meter:
             return True
         return self.energy.import_wh + self.energy.export_wh - self._committed_wh >= CHECKPOINT_WH
 
-    def _pack_checkpoint(self, buf: bytearray) -> None:
+    def _pack_checkpoint(self) -> bytes:
         energy, account = self.energy, self.account
-        struct.pack_into(
+        return struct.pack(
             store.CHECKPOINT,
-            buf,
-            0,
             self.clock.unix_s,
             energy.import_wh,
             energy.import_rest,
@@ -384,7 +381,7 @@ class Meter:
 
     def set_committed(self, raw: bytes) -> None:
         """What a start found."""
-        self._checkpoint[:] = raw
+        self._checkpoint = raw
 
     def pack_life(self, rtc_pending: bool, stopped: bool = False) -> bytes:
         """The slow part of the state for the journal."""
@@ -438,7 +435,7 @@ class Meter:
 
     def public_key(self, role: int, version: int) -> "bytes | None":
         """The key of a role and version, or None."""
-        for known_role, known_version, key in self.given.keys:
+        for known_role, known_version, key in self.given.keys if self.given else ():
             if known_role == role and known_version == version:
                 return key
         return None

@@ -24,7 +24,7 @@ class Account:
     """
 
     def __init__(self) -> None:
-        self.sources = []
+        self.sources: "list[list[int]]" = []
         self.credited_uc = 0
         self.refunded_uc = 0
         self.earned_uc = 0

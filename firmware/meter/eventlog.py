@@ -16,7 +16,7 @@ class EventLog:
 
     def __init__(self) -> None:
         self.newest = 0
-        self._waiting = []
+        self._waiting: "list[tuple[int, int, int, int]]" = []
 
     def add(self, time_s: int, code: int, argument: int = 0, detail: int = 0) -> None:
         """Note an event. `argument` is held within 32 bits, `detail` within 16. More than MAX_WAITING are not kept."""

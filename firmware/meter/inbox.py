@@ -5,6 +5,8 @@ and only then the signature, so that nobody but a holder of the per-meter key ca
 changes nothing but the result that is shown.
 """
 
+import collections
+
 from meter import apply
 from meterlink import ecdsa, events, orders, results
 
@@ -44,10 +46,10 @@ class Inbox:
     def __init__(self, meter) -> None:
         self._meter = meter
         self.results = [Result() for _ in range(CARRIERS)]
-        self._waiting = [None] * CARRIERS
+        self._waiting: "list[orders.Order | None]" = [None] * CARRIERS
         self._carrier = -1  # whose order is being verified
-        self._run = None
-        self.judged = []
+        self._run: "collections.abc.Generator[None, None, bool] | None" = None
+        self.judged: "list[tuple]" = []
         self._unsent = 0  # of `judged`, at its end: no receipt taken yet
 
     def start(self, boot: int) -> None:
@@ -89,15 +91,17 @@ class Inbox:
 
     def slice(self) -> bool:
         """One slice of verification; whether there is more. The last slice decides, commits and answers."""
-        if self._run is None and not self._next():
+        run = self._run or self._next()
+        if run is None:
             return False
         try:
-            next(self._run)
+            next(run)
             return True
         except StopIteration as end:
             genuine = end.value
         carrier = self._carrier
         order = self._waiting[carrier]
+        assert order is not None, "what is verified waits until it is judged"
         self._run = None
         self._waiting[carrier] = None
         code = apply.decide(self._meter, order) if genuine else results.BAD_SIGNATURE
@@ -107,8 +111,8 @@ class Inbox:
         self._close(self.results[carrier].pending_id, carrier, order, code)
         return self.verifying()
 
-    def _next(self) -> bool:
-        """Begin with the next order, carriers taking turns."""
+    def _next(self):
+        """Begin with the next order, carriers taking turns: its verification, or None."""
         for step in range(1, CARRIERS + 1):
             carrier = (self._carrier + step) % CARRIERS
             order = self._waiting[carrier]
@@ -116,8 +120,8 @@ class Inbox:
                 key = self._meter.public_key(order.stated.role, order.stated.key_version)
                 self._carrier = carrier
                 self._run = ecdsa.steps(key, order.digest, order.signature)
-                return True
-        return False
+                return self._run
+        return None
 
     def _drop(self, carrier: int) -> None:
         """A newer order takes the place of the one that waits."""

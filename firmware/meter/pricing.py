@@ -17,9 +17,9 @@ class Pricing:
     rate: 0..3, in force."""
 
     def __init__(self) -> None:
-        self.active = None
+        self.active: "tariff.Tariff | None" = None
         self.active_version = (0, 0)
-        self.passive = None
+        self.passive: "tariff.Tariff | None" = None
         self.passive_version = (0, 0)
         self.rate = 0
 

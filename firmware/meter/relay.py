@@ -34,9 +34,9 @@ class Relay:
         self.diagnosis = states.DIAGNOSIS_OK
         self.attempts = 0
         self.operations = 0
-        self._last_s = None  # when it was last told something in this run
+        self._last_s: "int | None" = None  # when it was last told something in this run
         self._settled_s = 0  # how long contact and intent have disagreed
-        self._told = None  # (event, detail) to be logged when the contact has followed
+        self._told: "tuple[int, int] | None" = None  # (event, detail) to be logged when the contact has followed
 
     def sense(self, elapsed_s: int, closed: bool) -> None:
         """Read contact and current; compare with the intent."""

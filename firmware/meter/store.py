@@ -116,11 +116,13 @@ class Store:
 
     def erase_step(self) -> bool:
         """One erase or copy ahead of its need; whether flash did it."""
-        part = self.journal
-        if not part.erase_due():
-            part = self.intervals if self.intervals.erase_due() else self.events
         try:
-            part.erase_step()
+            if self.journal.erase_due():
+                self.journal.erase_step()
+            elif self.intervals.erase_due():
+                self.intervals.erase_step()
+            else:
+                self.events.erase_step()
         except StorageError:
             return False
         return True

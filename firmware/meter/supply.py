@@ -25,7 +25,7 @@ import struct
 from meter.ports import INDICATE_TRIP, UNKNOWN_DV
 from meter.relay import Relay
 from meterlink import events, reasons, results, states
-from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD
+from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD, Limits
 
 REMOTE_OFF = 0
 REMOTE_ON = 1
@@ -64,6 +64,8 @@ _UNCOMMISSIONED = 1 << reasons.CAUSE_NOT_COMMISSIONED
 
 _STATE = ">BIIBIB"
 
+NO_LIMITS = Limits(0, 0, 0, 0, 0, 0, 0)
+
 
 def target(trigger: int, control: int) -> int:
     """Where a transition leads, or -1 where class 70 does not list it."""
@@ -77,6 +79,8 @@ class Supply:
     """control: states.CONTROL_* · holds, causes: bits · keyed: bits of the holds whose release asks for the key ·
     relay.
 
+    limits: NO_LIMITS before commissioning.
+
     `log(code, argument, detail)` notes an event; `commit()` makes this state durable and returns whether it is.
     """
 
@@ -89,10 +93,10 @@ class Supply:
         self.holds = 0
         self.causes = 0
         self.keyed = 0
-        self.limits = None
-        self._armed = {}  # hold number or _OWN + cause -> due by the monotonic clock
+        self.limits = NO_LIMITS
+        self._armed: "dict[int, int]" = {}  # hold number or _OWN + cause -> due by the monotonic clock
         self._resume_s = -1  # what was left of an armed trip before the power failed, -1: nothing was armed
-        self._close_due_s = None
+        self._close_due_s: "int | None" = None
         self._close_spread_s = DEFAULT
         self._stable_for_s = 0
         self._overload_for_s = 0
@@ -205,8 +209,8 @@ class Supply:
         self._mono_s = mono_s
         self.relay.sense(elapsed_s, self.control == _ON)
         self._watch_supply(elapsed_s)
-        self._set_cause(_UNCOMMISSIONED, self.limits is None and self.control != _ON)
-        if self.limits is not None:
+        self._set_cause(_UNCOMMISSIONED, self.limits is NO_LIMITS and self.control != _ON)
+        if self.limits is not NO_LIMITS:
             self._watch_load(elapsed_s)
             self._set_cause(_NO_CREDIT, out_of_credit)
             self._keep_armed()
@@ -223,7 +227,7 @@ class Supply:
         self._set_cause(_UNSTABLE, self.control != _ON and not self._stable())
 
     def _stable(self) -> bool:
-        return self.limits is None or self._stable_for_s >= self.limits.stable_s
+        return self._stable_for_s >= self.limits.stable_s
 
     def _watch_load(self, elapsed_s: int) -> None:
         limit_ma = self.limits.max_current_ma

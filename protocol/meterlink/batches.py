@@ -65,7 +65,7 @@ def pack_head(
     )
 
 
-def mac(head: bytes, records: bytes, key: MacKey) -> bytes:
+def mac(head: bytes, records: "bytes | bytearray", key: MacKey) -> bytes:
     """The 16 bytes behind a batch's records."""
     return key.mac(LABEL_BATCH, bytes(head) + bytes(records))
 
