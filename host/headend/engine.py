@@ -13,7 +13,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, case, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from headend.clock import Clock
 from headend.orders import inbound, outbox, questions, signing
@@ -23,6 +23,7 @@ from headend.reads import batches, gaps
 from headend.refusals import Refused
 from headend.store import ORDERS, READS, Store, identity, lock_meter
 from headend.store.schema import meter, meter_state
+from headend.store.schema import outbox as outbox_row
 from meterlink import reports, topics
 from meterlink.batches import (
     HEAD_LENGTH,
@@ -52,6 +53,8 @@ FORGED = "forged"
 
 BAD_CRC = "bad_crc_record"  # of a genuine batch
 DIFFERING = "differing_record"  # other content than what is stored under its number
+
+NEVER = 1 << 62
 
 WILL = "will"
 WILL_LATE = "will_late"
@@ -106,11 +109,15 @@ class Engine:
 
         What is returned is committed as handed out: act on it once, and tell `sent`.
         """
+        if self.next_s() > now_s:
+            return []
         if self._signer is not None:
             signing.sign_pending(self._store, self._signer, now_s, self._policy)
-        if not self._store.read(_anything_due, now_s):
-            return []
         return self._store.write(self._take_due, now_s, lane=ORDERS).result()
+
+    def next_s(self) -> int:
+        """When `due` has something to do at the earliest, as things stand; NEVER without orders and meters."""
+        return self._store.read(_next_s)
 
     def sent(self, action: Action, ok: bool, note: str = "") -> None:
         """What the carrier said: `ok` when it took the message over. It never means that the meter has it.
@@ -281,11 +288,11 @@ _TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action
 }
 
 
-def _anything_due(conn: Connection, now_s: int) -> bool:
-    """Whether there may be something to take; keeps the writer out of idle rounds."""
-    if conn.execute(select(meter_state.c.meter).where(meter_state.c.next_ask_s <= now_s).limit(1)).first():
-        return True
-    return bool(outbox.due(conn, now_s, None, 1))
+def _next_s(conn: Connection) -> int:
+    """The earliest wish for attention; a row under lease may wish in vain."""
+    waiting = conn.execute(select(func.min(outbox_row.c.next_s))).scalar_one()
+    polled = conn.execute(select(func.min(meter_state.c.next_ask_s))).scalar_one()
+    return min(NEVER if waiting is None else waiting, NEVER if polled is None else polled)
 
 
 def _key_version(conn: Connection, number: int) -> int | None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Hand this signed order to the meter. Past `not_after_s` (0 = never) the carrier must drop it."""
+    """Hand this signed order to the meter. Past `last_s` (0 = never) the carrier must drop it."""
 
     meter: int
     order_id: int
     raw: bytes
-    not_after_s: int = 0
+    last_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from headend.orders.policy import Entropy, Policy
 from headend.store import lock_meter
 from headend.store.schema import meter, meter_state, order, outbox
 from meterlink.batches import KIND_REPORT
-from meterlink.orders import ASPECT_CREDIT
+from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT
 
 DELIVER = "deliver"
 ASK = "ask"
+CLOCK_VALID_S = 120
 MQTT = "mqtt"  # the carrier whose meters say when they come and go
 FREE = {"lease": None, "lease_until_s": None}
 
@@ -115,20 +116,22 @@ def _row(conn: Connection, now_s: int, order_id: int) -> Row[Any] | None:
             and_(newer.c.state == lifecycle.QUEUED, newer.c.aspect != ASPECT_CREDIT),
         ),
     )
+    columns: list[ColumnElement[Any]] = [
+        order.c.id,
+        order.c.meter,
+        order.c.aspect,
+        order.c.selector,
+        order.c.state,
+        order.c.issued_s,
+        order.c.not_after_s,
+        order.c.signed,
+        outbox.c.attempts,
+        outbox.c.step,
+        outranked.label("outranked"),
+        and_(meter.c.carrier == MQTT, meter_state.c.online == 0).label("absent"),
+    ]
     return conn.execute(
-        select(
-            order.c.id,
-            order.c.meter,
-            order.c.aspect,
-            order.c.selector,
-            order.c.state,
-            order.c.not_after_s,
-            order.c.signed,
-            outbox.c.attempts,
-            outbox.c.step,
-            outranked.label("outranked"),
-            and_(meter.c.carrier == MQTT, meter_state.c.online == 0).label("absent"),
-        )
+        select(*columns)
         .join(outbox, outbox.c.order_id == order.c.id)
         .join(meter, meter.c.meter == order.c.meter)
         .join(meter_state, meter_state.c.meter == order.c.meter)
@@ -137,20 +140,21 @@ def _row(conn: Connection, now_s: int, order_id: int) -> Row[Any] | None:
 
 
 def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Policy, entropy: Entropy) -> Action | None:
-    late = 0 < row.not_after_s < now_s
+    last_s = _last_s(row)
+    late = 0 < last_s < now_s
     if row.state == lifecycle.QUEUED:
         if late:
             lifecycle.move(conn, now_s, row.id, "expire", "its last second passed before it was sent")
             return None
-        if row.absent:  # nothing is left with a broker for a meter that is not there
-            _schedule(conn, row.id, now_s + policy.offline_s)
+        if row.absent:  # nothing is left with a broker for a meter that is not there; `wake` tells when it comes
+            _schedule(conn, row.id, _no_later(now_s + policy.slow_s, last_s, now_s))
             return None
         lifecycle.move(conn, now_s, row.id, "send", sent_s=now_s)
         return _deliver(conn, now_s, row, worker, policy)
     again = row.state != lifecycle.ACCEPTED and not late and not row.outranked
     state = row.state
     if state == lifecycle.SENT and row.attempts >= policy.attempts and (row.step == DELIVER or not again):
-        state = lifecycle.move(conn, now_s, row.id, "lose", f"no authenticated answer after {row.attempts} tries")
+        state = lifecycle.move(conn, now_s, row.id, "lose", f"no proof after {row.attempts} tries")
     if again and row.step == DELIVER and not row.absent:
         if state == lifecycle.SENT:
             lifecycle.move(conn, now_s, row.id, "send", f"again, try {row.attempts + 1}")
@@ -159,7 +163,8 @@ def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Polic
     tries = row.attempts + (0 if again and row.step == ASK else 1)
     slow = state == lifecycle.UNKNOWN or tries > policy.attempts
     wait_s = policy.slow_wait_s(entropy) if slow else policy.wait_s(tries, entropy)
-    _schedule(conn, row.id, now_s + wait_s, step=DELIVER if again else ASK, attempts=tries, **FREE)
+    next_s = _no_later(now_s + wait_s, last_s, now_s)
+    _schedule(conn, row.id, next_s, step=DELIVER if again else ASK, attempts=tries, **FREE)
     if row.absent:
         return None
     return questions.ask(conn, now_s, entropy, row.meter, KIND_REPORT, aspect=row.aspect, selector=row.selector)
@@ -168,7 +173,18 @@ def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Polic
 def _deliver(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Policy) -> Deliver:
     until_s = now_s + policy.lease_s
     _schedule(conn, row.id, until_s, step=ASK, attempts=row.attempts + 1, lease=worker, lease_until_s=until_s)
-    return Deliver(row.meter, row.id, row.signed, row.not_after_s)
+    return Deliver(row.meter, row.id, row.signed, _last_s(row))
+
+
+def _no_later(next_s: int, last_s: int, now_s: int) -> int:
+    """`next_s`, or the second after an order's last one where that is still to come and sooner."""
+    return min(next_s, last_s + 1) if last_s >= now_s else next_s
+
+
+def _last_s(row: Row[Any]) -> int:
+    """The last second at which it may be delivered, 0 = always. A time to be set is soon too old."""
+    last_s: int = row.issued_s + CLOCK_VALID_S if row.aspect == ASPECT_CLOCK else row.not_after_s
+    return last_s
 
 
 def _schedule(conn: Connection, order_id: int, next_s: int, **values: Any) -> None:

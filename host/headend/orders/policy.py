@@ -13,9 +13,8 @@ class Policy:
     retry_s: int = 4  # after a delivery or question without an answer; doubles each time …
     retry_max_s: int = 300  # … up to this
     attempts: int = 8  # tries without an authenticated answer, then the order is `unknown`
-    slow_s: int = 900  # pace of an order that is `unknown`, and of one that waits for something else
+    slow_s: int = 900  # pace of an order that is `unknown`, that its meter is away for, or that the signer refused
     settle_s: int = 2  # between a delivery and the question about it
-    offline_s: int = 60  # until it is looked at again whether an absent meter has come back
     lease_s: int = 60  # how long a worker that took a row may be silent
     question_s: int = 300  # an answer that comes later confirms nothing
     poll_s: int = 900  # between two reports asked of a meter unprompted

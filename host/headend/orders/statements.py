@@ -20,8 +20,6 @@ from meterlink.reports import NO_NONCE
 from meterlink.tariff import Tariff
 
 MAX_STOP_S = 900  # a stop lives at most this long on its way
-CLOCK_VALID_S = 120  # a time that is older than this is not worth setting
-
 # What confirms an order (`confirm.py`).
 WANTS_OFF = "off"
 WANTS_ON = "on"
@@ -130,23 +128,13 @@ def set_clock(
     """Set the meter's clock to now.
 
     `nonce`: the meter's `clock_nonce` (8 bytes, from its registers); without it the clock moves by 60 s a day at most.
+    The statement names no last second, which a clock that is wrong would judge wrongly: the outbox drops it in time.
     """
     if len(nonce) != len(NO_NONCE):
         raise Refused("nonce", nonce.hex(), f"{len(NO_NONCE)} bytes")
     body = bodies.encode_clock(nonce, now_s)
     lock_meter(conn, meter_id)
-    return _state(
-        conn,
-        now_s,
-        meter_id,
-        ASPECT_CLOCK,
-        0,
-        body,
-        WANTS_VERSION,
-        actor,
-        reason_text,
-        not_after_s=now_s + CLOCK_VALID_S,
-    )
+    return _state(conn, now_s, meter_id, ASPECT_CLOCK, 0, body, WANTS_VERSION, actor, reason_text)
 
 
 def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc: int, actor: str) -> int:
