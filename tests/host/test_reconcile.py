@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import IntegrityError
 
 from headend.keys.keystore import KeyStore
 from headend.ledger import accounts, balances, consumption, entries, payments, reconcile
@@ -179,7 +180,7 @@ POS, CUSTOMER = accounts.of_channel(CHANNEL), accounts.of_meter(METER)
         ("payment", POS, CUSTOMER, 1, "", "cause: 0 characters"),
         ("payment", POS, CUSTOMER, 1, "x" * 121, "cause: 121 characters"),
         ("payment", CUSTOMER, POS, 1, "x", "accounts of kind"),
-        ("payment", POS, "nobody", 1, "x", "accounts of kind"),
+        ("payment", POS, "nobody", 1, "x", "account: 'nobody' given"),
         ("payment", POS, POS, 1, "x", "accounts of kind"),
         ("consumption", POS, CUSTOMER, 1, "x", "accounts of kind"),
     ],
@@ -193,9 +194,19 @@ def test_an_entry_that_does_not_fit_is_refused(
     assert dump(store) == before
 
 
-def test_an_account_does_not_change_its_kind(store: Store) -> None:
-    with pytest.raises(ValueError, match="of kind channel, not income"):
-        store.write(accounts.open_account, POS, accounts.INCOME).result()
+def test_an_account_is_opened_once_and_its_name_tells_its_kind(store: Store) -> None:
+    before = dump(store)
+    store.write(accounts.open_account, POS).result()
+    assert dump(store) == before
+    with pytest.raises(ValueError, match="account: 'petty cash' given, a name that begins with one of channel:"):
+        store.write(accounts.open_account, "petty cash").result()
+
+
+def test_an_entry_on_an_account_that_is_not_open_is_refused(store: Store) -> None:
+    before = dump(store)
+    with pytest.raises(IntegrityError):
+        store.write(entries.post, NOW_S, "payment", "channel:closed", CUSTOMER, 1, METER, "x").result()
+    assert dump(store) == before
 
 
 def test_the_trial_balance_shows_books_that_were_tampered_with(tmp_path: Path) -> None:

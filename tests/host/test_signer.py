@@ -96,10 +96,10 @@ def test_the_cap_holds_for_what_an_order_adds(store: Store) -> None:
     assert log.totals == {(METER, 1, 1): 2 * CAP_UC}
 
 
-def test_the_cap_cannot_be_split_within_one_batch(store: Store) -> None:
-    first, second = pay(store, "p1", CAP_UC), pay(store, "p2", CAP_UC + 1)
-    made = signer(SignerLog(None)).sign_statements([first, second, pay(store, "q1", CAP_UC, meter=18)])
-    assert [type(one) for one in made] == [bytes, Refused, bytes]
+def test_a_refusal_stands_in_its_place_and_stops_nobody_else(store: Store) -> None:
+    over, fits = pay(store, "p1", CAP_UC + 1), pay(store, "q1", CAP_UC, meter=18)
+    made = signer(SignerLog(None)).sign_statements([over, fits, over])
+    assert [type(one) for one in made] == [Refused, bytes, Refused]
 
 
 def test_the_cap_rests_on_the_signers_own_log_not_on_the_database(store: Store, path: Path) -> None:

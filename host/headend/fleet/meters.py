@@ -76,7 +76,7 @@ def add_meter(conn: Connection, now_s: int, record: MeterRecord) -> None:
         raise MeterExists("meter", record.meter, "a number that is not in the fleet yet")
     conn.execute(insert(meter).values(**vars(record), added_s=now_s))
     conn.execute(insert(meter_state).values(meter=record.meter))
-    accounts.open_account(conn, accounts.of_meter(record.meter), accounts.CUSTOMER)
+    accounts.open_account(conn, accounts.of_meter(record.meter))
 
 
 def get_meter(conn: Connection, number: int) -> Row[Any]:

@@ -107,7 +107,6 @@ def write_secret(path: Path, raw: bytes, *, replace: bool = False) -> None:
         descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(file.fileno(), MODE)
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())

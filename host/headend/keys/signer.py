@@ -12,7 +12,7 @@ from sqlalchemy import Row
 
 from headend.clock import Clock
 from headend.keys.keystore import KeyStore
-from headend.keys.signer_log import Line, SignerLog, Totals
+from headend.keys.signer_log import Line, SignerLog
 from headend.refusals import Refused
 from meterlink import bodies, orders
 from meterlink.orders import ASPECT_CREDIT, ASPECT_ROLE, OrderError, Statement
@@ -51,11 +51,10 @@ class Signer:
     def sign_statements(self, rows: Sequence[Row[Any]]) -> list[bytes | Refused]:
         """Sign several with one write to the log; in place of an order stands the reason why it was refused."""
         now_s = self._clock.now_s()
-        totals: Totals = {}
         made: list[_Made | Refused] = []
         for row in rows:
             try:
-                made.append(self._make(row, now_s, totals))
+                made.append(self._make(row, now_s))
             except Refused as refused:
                 made.append(refused)
         lines = [one.line for one in made if isinstance(one, _Made)]
@@ -63,7 +62,7 @@ class Signer:
             self._log.append(lines)
         return [one.raw if isinstance(one, _Made) else one for one in made]
 
-    def _make(self, row: Row[Any], now_s: int, totals: Totals) -> _Made:
+    def _make(self, row: Row[Any], now_s: int) -> _Made:
         keys = self._keys
         for epoch in (row.database_epoch, row.signing_epoch):
             if epoch != keys.signing_epoch:
@@ -71,7 +70,7 @@ class Signer:
         if row.aspect not in ASPECT_ROLE:
             raise Refused("aspect", row.aspect, f"one of {sorted(ASPECT_ROLE)}")
         name = keys.newest(ASPECT_ROLE[row.aspect])
-        total_uc = self._credit(row, totals) if row.aspect == ASPECT_CREDIT else 0
+        total_uc = self._credit(row) if row.aspect == ASPECT_CREDIT else 0
         statement = Statement(
             aspect=row.aspect,
             meter=row.meter,
@@ -106,8 +105,8 @@ class Signer:
         )
         return _Made(raw, line)
 
-    def _credit(self, row: Row[Any], totals: Totals) -> int:
-        """Check a credit statement and return its total; `totals` are those of this call, not in the log yet."""
+    def _credit(self, row: Row[Any]) -> int:
+        """Check a credit statement against the log and return its total."""
         if row.selector != self._keys.source:
             raise Refused("source", row.selector, f"{self._keys.source}, the key store's")
         try:
@@ -117,8 +116,7 @@ class Signer:
         if total_uc != row.total_uc:
             raise Refused("total_uc", row.total_uc, f"{total_uc}, which the body states")
         key = (row.meter, row.account_epoch, row.selector)
-        signed_uc = max(self._log.totals.get(key, 0), totals.get(key, 0))
+        signed_uc = self._log.totals.get(key, 0)
         if total_uc - signed_uc > self._max_increase_uc:
             raise Refused("total_uc", total_uc, f"at most {signed_uc + self._max_increase_uc} (cap of one order)")
-        totals[key] = max(signed_uc, total_uc)
         return total_uc

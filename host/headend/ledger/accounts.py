@@ -1,6 +1,6 @@
 """Accounts: their kinds and their names."""
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from headend.store.schema import account
 from meterlink import topics
@@ -8,9 +8,13 @@ from meterlink import topics
 CHANNEL = "channel"  # who takes money for us
 CUSTOMER = "customer"
 INCOME = "income"
-KINDS = (CHANNEL, CUSTOMER, INCOME)
+
+# What a name begins with -> the account's kind.
+KINDS = {"channel:": CHANNEL, "meter:": CUSTOMER, "income:": INCOME}
 
 INCOME_ENERGY = "income:energy"
+
+_OPEN = select(account.c.account).where(account.c.account == bindparam("named"))
 
 
 def of_channel(channel: str) -> str:
@@ -22,10 +26,16 @@ def of_meter(meter: int) -> str:
     return f"meter:{topics.meter_name(meter)}"
 
 
-def open_account(conn: Connection, name: str, kind: str) -> None:
-    """Open an account unless it is open already; ValueError where it is of another kind."""
-    standing = conn.execute(select(account.c.kind).where(account.c.account == name)).scalar_one_or_none()
-    if standing is None:
+def kind_of(name: str) -> str:
+    """The kind of an account, by its name; ValueError for a name of no kind."""
+    for prefix, kind in KINDS.items():
+        if name.startswith(prefix):
+            return kind
+    raise ValueError(f"account: {name!r} given, a name that begins with one of {', '.join(KINDS)} expected")
+
+
+def open_account(conn: Connection, name: str) -> None:
+    """Open an account unless it is open already."""
+    kind = kind_of(name)
+    if conn.execute(_OPEN, {"named": name}).one_or_none() is None:
         conn.execute(insert(account).values(account=name, kind=kind))
-    elif standing != kind:
-        raise ValueError(f"account {name}: it is of kind {standing}, not {kind}")

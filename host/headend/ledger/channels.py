@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, update
 
 from headend.ledger import accounts
 from headend.refusals import Refused
@@ -64,7 +64,7 @@ def add_channel(
         "added_s": now_s,
     }
     conn.execute(insert(channel).values(row))
-    accounts.open_account(conn, accounts.of_channel(name), accounts.CHANNEL)
+    accounts.open_account(conn, accounts.of_channel(name))
 
 
 def authenticate(conn: Connection, token: str) -> Row[Any] | None:
@@ -77,6 +77,28 @@ def authenticate(conn: Connection, token: str) -> Row[Any] | None:
     digest = _digest(token)
     row = conn.execute(select(channel).where(channel.c.token_digest == digest)).one_or_none()
     return row if row is not None and hmac.compare_digest(row.token_digest, digest) else None
+
+
+def replace_token(conn: Connection, name: str, token: str) -> None:
+    """From now on `token` is the channel's, and the former one nobody's; raises Refused."""
+    if not MIN_TOKEN <= len(token) <= MAX_TOKEN:
+        raise Refused("token", f"{len(token)} characters", f"{MIN_TOKEN}..{MAX_TOKEN} characters")
+    _change(conn, name, token_digest=_digest(token))
+
+
+def close(conn: Connection, name: str) -> None:
+    """Take all scopes and the token from a channel; its payments and its account stay. Raises Refused."""
+    _change(conn, name, scopes="", token_digest=b"")
+
+
+def list_channels(conn: Connection) -> list[Row[Any]]:
+    """All `channel` rows, by name."""
+    return list(conn.execute(select(channel).order_by(channel.c.channel)).all())
+
+
+def _change(conn: Connection, name: str, **values: Any) -> None:
+    if not conn.execute(update(channel).where(channel.c.channel == name).values(**values)).rowcount:
+        raise Refused("channel", name, "the name of a channel")
 
 
 def allows(row: Row[Any], scope: str) -> bool:

@@ -3,10 +3,10 @@
 The database refuses to change or delete an entry (triggers of the first migration), and to post the same cause twice.
 """
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 
 from headend.ledger import accounts
-from headend.store.schema import account, entry
+from headend.store.schema import entry
 from meterlink.bodies import MAX_UC
 
 PAYMENT = "payment"
@@ -18,6 +18,8 @@ SIDES = {
     CONSUMPTION: (accounts.CUSTOMER, accounts.INCOME),
 }
 
+_POST = insert(entry).returning(entry.c.id)
+
 
 def post(
     conn: Connection, now_s: int, kind: str, debit: str, credit: str, amount_uc: int, meter: int | None, cause: str
@@ -25,7 +27,8 @@ def post(
     """Write an entry and return its id.
 
     `kind` and the kinds of both accounts follow `SIDES`; `amount_uc` 1..2^63-1; `cause` (at most 120 characters) names
-    what happened, once per kind. Raises ValueError; IntegrityError for a cause that is booked already.
+    what happened, once per kind. Raises ValueError; IntegrityError for a cause that is booked already, or an account
+    that is not open.
     """
     if kind not in SIDES:
         raise ValueError(f"kind: {kind!r} given, one of {', '.join(SIDES)} expected")
@@ -33,10 +36,7 @@ def post(
         raise ValueError(f"amount_uc: {amount_uc} given, 1..{MAX_UC} expected")
     if not 1 <= len(cause) <= 120:
         raise ValueError(f"cause: {len(cause)} characters given, 1..120 expected")
-    kinds = dict(
-        conn.execute(select(account.c.account, account.c.kind).where(account.c.account.in_((debit, credit)))).all()
-    )
-    if (kinds.get(debit), kinds.get(credit)) != SIDES[kind]:
+    if (accounts.kind_of(debit), accounts.kind_of(credit)) != SIDES[kind]:
         raise ValueError(f"{kind}: debit {debit} and credit {credit} given, accounts of kind {SIDES[kind]} expected")
     row = {
         "at_s": now_s,
@@ -47,4 +47,4 @@ def post(
         "meter": meter,
         "cause": cause,
     }
-    return int(conn.execute(insert(entry).values(row).returning(entry.c.id)).scalar_one())
+    return int(conn.execute(_POST, row).scalar_one())

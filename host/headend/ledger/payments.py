@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from headend.ledger import accounts, entries
 from headend.orders import statements
@@ -19,6 +19,23 @@ from headend.store.schema import channel, meter_state, payment
 from meterlink.bodies import MAX_UC
 
 MAX_ID = 64
+
+# Built once: to put a statement together costs several times what it costs to run it.
+_CHANNEL = select(channel.c.max_payment_uc).where(channel.c.channel == bindparam("named"))
+_BY_ID = select(payment).where(payment.c.channel == bindparam("of"), payment.c.payment_id == bindparam("named"))
+_TAKEN = insert(payment)
+_SOLD = update(meter_state).where(meter_state.c.meter == bindparam("of")).values(sold_uc=bindparam("total"))
+_SHOWN = (
+    update(meter_state)
+    .where(meter_state.c.meter == bindparam("of"), meter_state.c.on_meter_uc < bindparam("total"))
+    .values(on_meter_uc=bindparam("total"))
+)
+_ARRIVED = (
+    update(payment)
+    .where(payment.c.meter == bindparam("of"), payment.c.total_uc <= bindparam("total"))
+    .where(payment.c.on_meter_s.is_(None))
+    .values(on_meter_s=bindparam("at_s"))
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ def take(conn: Connection, now_s: int, channel_name: str, payment_id: str, meter
     `payment_id`: the channel's own, 1..64 printable ASCII characters without a blank at either end. Raises Refused
     (UnknownChannel, UnknownMeter, PaymentConflict); then nothing has changed.
     """
-    limits = conn.execute(select(channel).where(channel.c.channel == channel_name)).one_or_none()
+    limits = conn.execute(_CHANNEL, {"named": channel_name}).one_or_none()
     if limits is None:
         raise UnknownChannel("channel", channel_name, "a channel of this head end")
     _check(payment_id, meter, amount_uc)
@@ -58,7 +75,9 @@ def take(conn: Connection, now_s: int, channel_name: str, payment_id: str, meter
     if known is not None:
         if known.request_digest != digest:
             raise PaymentConflict("payment_id", payment_id, "a new id: it was used for another meter or amount")
-        return _answer(known, repeated=True)
+        return PaymentAnswer(
+            channel_name, payment_id, meter, amount_uc, known.total_uc, known.order_id, known.taken_s, repeated=True
+        )
     if amount_uc > limits.max_payment_uc:
         raise Refused("amount_uc", amount_uc, f"1..{limits.max_payment_uc}, the channel's limit")
     state = lock_meter(conn, meter)
@@ -87,16 +106,15 @@ def take(conn: Connection, now_s: int, channel_name: str, payment_id: str, meter
         "order_id": order_id,
         "taken_s": now_s,
     }
-    taken = conn.execute(insert(payment).values(row).returning(*payment.c)).one()
-    conn.execute(update(meter_state).where(meter_state.c.meter == meter).values(sold_uc=total_uc))
+    conn.execute(_TAKEN, row)
+    conn.execute(_SOLD, {"of": meter, "total": total_uc})
     statements.release_arrears_if_stopped(conn, now_s, state, actor)
-    return _answer(taken, repeated=False)
+    return PaymentAnswer(channel_name, payment_id, meter, amount_uc, total_uc, order_id, now_s, repeated=False)
 
 
 def get(conn: Connection, channel_name: str, payment_id: str) -> Row[Any] | None:
     """The `payment` row, or None."""
-    key = (payment.c.channel == channel_name) & (payment.c.payment_id == payment_id)
-    return conn.execute(select(payment).where(key)).one_or_none()
+    return conn.execute(_BY_ID, {"of": channel_name, "named": payment_id}).one_or_none()
 
 
 def of_meter(conn: Connection, meter: int, *, limit: int = 100) -> list[Row[Any]]:
@@ -110,11 +128,9 @@ def shown(conn: Connection, meter: int, total_uc: int, meter_time_s: int) -> int
 
     Call with the meter's row locked. A total below what was shown before changes nothing.
     """
-    behind = (meter_state.c.meter == meter) & (meter_state.c.on_meter_uc < total_uc)
-    if not conn.execute(update(meter_state).where(behind).values(on_meter_uc=total_uc)).rowcount:
+    if not conn.execute(_SHOWN, {"of": meter, "total": total_uc}).rowcount:
         return 0
-    arrived = (payment.c.meter == meter) & (payment.c.total_uc <= total_uc) & payment.c.on_meter_s.is_(None)
-    return conn.execute(update(payment).where(arrived).values(on_meter_s=meter_time_s)).rowcount
+    return conn.execute(_ARRIVED, {"of": meter, "total": total_uc, "at_s": meter_time_s}).rowcount
 
 
 def _check(payment_id: str, meter: int, amount_uc: int) -> None:
@@ -124,9 +140,3 @@ def _check(payment_id: str, meter: int, amount_uc: int) -> None:
     for field, value in (("meter", meter), ("amount_uc", amount_uc)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_UC:
             raise Refused(field, value, f"a whole number, 1..{MAX_UC}")
-
-
-def _answer(row: Row[Any], *, repeated: bool) -> PaymentAnswer:
-    return PaymentAnswer(
-        row.channel, row.payment_id, row.meter, row.amount_uc, row.total_uc, row.order_id, row.taken_s, repeated
-    )

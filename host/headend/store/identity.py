@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Row, insert, select
 from headend.refusals import Refused
 from headend.store.schema import database
 
+_ROW = select(database)
+
 
 def establish(conn: Connection, now_s: int, signing_epoch: int, source: int, currency: int) -> Row[Any]:
     """Write the row where there is none, and return what stands there, changed or not.
@@ -36,7 +38,7 @@ def establish(conn: Connection, now_s: int, signing_epoch: int, source: int, cur
 
 def get(conn: Connection) -> Row[Any]:
     """The `database` row; raises Refused while nothing is established."""
-    row = conn.execute(select(database)).one_or_none()
+    row = conn.execute(_ROW).one_or_none()
     if row is None:
         raise Refused("database", "none", "a database that was set up with its signing epoch and credit source")
     return row

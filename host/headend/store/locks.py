@@ -2,12 +2,17 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, Row, bindparam, update
 
 from headend.refusals import Refused
 from headend.store.schema import meter_state
 
-_LOCK = update(meter_state).values(touched=meter_state.c.touched + 1).returning(*meter_state.c)
+_LOCK = (
+    update(meter_state)
+    .where(meter_state.c.meter == bindparam("of"))
+    .values(touched=meter_state.c.touched + 1)
+    .returning(*meter_state.c)
+)
 
 
 class UnknownMeter(Refused):
@@ -23,7 +28,7 @@ def lock_meter(conn: Connection, meter: int) -> Row[Any]:
     The first statement of every transaction that touches the meter's money or orders; holds until the transaction ends.
     Raises UnknownMeter.
     """
-    row = conn.execute(_LOCK.where(meter_state.c.meter == meter)).one_or_none()
+    row = conn.execute(_LOCK, {"of": meter}).one_or_none()
     if row is None:
         raise UnknownMeter(meter)
     return row
