@@ -266,6 +266,32 @@ class Rig:
         assert kind == 3
         return Report(raw, self.mac_key)
 
+    def contents(self):
+        """All that an order could change: the journal, and the state in memory."""
+        m = self.meter
+        journal = {}
+        keys = list(range(1, 13)) + [aspect << 8 | place for aspect in range(1, 13) for place in range(32)]
+        for key in keys:
+            value = m.store.journal.get(key)
+            if value is not None:
+                journal[key] = value
+        return (
+            journal,
+            m.store.journal.sequence,
+            m.supply.state(),
+            m.supply.control,
+            m.account.pack_sources(),
+            m.account.balance_uc(),
+            m.pricing.state(),
+            m.supply.limits.encode(),
+            m.clock.state(),
+            m.profile.state(),
+            m.top_version,
+            m.board.kept_witness,
+            m.store.events.newest,
+            m.store.intervals.newest,
+        )
+
     def records(self, ring):
         """All records that a ring holds, oldest first."""
         found = []

@@ -9,38 +9,11 @@ RICH_UC = 1_000_000_000
 BUS, TCP, MQTT, LOCAL = Meter.CARRIER_BUS, Meter.CARRIER_TCP, Meter.CARRIER_MQTT, Meter.CARRIER_LOCAL
 
 
-def contents(rig):
-    """All that an order could change: the journal, and the state in memory."""
-    m = rig.meter
-    journal = {}
-    keys = list(range(1, 13)) + [aspect << 8 | place for aspect in range(1, 13) for place in range(32)]
-    for key in keys:
-        value = m.store.journal.get(key)
-        if value is not None:
-            journal[key] = value
-    return (
-        journal,
-        m.store.journal.sequence,
-        m.supply.state(),
-        m.supply.control,
-        m.account.pack_sources(),
-        m.account.balance_uc(),
-        m.pricing.state(),
-        m.supply.limits.encode(),
-        m.clock.state(),
-        m.profile.state(),
-        m.top_version,
-        m.board.kept_witness,
-        m.store.events.newest,
-        m.store.intervals.newest,
-    )
-
-
 def refused(rig, raw, code, carrier=0):
-    before = contents(rig)
+    before = rig.contents()
     got = rig.give(raw, carrier)
     assert got == code, (got, code)
-    assert contents(rig) == before
+    assert rig.contents() == before
     return True
 
 
@@ -182,11 +155,11 @@ def test_every_bit_flip_of_an_order_is_refused():
     for raw_of in (lambda rig: rig.release(1), lambda rig: rig.credit(2 * RICH_UC, sales=[(2 * RICH_UC, RICH_UC)])):
         rig = ready()
         raw = raw_of(rig)
-        before = contents(rig)
+        before = rig.contents()
         for bit in range(8 * len(raw)):
             code = rig.meter.submit(BUS, flipped(raw, bit))
             assert code >= results.BAD_LENGTH or code == results.ALREADY, (bit, code)
-        assert contents(rig) == before
+        assert rig.contents() == before
         unsigned = rig.seal(raw[:-72], raw[-72:-8])
         assert unsigned == raw
         for bit in range(0, 512, 73):
@@ -356,12 +329,12 @@ def test_provisioning_is_taken_once():
 
     rig = ready()
     for record in (rig.record(), rig.record(meter=77), b"", rig.record()[:-1]):
-        before = contents(rig)
+        before = rig.contents()
         try:
             rig.meter.provision(record)
             raise AssertionError("taken twice")
         except ProvisionError:
-            assert contents(rig) == before
+            assert rig.contents() == before
     fresh = Rig(commission=False)
     for record in (b"\x01" * 100, fresh.record(tariff=b"\x01"), fresh.record(limits=bytes(29))):
         try:
