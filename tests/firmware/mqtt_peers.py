@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import queue
+import select
 import socket
 import ssl
 import subprocess
@@ -218,6 +219,13 @@ class RawPeer:
             shift += 7
             if not byte[0] & 0x80:
                 return head + self._read(size)
+
+    def packet_within(self, limit_s: float) -> bytes | None:
+        """The client's next packet, or None if it has said nothing for that long."""
+        assert self._link is not None
+        if not select.select([self._link], [], [], limit_s)[0]:
+            return None
+        return self.packet()
 
     def send(self, *packets: bytes) -> None:
         assert self._link is not None

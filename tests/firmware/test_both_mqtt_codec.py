@@ -128,6 +128,7 @@ def test_decoding_does_not_depend_on_how_bytes_arrive():
             encode_publish("t", b"", 1, False, False, 1),
             encode_publish("topic", bytes(300)),
             encode_publish("b" * 80, b"x", 1, False, False, 0x0102),  # the identifier lies beyond the buffer
+            encode_publish("t", bytes(300), 1, False, False, 0x0506),  # the identifier follows at once
             b"\xd0\x00",
         ]
     )
@@ -140,6 +141,7 @@ def test_decoding_does_not_depend_on_how_bytes_arrive():
         (PUBLISH, 1, (b"t", b""), 0),
         (PUBLISH, 0, None, 0),
         (PUBLISH, 0x0102, None, 0),
+        (PUBLISH, 0x0506, None, 0),
         (PINGRESP, 0, None, 0),
     ]
     for chunk in range(1, len(stream) + 1):

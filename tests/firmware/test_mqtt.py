@@ -1,6 +1,8 @@
 """The meter's MQTT client against a real Mosquitto, on CPython and on MicroPython (a child process each)."""
 
+import contextlib
 import random
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.brokers import METER_ACL, Broker, free_port
-from tests.firmware.mqtt_peers import Child, Failed, HeadEnd, RawPeer
+from tests.firmware.mqtt_peers import LIMIT_S, Child, Failed, HeadEnd, RawPeer
 from tests.pki import Authority
 from tests.proxies import Proxy
 
@@ -96,15 +98,16 @@ def test_messages_larger_than_one_read_keep_their_order_and_bytes(child: Child, 
 
 def test_publishes_beyond_the_window_wait_their_turn(child: Child) -> None:
     with RawPeer() as peer:
-        make(child, peer, window=2)
+        make(child, peer, window=2, keepalive_s=4)
         connecting = child.start("connect")
         peer.accept()
         child.result(connecting)
         publishes = [child.start("publish", topic="t", payload=str(number)) for number in range(4)]
         first, second = peer.packet(), peer.packet()
         assert {first[-1:], second[-1:]} == {b"0", b"1"}
-        peer.send(b"\x40\x02" + first[5:7])
-        third = peer.packet()  # had the window been wider, it would have come before the acknowledgement
+        assert peer.packet() == b"\xc0\x00"  # a ping, where a wider window would have sent the third
+        peer.send(b"\xd0\x00", b"\x40\x02" + first[5:7])
+        third = peer.packet()
         assert third[-1:] in (b"2", b"3")
         peer.send(b"\x40\x02" + second[5:7], b"\x40\x02" + third[5:7])
         fourth = peer.packet()
@@ -307,14 +310,13 @@ def test_a_busy_link_is_pinged_as_well(child: Child) -> None:
         connecting = child.start("connect")
         peer.accept()
         child.result(connecting)
-        peer._link.settimeout(0.2)  # type: ignore[union-attr]
-        while True:
+        packet = None
+        for _ in range(5 * LIMIT_S):
             peer.send(b"\x30\x04\x00\x01tx")  # QoS 0: nothing to answer
-            try:
-                assert peer.packet() == b"\xc0\x00"
-                return
-            except TimeoutError:
-                continue
+            packet = peer.packet_within(0.2)
+            if packet is not None:
+                break
+        assert packet == b"\xc0\x00"
 
 
 def test_a_missing_acknowledgement_ends_the_link(child: Child) -> None:
@@ -340,6 +342,23 @@ def test_an_address_where_nobody_answers(child: Child) -> None:
         with pytest.raises(Failed, match="io"):
             child.call("connect")
     assert child.sockets() == before
+
+
+def test_an_address_that_swallows_connections(child: Child) -> None:
+    """A listener whose queue is full lets a connection hang, as a firewall does that drops packets."""
+    before = child.sockets()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
+        address = listener.getsockname()
+        full = False
+        while not full:
+            filler = waiting.enter_context(socket.socket())
+            filler.settimeout(0.5)
+            full = filler.connect_ex(address) != 0
+        child.call("make", host=address[0], port=address[1], client_id="M42", reply_s=1)
+        for _ in range(3):
+            with pytest.raises(Failed, match="timeout"):
+                child.call("connect")
+        assert child.sockets() == before
 
 
 # ---- the application
