@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from metersim import build
@@ -24,7 +25,8 @@ class ChildMeter:
     board: the physics · folder: where flash image, provisioning record and console output lie (the record is removed
     as soon as the meter has taken it) · record: provisioning record · serial: pty path for Modbus RTU · tcp:
     HOST:PORT to serve Modbus TCP · mqtt: HOST:PORT of the broker, with tls = {"ca": …, "cert": …, "key": …, "server":
-    …} · heap: as MicroPython's -X heapsize= · orders: given to the meter over its local port at the first start.
+    …} · heap: as MicroPython's -X heapsize= · orders: given to the meter over its local port at the first start ·
+    on_second: see `World`.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class ChildMeter:
         replay_ms: int | None = None,
         micropython: bool = True,
         orders: list[bytes] | None = None,
+        on_second: Callable[[VirtualBoard], None] | None = None,
     ) -> None:
         self.board = board
         self.folder = folder or Path(tempfile.mkdtemp(prefix="openprepay-meter-"))
@@ -51,6 +54,7 @@ class ChildMeter:
         self._heap = heap
         self._micropython = micropython
         self._orders = orders or []
+        self._on_second = on_second
         self._options = {
             "unit": unit,
             "serial": serial,
@@ -66,7 +70,7 @@ class ChildMeter:
         """Boot; returns when the firmware has answered its first second. Raises ChildError with its last words
         otherwise."""
         command, environment = self._interpreter()
-        world = World(self.board, self.speed)
+        world = World(self.board, self.speed, self._on_second)
         options = dict(self._options, world=world.port, flash=self.folder / "flash.bin", witness=self.board.witness())
         provision = self.folder / "provision.bin"
         if self._record is not None:
@@ -102,7 +106,7 @@ class ChildMeter:
         main = ["-m", "meter.boards.unix_main"]
         if self._micropython:
             command = [str(build.program("micropython")), "-X", f"heapsize={self._heap}", *main]
-            return command, {"MICROPYPATH": str(build.build())}
+            return command, {"MICROPYPATH": f"{build.build()}:.frozen"}
         folders = [str(build.package_folder(package).parent) for package in ("meterlink", "meter")]
         return [sys.executable, *main], {"PYTHONPATH": os.pathsep.join(folders), "PYTHONUNBUFFERED": "1"}
 

@@ -42,7 +42,7 @@ class UnixBoard:
 
     def take_answer(self, heap_used: int, heap_peak: int) -> bytes:
         """All that the firmware did in this second, closed by the acknowledgement of the tick."""
-        answer = self._answer + struct.pack(">cIII", b"A", self.mono_s, heap_used, heap_peak)
+        answer = self._answer + b"A" + struct.pack(">III", self.mono_s, heap_used, heap_peak)
         self._answer = b""
         return answer
 
@@ -74,7 +74,7 @@ class UnixBoard:
         return self._tick[1], bool(self._tick[2])
 
     def set_rtc(self, unix_s: int) -> None:
-        self._answer += struct.pack(">cI", b"R", unix_s)
+        self._answer += b"R" + struct.pack(">I", unix_s)
         self._tick = self._tick[:1] + (unix_s, 1) + self._tick[3:]
 
     def entropy(self, count: int) -> bytes:
@@ -85,7 +85,7 @@ class UnixBoard:
 
     def set_witness(self, value: int) -> None:
         self._witness = value
-        self._answer += struct.pack(">cQ", b"W", value)
+        self._answer += b"W" + struct.pack(">Q", value)
 
     def indicate(self, what: int, seconds: int) -> None:
-        self._answer += struct.pack(">cBH", b"I", what, seconds)
+        self._answer += b"I" + struct.pack(">BH", what, seconds)

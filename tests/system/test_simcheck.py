@@ -1,0 +1,103 @@
+"""The whole system on seeds; the same seed gives the same run; and a system that is broken is noticed."""
+
+from collections.abc import Callable
+
+import pytest
+
+from headend.orders import confirm
+from headend.orders.confirm import CONFIRMED, Verdict
+from meter import apply, credit, energy, supply
+from openprepay.simcheck import cli
+from openprepay.simcheck.invariants import Broken
+
+SEEDS = 20
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_seed_holds(seed: int) -> None:
+    system, invariants = cli.run(seed)
+    assert system.network.lost > 0
+    assert system.network.repeated > 0
+    assert invariants.checks > 10_000
+
+
+def test_a_seed_gives_the_same_run_again() -> None:
+    stories = [cli.run(77, meters=2, rounds=150)[0].log for _ in range(2)]
+    assert stories[0] == stories[1]
+
+
+def double_credit(patch: pytest.MonkeyPatch) -> None:
+    take = credit.Account.take
+
+    def twice(self: credit.Account, source: int, credited_uc: int, refunded_uc: int) -> None:
+        take(self, source, credited_uc, refunded_uc)
+        self.credited_uc += credited_uc
+
+    patch.setattr(credit.Account, "take", twice)
+
+
+def never_trip(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(supply.Supply, "_due", lambda self: -1)
+
+
+def believe_everything(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(confirm, "confirms", lambda order, report: Verdict(CONFIRMED, "", held=True))
+
+
+def ignore_expiry(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(apply, "_expiry", lambda meter, stated, takes: 0)
+
+
+def lose_the_remainder(patch: pytest.MonkeyPatch) -> None:
+    charge = credit.Account.charge
+
+    def rounded(self: credit.Account, *arguments: object) -> None:
+        charge(self, *arguments)
+        self.remainder = 0
+
+    patch.setattr(credit.Account, "charge", rounded)
+
+
+def count_twice(patch: pytest.MonkeyPatch) -> None:
+    add = energy.Energy.add
+
+    def twice(self: energy.Energy, imported: int, exported: int) -> int:
+        return add(self, 2 * imported, exported)
+
+    patch.setattr(energy.Energy, "add", twice)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "number"),
+    [
+        (double_credit, 2),
+        (never_trip, 3),
+        (believe_everything, 4),
+        (ignore_expiry, 5),
+        (lose_the_remainder, 7),
+        (count_twice, 9),
+    ],
+)
+def test_a_broken_system_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, sabotage: Callable[[pytest.MonkeyPatch], None], number: int
+) -> None:
+    sabotage(monkeypatch)
+    with pytest.raises(Broken, match=f"^invariant {number}:"):
+        for seed in range(100, 104):
+            cli.run(seed, meters=2, rounds=500)
+
+
+def test_the_command_names_the_seed_that_replays_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    never_trip(monkeypatch)
+    assert cli.main(["--seed", "100", "--runs", "4", "--meters", "2"]) == 1
+    told = capsys.readouterr().err
+    assert "BROKEN invariant 3" in told
+    assert "openprepay sim check --seed 1" in told
+
+
+@pytest.mark.parametrize("arguments", [["--meters", "0"], ["--meters", "101"], ["--runs", "0"]])
+def test_wrong_arguments_are_named(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments) == 2
+    assert "expected" in capsys.readouterr().err
