@@ -29,6 +29,8 @@ STAMP = VENV / "openprepay-setup.json"
 TYPINGS = VENV / "typings"  # the MicroPython stubs; apart, since they carry the names of standard modules
 REQUIREMENTS = ROOT / "requirements"
 MINIMUM = (3, 11)
+# What .venv is made with; run by .venv's own Python, this is the one behind it, so that it never removes itself.
+BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 # program -> the Debian package that brings it. The tests use them as foreign peers; the demo does without.
 PROGRAMS = {"mosquitto": "mosquitto", "mosquitto_pub": "mosquitto-clients", "mbpoll": "mbpoll"}
@@ -126,7 +128,7 @@ def one_at_a_time():
 
 def packages_fingerprint() -> str:
     """A digest of what decides the installed packages: the Python, the place, the locks."""
-    digest = hashlib.sha256(f"{sys.version}\n{sys.executable}\n{ROOT}\n".encode())
+    digest = hashlib.sha256(f"{sys.version}\n{BASE_PYTHON}\n{ROOT}\n".encode())
     for name in ("dev.txt", "typings.txt"):
         digest.update((REQUIREMENTS / name).read_bytes())
     return digest.hexdigest()
@@ -176,7 +178,7 @@ def make_venv() -> None:
         has_ensurepip = True
     if VENV.exists():
         shutil.rmtree(VENV)
-    run(sys.executable, "-m", "venv", *([] if has_ensurepip else ["--without-pip"]), VENV)
+    run(BASE_PYTHON, "-m", "venv", *([] if has_ensurepip else ["--without-pip"]), VENV)
 
 
 def pip_install(*arguments: str | Path) -> None:
@@ -184,7 +186,7 @@ def pip_install(*arguments: str | Path) -> None:
     if (VENV / "bin" / "pip").exists():
         run(PYTHON, "-m", "pip", "install", *options, *arguments)
     else:
-        run(sys.executable, "-m", "pip", "--python", PYTHON, "install", *options, *arguments)
+        run(BASE_PYTHON, "-m", "pip", "--python", PYTHON, "install", *options, *arguments)
 
 
 def ensure_programs(try_again: bool = False) -> None:
