@@ -37,7 +37,10 @@ class Settings:
     currency: int = 156  # ISO 4217 numeric; fixed once the database exists
     http_host: str = "127.0.0.1"
     http_port: int = 8470
+    http_beyond_loopback: bool = False  # answer on an address that other machines reach; put TLS in front then
+    page_without_token: bool = False  # show the status page to any browser on this machine
     mqtt_url: str = ""  # mqtt://HOST:PORT or mqtts://HOST:PORT; "": no MQTT link
+    mqtt_version: str = "5"  # 3.1.1 for a broker that knows nothing newer
     mqtt_client_id: str = "openprepay-head-end"
     mqtt_ca: str = ""  # PEM files, for mqtts
     mqtt_certificate: str = ""
@@ -84,9 +87,15 @@ def _convert(place: str, value: Any, kind: type) -> Any:
             return int(value)
         except ValueError:
             raise BadSettings(f"{place}: {value!r} given, a whole number expected.") from None
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise BadSettings(f"{place}: {value!r} given, {'a whole number' if kind is int else 'text'} expected.")
+    if kind is bool and isinstance(value, str):
+        value = _YES_NO.get(value.lower(), value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise BadSettings(f"{place}: {value!r} given, {_KINDS[kind]} expected.")
     return value
+
+
+_KINDS = {int: "a whole number", str: "text", bool: "true or false"}
+_YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def _is_sqlite(url: str) -> bool:
@@ -111,5 +120,6 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "http_host": ("a host name or address", bool),
     "http_port": ("1..65535", lambda value: 1 <= value <= 65535),
     "mqtt_url": ("mqtt://HOST:PORT, mqtts://HOST:PORT or nothing", _is_mqtt),
+    "mqtt_version": ("5 or 3.1.1", lambda value: value in ("5", "3.1.1")),
     "mqtt_client_id": ("1..64 characters", lambda value: 1 <= len(value) <= 64),
 }

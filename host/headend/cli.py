@@ -1,0 +1,167 @@
+"""`openprepay serve` runs the head end; `openprepay admin` says who may use it.
+
+A first start::
+
+    openprepay keys init --root-key root.keys              the keys; take root.keys offline
+    openprepay admin channel add pos-1 --scopes payments --max 500.00
+    openprepay serve
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from headend.clock import SystemClock
+from headend.keys import passphrase
+from headend.keys.keystore import KeyStore
+from headend.keys.sealed import KeyFileError
+from headend.ledger import channels
+from headend.refusals import Refused
+from headend.settings import BadSettings, Settings
+from headend.store import Store, open_store
+from headend.web import wire
+
+Command = Callable[[argparse.Namespace, Settings], None]
+
+
+def serve(argv: list[str]) -> int:
+    """Run the head end until SIGTERM or Ctrl-C; 0 when it stopped in order, 1 when it could not run."""
+    parser = argparse.ArgumentParser(
+        prog="openprepay serve",
+        description="Run the head end: HTTP API and status page, signer, MQTT and Modbus links. Settings come from a "
+        "TOML file and from the environment (OPENPREPAY_ and the setting's name in capitals). SIGTERM ends it.",
+    )
+    parser.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
+    parser.add_argument("--verbose", action="store_true", help="tell more on standard error")
+    parser.set_defaults(run=_serve)
+    return _run("serve", parser, argv)
+
+
+def admin(argv: list[str]) -> int:
+    """Run one administrative command; 0 when it was done, 1 when it was refused, 2 for bad usage."""
+    parser = argparse.ArgumentParser(prog="openprepay admin", description="Say who may use the head end.")
+    things = parser.add_subparsers(required=True, metavar="THING")
+    commands = things.add_parser("channel", help="channels: who brings payments, gives orders, reads").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+
+    def command(name: str, run: Command) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        made.set_defaults(run=run)
+        made.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
+        return made
+
+    add = command("add", _add_channel)
+    add.add_argument("name", help="1..40 of a-z 0-9 . _ -")
+    add.add_argument("--scopes", required=True, help=f"comma-separated: some of {', '.join(channels.SCOPES)}")
+    add.add_argument("--max", default="0.00", help="largest single payment, such as 500.00 (default: no payment)")
+    token = command("token", _new_token)
+    token.add_argument("name")
+    close = command("close", _close_channel)
+    close.add_argument("name")
+    command("list", _list_channels)
+    return _run("admin", parser, argv)
+
+
+def _run(name: str, parser: argparse.ArgumentParser, argv: list[str]) -> int:
+    try:
+        given = parser.parse_args(argv)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    try:
+        run: Command = given.run
+        run(given, Settings.load(given.config, os.environ))
+    except (Refused, KeyFileError, BadSettings) as error:
+        print(f"openprepay {name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+# --- serve ------------------------------------------------------------------------------------------------------------
+
+
+def _serve(given: argparse.Namespace, settings: Settings) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if given.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("alembic", "asyncio", "pymodbus", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    path = Path(settings.keystore)
+    secret = passphrase.find(os.environ, passphrase.KEYSTORE, settings.passphrase_file, str(path))
+    keys = KeyStore.load(path, secret)
+    _make_folder(settings.database)
+    asyncio.run(_until_stopped(settings, keys))
+
+
+async def _until_stopped(settings: Settings, keys: KeyStore) -> None:
+    from headend.service import Service
+
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with Service(settings, keys) as service:
+        links = ", ".join(service.carriers)
+        print(f"openprepay: {service.url} (status page), {service.url}/api/v1 (API); links: {links}", flush=True)
+        await stopped.wait()
+        print("openprepay: stopping", flush=True)
+
+
+# --- admin ------------------------------------------------------------------------------------------------------------
+
+
+def _add_channel(given: argparse.Namespace, settings: Settings) -> None:
+    """Make a channel and print its token, once: the head end keeps only a digest of it."""
+    scopes = tuple(part.strip() for part in given.scopes.split(",") if part.strip())
+    max_payment_uc = wire.read_amount("max", given.max)
+    if channels.PAYMENTS in scopes and not max_payment_uc:
+        raise Refused("max", given.max, "the largest single payment, for a channel with the scope payments")
+    token = channels.new_token(os.urandom)
+    with _store(settings) as store:
+        arguments = (SystemClock().now_s(), given.name, token, scopes, max_payment_uc)
+        store.write(channels.add_channel, *arguments).result()
+    print(token)
+
+
+def _new_token(given: argparse.Namespace, settings: Settings) -> None:
+    """Give a channel a new token and print it, once; the old one ends now."""
+    token = channels.new_token(os.urandom)
+    with _store(settings) as store:
+        store.write(channels.replace_token, given.name, token).result()
+    print(token)
+
+
+def _close_channel(given: argparse.Namespace, settings: Settings) -> None:
+    """End a channel's token and scopes; its payments and its account stay."""
+    with _store(settings) as store:
+        store.write(channels.close, given.name).result()
+
+
+def _list_channels(given: argparse.Namespace, settings: Settings) -> None:
+    """List channels with their scopes and limits."""
+    with _store(settings) as store:
+        rows = store.read(channels.list_channels)
+    for row in rows:
+        scopes = row.scopes or "closed"
+        print(f"{row.channel:<40} {scopes:<28} max {wire.amount(row.max_payment_uc)}  since {wire.utc(row.added_s)}")
+
+
+def _store(settings: Settings) -> Store:
+    _make_folder(settings.database)
+    return open_store(settings.database, inline=True)
+
+
+def _make_folder(url: str) -> None:
+    """The default database lies in var/, which a fresh installation does not have yet."""
+    path = make_url(url).database
+    if path:
+        Path(path).resolve().parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,295 @@
+"""The running head end: store, engine, signer, links and HTTP, put together in one asyncio loop.
+
+The loop never waits for the database or the signer: the engine runs in threads of its own. A round asks the engine what
+is due and hands each action to the carrier of its meter; it comes at once after a payment or an order of this program,
+otherwise when the engine says, and at least every `ROUND_S` for what other processes commit.
+
+    async with Service(settings, keys) as service:
+        print(service.url)
+        await stopped.wait()
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, select
+
+from headend.clock import Clock, SystemClock
+from headend.engine import Action, Engine, Policy
+from headend.keys.keystore import KeyStore
+from headend.keys.signer import Signer
+from headend.keys.signer_log import SignerLog
+from headend.links.port import Carrier, Sent
+from headend.orders.policy import Entropy
+from headend.refusals import Refused
+from headend.settings import Settings
+from headend.store import Store, identity, open_store
+from headend.store.schema import meter
+from headend.web.app import build_app
+from headend.web.desk import Desk
+from headend.web.server import HttpServer, bind
+
+ROUND_S = 1.0  # the longest between two looks for work
+LATE_S = 30.0  # a round that takes longer is trouble
+TROUBLED_S = 2.0  # before the next round after one that failed
+SEND_THREADS = 4
+UNDER_WAY = 500  # actions with carriers at a time; more wait in the outbox
+
+log = logging.getLogger("openprepay.service")
+
+R = TypeVar("R")
+
+
+class Service:
+    """Started and stopped once. `url` is where HTTP answers; `engine`, `store` and `carriers` may be looked at.
+
+    `carriers` as an argument: in place of those that the settings name. `settings.http_port` 0 takes any free port.
+    """
+
+    store: Store
+    engine: Engine
+    url: str
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: KeyStore,
+        *,
+        clock: Clock | None = None,
+        entropy: Entropy = os.urandom,
+        policy: Policy | None = None,
+        carriers: Sequence[Carrier] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.carriers: dict[str, Carrier] = {}
+        self._keys = keys
+        self._clock = clock or SystemClock()
+        self._entropy = entropy
+        self._policy = policy or Policy()
+        self._given = carriers
+        self._stack: list[Callable[[], Any]] = []  # what `stop` undoes, the last first
+        self._woken = asyncio.Event()
+        self._rounds: asyncio.Task[None] | None = None
+        self._work: set[asyncio.Task[None]] = set()
+        self._halting = False
+        self._trouble: dict[str, str] = {}
+        self._round_at = 0.0
+
+    async def start(self) -> None:
+        """Open everything; raises Refused, KeyFileError or what else keeps it from running, with all closed again."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        settings = self.settings
+        self._loop = asyncio.get_running_loop()
+        listening = bind(settings.http_host, settings.http_port, settings.http_beyond_loopback)
+        self._stack.append(listening.close)
+        signed = SignerLog(Path(settings.signer_log) if settings.signer_log else None)
+        self._stack.append(signed.close)
+        self.store = await asyncio.to_thread(open_store, settings.database)
+        self._stack.append(partial(asyncio.to_thread, self.store.close))
+        await asyncio.to_thread(self._establish)
+        self._threads = ThreadPoolExecutor(SEND_THREADS, thread_name_prefix="engine")
+        self._stack.append(self._threads.shutdown)
+        signer = Signer(self._keys, signed, self._clock, settings.max_increase_uc)
+        self.engine = Engine(self.store, self._keys, self._clock, self._entropy, signer=signer, policy=self._policy)
+        for carrier in self._given if self._given is not None else self._carriers():
+            self.carriers[carrier.name] = carrier
+            self._stack.append(carrier.stop)
+            await carrier.start(partial(self._up, carrier))
+        desk = self._desk()
+        self._stack.append(desk.close)
+        self._rounds = asyncio.create_task(self._go_round(), name="rounds")
+        self._stack.append(self._halt)
+        server = HttpServer(build_app(desk), listening)
+        self._stack.append(server.stop)
+        await server.start()
+        self.url = server.url
+        log.info("HTTP answers at %s.", self.url)
+
+    def _desk(self) -> Desk:
+        return Desk(
+            store=self.store,
+            clock=self._clock,
+            currency=self.settings.currency,
+            new_key_version=self._keys.tag_key_version,
+            report_every_s=self._policy.poll_s,
+            wake=self.wake,
+            trouble=self._troubles,
+            page_without_token=self.settings.page_without_token,
+        )
+
+    async def stop(self) -> None:
+        """Finish what is being answered, stop the links, close the store. Idempotent."""
+        while self._stack:
+            undo = self._stack.pop()
+            try:
+                ended = undo()
+                if ended is not None:
+                    await ended
+            except Exception:  # the rest has to be closed all the same
+                log.exception("Something did not stop in order.")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def wake(self) -> None:
+        """Something was committed that wants sending: look now. Callable in any thread."""
+        self._loop.call_soon_threadsafe(self._woken.set)
+
+    # --- the dispatcher -----------------------------------------------------------------------------------------------
+
+    async def _go_round(self) -> None:
+        while True:
+            self._woken.clear()
+            self._round_at = self._loop.time()
+            try:
+                pause_s = await self._round()
+                self._trouble.pop("dispatcher", None)
+            except Exception as error:  # the next round may succeed; until then the head end is not ready
+                if "dispatcher" not in self._trouble:
+                    log.exception("The dispatcher could not finish a round.")
+                self._trouble["dispatcher"] = f"Its last round failed: {type(error).__name__}."
+                pause_s = TROUBLED_S
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def _round(self) -> float:
+        """Hand out what is due; returns how long there is nothing to do."""
+        if len(self._work) >= UNDER_WAY:
+            return ROUND_S
+        now_s = self._clock.now_s()
+        due, next_s = await self._in_thread(self._due, now_s)
+        for action, carrier in due:
+            self._hand(action, self.carriers.get(carrier))
+        return 0.0 if due else min(max(next_s - now_s, 0.05), ROUND_S)
+
+    def _due(self, now_s: int) -> tuple[list[tuple[Action, str]], int]:
+        actions = self.engine.due(now_s)
+        if not actions:
+            return [], self.engine.next_s()
+        carrier_of = self.store.read(_carriers_of, {action.meter for action in actions})
+        return [(action, carrier_of.get(action.meter, "")) for action in actions], now_s
+
+    def _hand(self, action: Action, carrier: Carrier | None) -> None:
+        if self._halting:  # its lease runs out, and the next head end looks at it again
+            return
+        work = self._loop.create_task(self._send(action, carrier))
+        self._work.add(work)
+        work.add_done_callback(self._work.discard)
+
+    async def _send(self, action: Action, carrier: Carrier | None) -> None:
+        if carrier is None:
+            sent = Sent(False, "The link of this meter is not set up here.")
+        else:
+            sent = await carrier.send(action)
+        try:
+            await self._in_thread(self.engine.sent, action, sent.ok, sent.note)
+        except Exception:  # its lease runs out, and it is looked at again
+            log.exception("What became of an action could not be stored.")
+        if not sent.ok:
+            log.debug("Meter %s: %s", action.meter, sent.note)
+
+    def _up(self, carrier: Carrier, number: int, what: str, raw: bytes) -> None:
+        """A carrier's thread brings a message: committed when this returns, not taken when it raises."""
+        actions = self.engine.up(number, what, raw, carrier.name)
+        if actions:
+            self._loop.call_soon_threadsafe(self._hand_all, actions, carrier)
+
+    def _hand_all(self, actions: Iterable[Action], carrier: Carrier) -> None:
+        for action in actions:
+            self._hand(action, carrier)
+
+    async def _halt(self) -> None:
+        """End the rounds, and give what is with carriers a moment."""
+        self._halting = True
+        if self._rounds is not None:
+            self._rounds.cancel()
+            await asyncio.wait({self._rounds})
+        if self._work:
+            _, late = await asyncio.wait(self._work, timeout=1.0)
+            for work in late:
+                work.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    async def _in_thread(self, fn: Callable[..., R], *args: Any) -> R:
+        return await self._loop.run_in_executor(self._threads, partial(fn, *args))
+
+    # --- set-up and state ---------------------------------------------------------------------------------------------
+
+    def _establish(self) -> None:
+        """Write down which database this is, or see that it is the one of these keys."""
+        keys, now_s = self._keys, self._clock.now_s()
+        arguments = (now_s, keys.signing_epoch, keys.source, self.settings.currency)
+        standing = self.store.write(identity.establish, *arguments).result()
+        for field, held, wanted in (
+            ("signing_epoch", standing.signing_epoch, keys.signing_epoch),
+            ("source", standing.source, keys.source),
+        ):
+            if held != wanted:
+                raise Refused(f"{field} of the database", held, f"{wanted}, the key store's")
+
+    def _carriers(self) -> list[Carrier]:
+        """The links that the settings name. A link's code is loaded only where it is used."""
+        from headend.links.modbus import ModbusCarrier
+
+        found: list[Carrier] = [ModbusCarrier(partial(self.store.read, _address_of), clock=self._clock)]
+        settings = self.settings
+        if settings.mqtt_url:
+            from headend.links.mqtt import MqttCarrier
+            from headend.links.mqtt_options import MqttOptions
+
+            options = MqttOptions.of_url(
+                settings.mqtt_url,
+                settings.mqtt_client_id,
+                version=settings.mqtt_version,
+                ca=settings.mqtt_ca,
+                certificate=settings.mqtt_certificate,
+                key=settings.mqtt_key,
+            )
+            found.append(MqttCarrier(options, self._clock))
+        return found
+
+    def _troubles(self) -> dict[str, str]:
+        """Why this head end is not ready, by what is affected."""
+        found = dict(self._trouble)
+        if self._rounds is None or self._rounds.done():
+            found["dispatcher"] = "It does not run."
+        elif self._loop.time() - self._round_at > LATE_S:
+            found["dispatcher"] = f"Its round has taken {self._loop.time() - self._round_at:.0f} s."
+        for name, carrier in self.carriers.items():
+            session = getattr(carrier, "session", None)  # a link with a standing connection: MQTT
+            if session is not None and not session.connected:
+                found[name] = f"There is no connection: {session.trouble or 'it is being made'}."
+        return found
+
+
+def _carriers_of(conn: Connection, numbers: set[int]) -> dict[int, str]:
+    found = conn.execute(select(meter.c.meter, meter.c.carrier).where(meter.c.meter.in_(numbers)))
+    return dict(found.tuples().all())
+
+
+def _address_of(conn: Connection, number: int) -> str | None:
+    query = select(meter.c.address).where(meter.c.meter == number, meter.c.carrier == "modbus")
+    return conn.execute(query).scalar_one_or_none()

@@ -1,0 +1,106 @@
+"""Who calls: bearer tokens with scopes, and a budget of errors for everyone.
+
+A token stands in a header alone, never in a URL; what the database holds of it is its SHA-256. Nothing here logs a
+header. Browsers show the status page with the same token as the password of HTTP Basic, the channel as the user.
+"""
+
+import base64
+import binascii
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from headend.ledger import channels
+from headend.ledger.channels import ADMIN, ORDERS, PAYMENTS, READ
+from headend.web.problems import Problem
+
+__all__ = ["ADMIN", "ORDERS", "PAYMENTS", "READ", "Caller", "ErrorBudget", "bearer", "caller_of", "password"]
+
+REALM = "openprepay"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A channel that has shown its token."""
+
+    channel: str
+    scopes: frozenset[str]
+
+    @property
+    def actor(self) -> str:
+        """How orders name it."""
+        return f"channel:{self.channel}"
+
+    def need(self, scope: str) -> None:
+        """Raise Problem unless the token has the scope."""
+        if scope not in self.scopes:
+            held = ", ".join(sorted(self.scopes)) or "none"
+            raise Problem(
+                "out_of_scope", f"scope: the token of channel {self.channel} holds {held}; {scope} was expected."
+            )
+
+
+def bearer(authorization: str | None) -> str:
+    """The token of an Authorization header; raises Problem where there is none."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _unauthorized("Bearer", "Authorization: nothing usable given, Bearer and a token expected.")
+    return token.strip()
+
+
+def password(authorization: str | None) -> tuple[str, str]:
+    """User and password of HTTP Basic (RFC 7617); raises Problem that makes a browser ask for them."""
+    scheme, _, encoded = (authorization or "").partition(" ")
+    try:
+        if scheme.lower() != "basic":
+            raise ValueError
+        user, _, token = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (ValueError, binascii.Error):
+        sentence = "Authorization: the name of a channel and its token expected, as user and password."
+        raise _unauthorized("Basic", sentence) from None
+    return user, token
+
+
+def caller_of(conn: Connection, token: str, channel: str | None = None, scheme: str = "Bearer") -> Caller:
+    """Who shows this token, of `channel` where that is given; raises Problem."""
+    row = channels.authenticate(conn, token)
+    if row is None or channel not in (None, row.channel):
+        raise _unauthorized(scheme, "Authorization: the token is not one of this head end.")
+    return Caller(row.channel, frozenset(row.scopes.split()))
+
+
+def _unauthorized(scheme: str, sentence: str) -> Problem:
+    return Problem("unauthorized", sentence, headers={"WWW-Authenticate": f'{scheme} realm="{REALM}", charset="UTF-8"'})
+
+
+class ErrorBudget:
+    """How many useless requests one caller may make: `burst` at once, then one each `1 / refill` seconds.
+
+    A caller is a channel that showed its token, otherwise an address. Refusals of the business itself (an unknown
+    meter, a conflict) cost nothing: a busy channel is not held up by the mistakes of a few of its customers.
+    """
+
+    def __init__(self, burst: int = 60, refill_per_s: float = 1.0, callers: int = 4096) -> None:
+        self._burst = burst
+        self._refill_per_s = refill_per_s
+        self._callers = callers
+        self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()  # caller -> (spent, when)
+
+    def wait_s(self, caller: str, now: float) -> int:
+        """0 when the caller may go on, else the seconds until it may."""
+        over = self._level(caller, now) - (self._burst - 1)
+        return 0 if over <= 0 else int(over / self._refill_per_s) + 1
+
+    def spend(self, caller: str, now: float) -> bool:
+        """Count one useless request; True when it was the last of the budget."""
+        level = min(self._level(caller, now) + 1, float(self._burst))
+        self._spent[caller] = (level, now)
+        self._spent.move_to_end(caller)
+        while len(self._spent) > self._callers:
+            self._spent.popitem(last=False)
+        return level > self._burst - 1
+
+    def _level(self, caller: str, now: float) -> float:
+        spent, at = self._spent.get(caller, (0.0, now))
+        return max(0.0, spent - (now - at) * self._refill_per_s)

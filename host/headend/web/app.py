@@ -1,0 +1,221 @@
+"""The ASGI application: routes from the table of operations, and what every request goes through.
+
+Token, scope, size, time and form are checked before an operation sees a request; whatever goes wrong is answered as a
+problem. Nothing that a caller sent is logged.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from headend.web import openapi, problems, wire
+from headend.web.access import Caller, ErrorBudget, bearer, caller_of
+from headend.web.api import OPERATIONS, PREFIX
+from headend.web.desk import Desk
+from headend.web.operations import Call, Nothing, Operation
+from headend.web.problems import Problem
+
+MAX_BODY = 16_384  # the largest request that any operation has use for, twice over
+BODY_S = 10.0  # for all of a body to arrive
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+ANONYMOUS = Caller("", frozenset())
+
+Serve = Callable[[Request, "Visitor"], Awaitable[Response]]
+
+log = logging.getLogger("openprepay.web")
+
+
+class Visitor:
+    """Whose budget pays for a useless request: the address, and from its token on the channel."""
+
+    def __init__(self, request: Request) -> None:
+        self.name = f"address {request.client.host if request.client else 'unknown'}"
+
+    def is_channel(self, caller: Caller) -> None:
+        self.name = f"channel {caller.channel}"
+
+
+class Door:
+    """What every request passes: the budget of errors, and problems instead of exceptions."""
+
+    def __init__(self, desk: Desk, budget: ErrorBudget) -> None:
+        self.desk = desk
+        self.budget = budget
+
+    def route(self, path: str, methods: Mapping[str, Serve]) -> Route:
+        """A route that answers other methods with a problem that lists those it knows."""
+        allowed = ", ".join(sorted(methods))
+
+        async def endpoint(request: Request) -> Response:
+            serve = methods.get("GET" if request.method == "HEAD" else request.method)
+            if serve is not None:
+                return await self._answer(request, serve)
+
+            async def refuse(_: Request, __: Visitor) -> Response:
+                sentence = f"method: {request.method[:20]!r} given, one of {allowed} expected."
+                raise Problem("method_not_allowed", sentence, headers={"Allow": allowed})
+
+            return await self._answer(request, refuse)
+
+        every = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+        return Route(path, endpoint, methods=every, include_in_schema=False)
+
+    async def _answer(self, request: Request, serve: Serve) -> Response:
+        visitor = Visitor(request)
+        try:
+            return await serve(request, visitor)
+        except Problem as problem:
+            answer = problem
+        except ClientDisconnect:
+            answer = Problem("malformed", "The connection ended before the request was whole.")
+        except Exception as error:  # a caller always gets an answer, and the log tells
+            answer = problems.of_exception(error)
+            if answer.kind.status >= 500:
+                log.error("%s: %s", type(error).__name__, answer.kind.title, exc_info=error)
+        if answer.kind.wasteful and self.budget.spend(visitor.name, self.desk.monotonic()):
+            log.warning("Too many useless requests from %s; they are turned away for a while.", visitor.name)
+        return _problem(answer)
+
+    def admit(self, visitor: Visitor) -> None:
+        """Raise Problem while the visitor's budget is spent."""
+        wait_s = self.budget.wait_s(visitor.name, self.desk.monotonic())
+        if wait_s:
+            sentence = f"Too many requests that could not be served came from here; try again in {wait_s} s."
+            raise Problem("too_many_errors", sentence, headers={"Retry-After": str(wait_s)})
+
+
+def build_app(desk: Desk, budget: ErrorBudget | None = None) -> Starlette:
+    """The application for a desk; `budget` is for tests that count."""
+    door = Door(desk, budget or ErrorBudget())
+    by_path: dict[str, dict[str, Serve]] = defaultdict(dict)
+    for operation in OPERATIONS:
+        by_path[operation.path][operation.method] = _serve(door, operation)
+    document = openapi.encoded()
+    routes = [door.route(PREFIX + _pattern(path), methods) for path, methods in by_path.items()]
+    routes.append(door.route(f"{PREFIX}/openapi.json", {"GET": _fixed(document, "application/json")}))
+    routes.extend(_page(door))
+    routes.append(door.route("/{path:path}", dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _nowhere(door))))
+    return Starlette(routes=routes)
+
+
+def _page(door: Door) -> list[Route]:
+    """The status page, where its template engine is installed (the extra `console`)."""
+    try:
+        from headend.web import page
+    except ModuleNotFoundError as missing:
+        if missing.name != "jinja2":
+            raise
+        log.warning('There is no status page: pip install "openprepay[console]" brings what it needs.')
+        return []
+    return [door.route("/", {"GET": page.serve(door.desk, door.admit)})]
+
+
+def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
+    async def serve(request: Request, visitor: Visitor) -> Response:
+        caller = await _caller(door, request, visitor, operation.scope)
+        call = Call(
+            desk=door.desk,
+            caller=caller,
+            path=_path(request),
+            body=await _body(request, operation.body),
+            query=wire.read_query(request.scope["query_string"], operation.query),
+        )
+        answer = await operation.handler(call)
+        return Response(
+            wire.encode(answer.body), answer.status, {**HEADERS, **answer.headers}, media_type="application/json"
+        )
+
+    return serve
+
+
+def _nowhere(door: Door) -> Serve:
+    async def serve(request: Request, visitor: Visitor) -> Response:
+        door.admit(visitor)
+        raise Problem("no_such_path", f"There is nothing at this path; {PREFIX}/openapi.json lists what there is.")
+
+    return serve
+
+
+def _fixed(content: bytes, media_type: str) -> Serve:
+    async def serve(request: Request, visitor: Visitor) -> Response:
+        return Response(content, 200, HEADERS, media_type=media_type)
+
+    return serve
+
+
+async def _caller(door: Door, request: Request, visitor: Visitor, scope: str | None) -> Caller:
+    if scope is None:
+        return ANONYMOUS
+    try:
+        caller = await door.desk.read(caller_of, bearer(request.headers.get("authorization")))
+    except Problem:
+        door.admit(visitor)
+        raise
+    visitor.is_channel(caller)
+    door.admit(visitor)
+    caller.need(scope)
+    return caller
+
+
+def _path(request: Request) -> dict[str, str]:
+    """The parts of the path as text. A payment's id may hold what a path must quote, so it is read unquoted here."""
+    parts = dict(request.path_params)
+    if "payment_id" in parts:
+        raw = request.scope["raw_path"].decode("ascii", "replace")
+        parts["payment_id"] = unquote(raw.removeprefix(f"{PREFIX}/payments/"))
+    return parts
+
+
+async def _body(request: Request, kind: type[Any]) -> Any:
+    if kind is Nothing:
+        return Nothing()
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        sentence = f"Content-Type: {content_type[:60]!r} given, 'application/json' expected."
+        raise Problem("not_json", sentence, field="Content-Type")
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > MAX_BODY:
+        raise _too_large()
+    raw = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                raw += chunk
+                if len(raw) > MAX_BODY:
+                    raise _too_large()
+    except TimeoutError:
+        raise Problem(
+            "too_slow", f"The body did not arrive within {BODY_S:.0f} s.", headers={"Connection": "close"}
+        ) from None
+    return wire.read_json(bytes(raw), kind)
+
+
+def _too_large() -> Problem:
+    return Problem("too_large", f"body: at most {MAX_BODY} bytes were expected.", headers={"Connection": "close"})
+
+
+def _problem(problem: Problem) -> Response:
+    return Response(
+        wire.encode(problem.body()),
+        problem.kind.status,
+        {**HEADERS, **problem.headers},
+        media_type=problems.CONTENT_TYPE,
+    )
+
+
+def _pattern(path: str) -> str:
+    return path.replace("{payment_id}", "{payment_id:path}")

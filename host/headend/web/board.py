@@ -1,0 +1,186 @@
+"""The board of meters: what stands out first, then every meter, then the orders that are under way.
+
+A concern is a state that wants a person; each has a code, a sentence and a place in the order of `words.CONCERNS`, the
+worst first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from headend.ledger import reconcile
+from headend.orders import lifecycle
+from headend.store.schema import meter, order
+from headend.web import facts, wire
+from headend.web.facts import UNDER_WAY, Facts
+from headend.web.why import why_off
+from headend.web.words import ASPECTS, CONCERNS, HOLDS, name, say
+from meterlink import names, states
+
+METERS = 200  # on one page
+ORDERS = 50
+LATE_CREDIT_S = 900  # a payment that no report has shown by then wants a look
+STUCK_S = 1800  # an order that is held and whose wanted state is not proved by then
+GAP_RECORDS = 8  # fewer than these are being fetched
+FRESH_ROUNDS = 2  # a meter that missed this many reports in a row is silent
+
+CONCERN_RANK = {code: rank for rank, code in enumerate(CONCERNS)}
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Something about a meter that wants a person; `fields` fill its sentence."""
+
+    code: str
+    number: int
+    fields: dict[str, Any]
+
+    def sentence(self, language: str) -> str:
+        return say(CONCERNS[self.code][1], language, **self.fields)
+
+    def title(self, language: str) -> str:
+        return say(CONCERNS[self.code][0], language)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One meter on the board."""
+
+    facts: Facts
+    concerns: tuple[Concern, ...]
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        worst = min((CONCERN_RANK[concern.code] for concern in self.concerns), default=len(CONCERN_RANK))
+        return worst, self.facts.number
+
+    @property
+    def number(self) -> str:
+        return wire.meter_name(self.facts.number)
+
+    @property
+    def alarms(self) -> list[str]:
+        return names.of_bits(names.ALARM, self.facts.report.alarms) if self.facts.report else []
+
+    def why(self, language: str) -> str | None:
+        return why_off(self.facts, language)
+
+
+@dataclass(frozen=True)
+class Board:
+    """One page of it, at one moment of the database."""
+
+    now_s: int
+    lines: tuple[Line, ...]  # the worst first
+    concerns: tuple[Concern, ...]
+    under_way: tuple[Row[Any], ...]  # of the whole fleet, unknown ones first
+    meters: int  # in the fleet
+    unknown: int  # orders in the fleet
+    orders: int  # under way in the fleet
+    next_after: int | None
+
+    @property
+    def closed(self) -> int:
+        """Meters of this page whose contact was closed at their last report."""
+        return sum(line.facts.open is False for line in self.lines)
+
+    @property
+    def open(self) -> int:
+        return sum(line.facts.open is True for line in self.lines)
+
+
+def read(conn: Connection, now_s: int, report_every_s: int, after: int) -> Board:
+    """The page of meters with numbers above `after`."""
+    found = facts.of_fleet(conn, after, METERS)
+    lines = sorted((_line(conn, now_s, report_every_s, one) for one in found), key=lambda line: line.rank)
+    concerns = sorted(
+        (concern for line in lines for concern in line.concerns),
+        key=lambda concern: (CONCERN_RANK[concern.code], concern.number),
+    )
+    by_state: dict[str, int] = dict(
+        conn.execute(select(order.c.state, func.count()).where(order.c.state.in_(UNDER_WAY)).group_by(order.c.state))
+        .tuples()
+        .all()
+    )
+    under_way = select(order).where(order.c.state.in_(UNDER_WAY))
+    first = under_way.order_by(order.c.state != lifecycle.UNKNOWN, order.c.issued_s, order.c.id).limit(ORDERS)
+    return Board(
+        now_s=now_s,
+        lines=tuple(lines),
+        concerns=tuple(concerns),
+        under_way=tuple(conn.execute(first).all()),
+        meters=conn.execute(select(func.count()).select_from(meter)).scalar_one(),
+        unknown=by_state.get(lifecycle.UNKNOWN, 0),
+        orders=sum(by_state.values()),
+        next_after=found[-1].number if len(found) == METERS else None,
+    )
+
+
+def subject(row: Row[Any], language: str) -> str:
+    """What an order is about, in words."""
+    aspect = names.of(names.ASPECT, row.aspect)
+    text = name(ASPECTS, aspect, language)
+    if aspect == "supply":
+        hold = name(HOLDS, names.of(names.HOLD, row.selector), language)
+        return f"{text} · {hold}"
+    return f"{text} · {wire.amount(row.total_uc)}" if aspect == "credit" else text
+
+
+def _line(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> Line:
+    concerns = [Concern(code, one.number, fields) for code, fields in _concerns(conn, now_s, report_every_s, one)]
+    return Line(one, tuple(sorted(concerns, key=lambda concern: CONCERN_RANK[concern.code])))
+
+
+def _concerns(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from _of_orders(now_s, one)
+    yield from _of_supply(now_s, one)
+    yield from _of_money(conn, now_s, one)
+    heard_s = one.state.report_taken_s or one.meter.added_s
+    if now_s - heard_s > FRESH_ROUNDS * report_every_s:
+        yield "silent" if one.report else "never", {"time": wire.utc(heard_s)}
+    behind = one.state.interval_newest - one.state.interval_whole_to
+    if behind > GAP_RECORDS:
+        yield "reads_behind", {"behind": behind}
+    if one.report and one.report.alarms & (1 << states.ALARM_STORAGE | 1 << states.ALARM_HISTORY_LOST):
+        yield "storage", {}
+
+
+def _of_orders(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    for row in one.under_way:
+        if row.state == lifecycle.UNKNOWN:
+            yield "unknown", {"order": row.id, "row": row, "time": wire.utc(row.issued_s)}
+        elif row.state == lifecycle.ACCEPTED and now_s - row.changed_s > STUCK_S:
+            yield "not_done", {"order": row.id, "row": row, "time": wire.utc(row.issued_s)}
+
+
+def _of_supply(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    report = one.report
+    if report is None:
+        return
+    if one.open and (report.load_ma or report.diagnosis == states.DIAGNOSIS_BYPASSED):
+        yield "drawing", {"load_ma": report.load_ma}
+    elif one.open is False and report.control != states.CONTROL_CONNECTED:
+        yield "not_open", {"load_ma": report.load_ma}
+    if report.diagnosis == states.DIAGNOSIS_FAILED_TO_CLOSE:
+        yield "not_closed", {}
+    if one.open and not one.wanted_off and _paid(one):
+        waits = report.control == states.CONTROL_READY or report.pending == states.PENDING_CLOSE
+        if not waits or one.in_flight_uc > 0:
+            amount_uc = one.in_flight_uc if one.in_flight_uc > 0 else report.balance_uc
+            yield "paid_off", {"amount": wire.amount(amount_uc)}
+
+
+def _paid(one: Facts) -> bool:
+    return one.in_flight_uc > 0 or (one.report is not None and one.report.balance_uc > 0)
+
+
+def _of_money(conn: Connection, now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    if one.unpaid_since_s is not None and now_s - one.unpaid_since_s > LATE_CREDIT_S:
+        yield "late_credit", {"amount": wire.amount(one.in_flight_uc), "time": wire.utc(one.unpaid_since_s)}
+    if one.report is None:
+        return
+    explained = reconcile.explain(conn, one.number)
+    if explained.difference_uc and explained.source_shown:
+        yield "difference", {"amount": wire.amount(explained.difference_uc)}

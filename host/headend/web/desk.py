@@ -1,0 +1,56 @@
+"""What the web layer may use of the head end: the store from asyncio, the clock, a way to wake the dispatcher."""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from headend.clock import Clock
+from headend.store import ORDERS, Lane, Store
+
+READ_THREADS = 4
+
+R = TypeVar("R")
+
+
+def _awake() -> None:
+    """Nobody to wake: orders wait in the outbox."""
+
+
+@dataclass
+class Desk:
+    """Made once by the service; `close` ends its threads.
+
+    `new_key_version`: version of the master key that a meter gets which is added now · `currency`: ISO 4217 numeric ·
+    `report_every_s`: how often a meter is asked for a report · `trouble()`: why the head end is not ready, by what is
+    affected; empty when it is · `wake()`: something was committed that wants sending; callable in any thread.
+    """
+
+    store: Store
+    clock: Clock
+    currency: int
+    new_key_version: int = 1
+    report_every_s: int = 900
+    wake: Callable[[], None] = _awake
+    trouble: Callable[[], dict[str, str]] = dict
+    page_without_token: bool = False
+    monotonic: Callable[[], float] = time.monotonic
+    _threads: ThreadPoolExecutor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="web-read")
+
+    async def read(self, fn: Callable[..., R], *args: Any) -> R:
+        """`Store.read` in a thread of our own."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(self.store.read, fn, *args))
+
+    async def write(self, fn: Callable[..., R], *args: Any, lane: Lane = ORDERS) -> R:
+        """`Store.write`; returns after the COMMIT. The loop never waits for the store."""
+        return await asyncio.wrap_future(self.store.write(fn, *args, lane=lane))
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)

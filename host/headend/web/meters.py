@@ -1,0 +1,92 @@
+"""Meters: the fleet, and each as it stands."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Connection
+
+from headend.fleet.meters import MAX_LABEL, MeterRecord, add_meter
+from headend.web import bodies_json, facts, views, wire
+from headend.web.bodies_json import LimitsBody, TariffBody
+from headend.web.facts import Facts
+from headend.web.operations import Answer, Call, Nothing
+from headend.web.views import Meter
+from headend.web.wire import MeterNumber
+
+MAX_METERS = 200
+
+
+class MeterPage(msgspec.Struct):
+    """Meters by rising number."""
+
+    meters: list[Meter]
+    next_after: Annotated[MeterNumber | None, Meta(description="`after` of the next page; null on the last one.")]
+
+
+class MetersQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Which meters."""
+
+    after: Annotated[MeterNumber, Meta(description="Only meters with a higher number.")] = "0"
+    limit: Annotated[int, Meta(ge=1, le=MAX_METERS)] = 50
+
+
+class MeterRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A meter to be taken into the fleet."""
+
+    meter: MeterNumber
+    carrier: Literal["mqtt", "modbus"]
+    tariff: TariffBody
+    limits: LimitsBody
+    address: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            description="Modbus: where it is reached. MQTT: empty.",
+            examples=["serial:/dev/ttyUSB0?unit=1&baud=9600&parity=E", "tcp://10.0.0.8:502?unit=1"],
+        ),
+    ] = ""
+    label: Annotated[str, Meta(max_length=MAX_LABEL)] = ""
+    interval_minutes: Annotated[int, Meta(ge=1, le=60, description="A divisor of 60.")] = 15
+    account_epoch: Annotated[int, Meta(ge=1, le=0xFFFF)] = 1
+
+
+async def list_meters(call: Call[Nothing, MetersQuery]) -> Answer:
+    """Meters by rising number."""
+    query = call.query
+    after = 0 if not query.after.strip("0") else wire.read_meter(query.after, "after")
+    found = await call.desk.read(facts.of_fleet, after, query.limit)
+    more = wire.meter_name(found[-1].number) if len(found) == query.limit else None
+    return Answer(200, MeterPage([views.meter(one) for one in found], more))
+
+
+async def get_meter(call: Call[Nothing, Nothing]) -> Answer:
+    """A meter as it stands: wanted, intended and physical kept apart, with the meter's own time of the report."""
+    return Answer(200, views.detail(await call.desk.read(facts.of_meter, call.meter)))
+
+
+async def post_meter(call: Call[MeterRequest, Nothing]) -> Answer:
+    """Take a meter into the fleet.
+
+    It must have been provisioned for this head end, or be provisioned next (`openprepay keys provision`).
+    """
+    body, desk = call.body, call.desk
+    record = MeterRecord(
+        meter=wire.read_meter(body.meter),
+        carrier=body.carrier,
+        address=body.address,
+        tariff=bodies_json.read_tariff(body.tariff).encode(),
+        limits=bodies_json.read_limits(body.limits).encode(),
+        account_epoch=body.account_epoch,
+        tag_key_version=desk.new_key_version,
+        interval_minutes=body.interval_minutes,
+        label=body.label,
+    )
+    made = await desk.write(_add, desk.clock.now_s(), record)
+    desk.wake()
+    return Answer(201, views.detail(made), {"Location": f"/api/v1/meters/{wire.meter_name(made.number)}"})
+
+
+def _add(conn: Connection, now_s: int, record: MeterRecord) -> Facts:
+    add_meter(conn, now_s, record)
+    return facts.of_meter(conn, record.meter)

@@ -1,0 +1,166 @@
+"""The OpenAPI 3.1 document, made from the table of operations: `docs/openapi.json`, served at /api/v1/openapi.json."""
+
+import inspect
+import json
+from typing import Any
+
+import msgspec
+
+from headend.web.api import OPERATIONS, PREFIX
+from headend.web.operations import Nothing, Operation
+from headend.web.problems import CODES, CONTENT_TYPE, ProblemDetails
+
+API_VERSION = "1.0.0"  # of the interface; raised with every change that a caller can see
+REF = "#/components/schemas/{name}"
+
+_DESCRIPTION = """\
+The head end of openprepay. Amounts are decimal strings in the currency of the books (see `GET /health`), exact to
+0.000001; times carry ISO 8601 UTC and seconds; energy is in watt-hours.
+
+An order is a signed statement of a wanted state. *Confirmed* has one meaning: a report that the meter authenticated and
+that answers a question of ours shows that state. An order that was sent and has no such answer is *unknown*.
+
+Errors are problem details (RFC 9457) with a `code` for programs and a sentence for people; nothing has changed then.
+"""
+
+_PATH_PARAMETERS: dict[str, dict[str, Any]] = {
+    "meter": {
+        "description": "The meter's number; leading zeros may be left out.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,14}$"},
+        "example": "000000000017",
+    },
+    "payment_id": {
+        "description": "The channel's own id, percent-encoded where needed.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+        "example": "2026-01-31-000017",
+    },
+    "order": {"description": "The order's id.", "schema": {"type": "integer", "minimum": 1}, "example": 12},
+}
+
+_STATUS = {
+    200: "Done.",
+    201: "Made.",
+    202: "On disk, and on its way to the meter.",
+    503: "Not ready.",
+}
+
+
+def document() -> dict[str, Any]:
+    """The whole document."""
+    used = [ProblemDetails, *(kind for one in OPERATIONS for kind in (one.body, one.query, *one.answers.values()))]
+    kinds = list(dict.fromkeys(kind for kind in used if kind is not Nothing))
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
+    queries = {one.query.__name__ for one in OPERATIONS}
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "openprepay head end",
+            "version": API_VERSION,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": {name: _tidy(schema) for name, schema in sorted(schemas.items()) if name not in queries},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Token of a channel, made by `openprepay admin channel add`. Each operation names "
+                    "the scope that the token must hold.",
+                }
+            },
+        },
+    }
+
+
+def encoded() -> bytes:
+    """The document as it is served and stored."""
+    return (json.dumps(document(), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _operation(one: Operation[Any, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    summary, _, rest = inspect.cleandoc(one.handler.__doc__ or "").partition("\n")
+    made: dict[str, Any] = {
+        "operationId": one.name,
+        "tags": [one.path.split("/")[1]],
+        "summary": summary.rstrip("."),
+        "description": rest.strip() or summary,
+        "parameters": _parameters(one, schemas),
+        "responses": {**_answers(one), **_problems(one)},
+        "security": [] if one.scope is None else [{"token": [one.scope]}],
+    }
+    if one.body is not Nothing:
+        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(one.body)}}}
+    return made
+
+
+def _parameters(one: Operation[Any, Any], schemas: dict[str, Any]) -> list[dict[str, Any]]:
+    names = [part[1:-1] for part in one.path.split("/") if part.startswith("{")]
+    found = [{"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]} for name in names]
+    query = schemas.get(one.query.__name__, {})
+    for name, schema in query.get("properties", {}).items():
+        shape = dict(schema)
+        described = {"description": shape.pop("description")} if "description" in shape else {}
+        required = name in query.get("required", ())
+        found.append({"name": name, "in": "query", "required": required, **described, "schema": shape})
+    return found
+
+
+def _answers(one: Operation[Any, Any]) -> dict[str, Any]:
+    return {
+        str(status): {
+            "description": _STATUS[status],
+            "content": {"application/json": {"schema": _ref(kind)}},
+            **({"headers": _location()} if status == 202 or (status, one.path) == (201, "/meters") else {}),
+        }
+        for status, kind in one.answers.items()
+    }
+
+
+def _problems(one: Operation[Any, Any]) -> dict[str, Any]:
+    """The problems of an operation, by status: its own, and those that its traits bring along."""
+    codes = ["failed", *one.problems]
+    if one.scope is not None:
+        codes += ["unauthorized", "out_of_scope", "too_many_errors"]
+    if one.body is not Nothing:
+        codes += ["malformed", "too_slow", "too_large", "not_json", "not_stored", "overloaded", "stopping"]
+    if one.query is not Nothing:
+        codes += ["malformed"]
+    codes += ["refused"]  # at least an unknown field in the query
+    by_status: dict[int, list[str]] = {}
+    for code in dict.fromkeys(codes):
+        by_status.setdefault(CODES[code].status, []).append(code)
+    return {
+        str(status): {
+            "description": "; ".join(f"`{code}`: {CODES[code].title}" for code in listed) + ".",
+            "content": {CONTENT_TYPE: {"schema": _ref(ProblemDetails)}},
+        }
+        for status, listed in sorted(by_status.items())
+        if status not in one.answers
+    }
+
+
+def _location() -> dict[str, Any]:
+    return {"Location": {"description": "Where it is found.", "schema": {"type": "string", "format": "uri-reference"}}}
+
+
+def _ref(kind: type[msgspec.Struct]) -> dict[str, str]:
+    return {"$ref": REF.format(name=kind.__name__)}
+
+
+def _tidy(schema: Any) -> Any:
+    """Descriptions without the indentation of docstrings."""
+    if isinstance(schema, dict):
+        return {key: _clean(key, value) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_tidy(one) for one in schema]
+    return schema
+
+
+def _clean(key: str, value: Any) -> Any:
+    return inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _tidy(value)

@@ -1,0 +1,67 @@
+"""What an operation of the API is: a row of a table from which routes, documents and tests are made."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import msgspec
+
+from headend.web import wire
+from headend.web.access import Caller
+from headend.web.desk import Desk
+
+B = TypeVar("B", bound=msgspec.Struct)
+Q = TypeVar("Q", bound=msgspec.Struct)
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """No body, or no query."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[B, Q]):
+    """One request, read and checked: `path` holds the parts in braces as text."""
+
+    desk: Desk
+    caller: Caller
+    path: Mapping[str, str]
+    body: B
+    query: Q
+
+    @property
+    def meter(self) -> int:
+        return wire.read_meter(self.path["meter"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status with its body, and where the thing that was made is found."""
+
+    status: int
+    body: msgspec.Struct
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Call[B, Q]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Operation(Generic[B, Q]):
+    """`method` on `path` (below /api/v1). The handler's docstring is its documentation: first line the summary.
+
+    `scope`: what the token must hold; None: open to all. `problems`: codes beyond those that every operation with its
+    traits can answer.
+    """
+
+    method: str
+    path: str
+    handler: Handler[B, Q]
+    scope: str | None
+    answers: Mapping[int, type[msgspec.Struct]]
+    body: type[B]
+    query: type[Q]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return getattr(self.handler, "__name__", "operation")

@@ -1,0 +1,250 @@
+"""Orders: supply on and off, tariff and limits, and what became of each."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Connection, Row, select
+
+from headend.fleet.meters import get_meter
+from headend.orders import lifecycle, statements
+from headend.refusals import Refused
+from headend.store.schema import order, order_history
+from headend.web import bodies_json, wire
+from headend.web.bodies_json import LimitsBody, Seconds, TariffBody
+from headend.web.facts import UNDER_WAY
+from headend.web.operations import Answer, Call, Nothing
+from headend.web.wire import Amount, MeterNumber, Moment
+from meterlink import bodies, names
+
+MAX_ID = 2**53
+MAX_PAGE = 200
+
+Reason = Literal["arrears", "customer_request", "move_out", "tamper", "load_control", "legal", "safety"]
+Note = Annotated[str, Meta(max_length=200, description="For the order's record: why, in words.")]
+_CLOSE = {"permit": bodies.CLOSE_PERMIT, "direct": bodies.CLOSE_DIRECT}
+
+
+class DisconnectRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Set a hold: supply goes off and stays off while the hold stands."""
+
+    reason: Reason
+    note: Note = ""
+    delay_s: Annotated[
+        Seconds | None,
+        Meta(description="From the meter taking the order to the contact opening; null: as its limits say."),
+    ] = None
+    valid_s: Annotated[
+        int, Meta(ge=1, le=statements.MAX_STOP_S, description="The meter applies the order within this time or never.")
+    ] = statements.MAX_STOP_S
+
+
+class ConnectRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Release a hold. Other holds, and the meter's own causes, stay as they are."""
+
+    reason: Reason
+    close: Annotated[
+        Literal["permit", "direct"],
+        Meta(description="`permit`: the customer closes at the meter; `direct`: the meter closes by itself."),
+    ]
+    note: Note = ""
+    spread_s: Annotated[
+        Seconds | None,
+        Meta(description="`direct`: the meter closes after a random part of this; null: as its limits say."),
+    ] = None
+
+
+class OrderBrief(msgspec.Struct):
+    """An order in a list."""
+
+    order: int
+    meter: MeterNumber
+    aspect: Annotated[str, Meta(description="What is stated: credit, supply, tariff, limits, clock …")]
+    reason: Annotated[str | None, Meta(description="Of a supply order: the hold that it sets or releases.")]
+    action: Annotated[Literal["hold", "release"] | None, Meta(description="Of a supply order.")]
+    state: Annotated[str, Meta(description="Where it stands in its life cycle.", examples=list(lifecycle.STATES))]
+    meaning: Annotated[str, Meta(description="That state in words.")]
+    wants: Annotated[
+        Literal["off", "on", "permit", "credit", "version"],
+        Meta(description="What a report has to show to confirm it."),
+    ]
+    actor: str
+    note: str
+    issued: Moment
+    changed: Moment
+    confirmed_at: Annotated[Moment | None, Meta(description="The meter's own time of the report that confirmed it.")]
+
+
+class HistoryEntry(msgspec.Struct):
+    """One event in the life of an order."""
+
+    at: Moment
+    event: str
+    state: Annotated[str, Meta(description="After the event.")]
+    note: str
+
+
+class OrderState(OrderBrief):
+    """An order with its whole life."""
+
+    version: Annotated[int, Meta(description="Within the signing epoch; 0 for credit, which has none.")]
+    signing_epoch: int
+    account_epoch: int
+    total: Annotated[Amount | None, Meta(description="Of a credit order: the total of our source that it states.")]
+    not_after: Annotated[Moment | None, Meta(description="The last second at which the meter applies it.")]
+    first_sent: Moment | None
+    result: Annotated[str, Meta(description="The meter's last answer to it; `none` while there is none.")]
+    ended: bool
+    digest: Annotated[str | None, Meta(description="First 8 bytes of the order's digest, hexadecimal, once signed.")]
+    evidence: Annotated[str | None, Meta(description="The report that proves it, byte for byte, hexadecimal.")]
+    history: list[HistoryEntry]
+
+
+class OrderPage(msgspec.Struct):
+    """Orders, newest first."""
+
+    orders: list[OrderBrief]
+    next_before: Annotated[int | None, Meta(description="`before` of the next page; null on the last one.")]
+
+
+class OrdersQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Which orders."""
+
+    before: Annotated[int, Meta(ge=1, le=MAX_ID, description="Only orders with a smaller id.")] = MAX_ID
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 50
+    under_way: Annotated[bool, Meta(description="Only orders that have not ended.")] = False
+
+
+async def disconnect(call: Call[DisconnectRequest, Nothing]) -> Answer:
+    """Order supply off.
+
+    Answered 202 when the order is on disk; it is *confirmed* when a report shows the contact open and no load current.
+    Until then its state says how far it is: follow `Location`.
+    """
+    body = call.body
+    reason = names.code(names.HOLD, body.reason)
+    options = {"reason_text": _text(body.note), "valid_s": body.valid_s, "delay_s": _seconds(body.delay_s)}
+    return await _state(call, statements.stop, reason, options=options)
+
+
+async def connect(call: Call[ConnectRequest, Nothing]) -> Answer:
+    """Release a hold on supply.
+
+    Confirmed when a report shows the hold cleared and the contact closed (`direct`), or the meter ready for the
+    customer's key (`permit`). While another hold or a cause of the meter's own stands, supply stays off, and
+    `why_off` of the meter says so.
+    """
+    body = call.body
+    reason = names.code(names.HOLD, body.reason)
+    options = {"close": _CLOSE[body.close], "spread_s": _seconds(body.spread_s), "reason_text": _text(body.note)}
+    return await _state(call, statements.release, reason, options=options)
+
+
+async def put_tariff(call: Call[TariffBody, Nothing]) -> Answer:
+    """Set the meter's tariff."""
+    return await _state(call, statements.set_tariff, bodies_json.read_tariff(call.body), options={})
+
+
+async def put_limits(call: Call[LimitsBody, Nothing]) -> Answer:
+    """Set the meter's thresholds and delays."""
+    return await _state(call, statements.set_limits, bodies_json.read_limits(call.body), options={})
+
+
+async def list_orders(call: Call[Nothing, OrdersQuery]) -> Answer:
+    """Orders to a meter, newest first."""
+    query = call.query
+    rows = await call.desk.read(_of_meter, call.meter, query)
+    more = rows[-1].id if len(rows) == query.limit else None
+    return Answer(200, OrderPage([brief(row) for row in rows], more))
+
+
+async def get_order(call: Call[Nothing, Nothing]) -> Answer:
+    """One order with its history, and the evidence that confirmed it."""
+    text = call.path["order"]
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise lifecycle.UnknownOrder(text)
+    row, history = await call.desk.read(_order, int(text))
+    return Answer(200, whole(row, history))
+
+
+async def _state(call: Call[Any, Nothing], statement: Any, what: Any, *, options: dict[str, Any]) -> Answer:
+    """Have a statement made for the meter of the path, and answer with the order."""
+    desk, actor = call.desk, call.caller.actor
+    row, history = await desk.write(_make, desk.clock.now_s(), call.meter, statement, what, actor, options)
+    desk.wake()
+    return Answer(202, whole(row, history), {"Location": f"/api/v1/orders/{row.id}"})
+
+
+def _make(
+    conn: Connection, now_s: int, meter: int, statement: Any, what: Any, actor: str, options: dict[str, Any]
+) -> tuple[Row[Any], list[Row[Any]]]:
+    return _order(conn, statement(conn, now_s, meter, what, actor, **options))
+
+
+def _seconds(given: int | None) -> int:
+    return bodies.DEFAULT if given is None else given
+
+
+def _text(note: str) -> str:
+    if not note.isprintable():
+        raise Refused("note", note, "printable characters")
+    return note
+
+
+def _order(conn: Connection, order_id: int) -> tuple[Row[Any], list[Row[Any]]]:
+    row = conn.execute(select(order).where(order.c.id == order_id)).one_or_none()
+    if row is None:
+        raise lifecycle.UnknownOrder(order_id)
+    mine = select(order_history).where(order_history.c.order_id == order_id).order_by(order_history.c.id)
+    return row, list(conn.execute(mine).all())
+
+
+def _of_meter(conn: Connection, meter: int, query: OrdersQuery) -> list[Row[Any]]:
+    get_meter(conn, meter)
+    mine = select(order).where(order.c.meter == meter, order.c.id < query.before)
+    if query.under_way:
+        mine = mine.where(order.c.state.in_(UNDER_WAY))
+    return list(conn.execute(mine.order_by(order.c.id.desc()).limit(query.limit)).all())
+
+
+def brief(row: Row[Any]) -> OrderBrief:
+    """What a list shows of a row of `order`."""
+    return OrderBrief(**_brief(row))
+
+
+def whole(row: Row[Any], history: list[Row[Any]]) -> OrderState:
+    return OrderState(
+        **_brief(row),
+        version=row.version,
+        signing_epoch=row.signing_epoch,
+        account_epoch=row.account_epoch,
+        total=wire.amount(row.total_uc) if row.wants == statements.WANTS_CREDIT else None,
+        not_after=wire.moment(row.not_after_s) if row.not_after_s else None,
+        first_sent=wire.moment_or_none(row.sent_s),
+        result=names.of(names.RESULT, row.result),
+        ended=row.state in lifecycle.ENDS,
+        digest=row.digest.hex() if row.digest else None,
+        evidence=row.evidence.hex() if row.evidence else None,
+        history=[HistoryEntry(wire.moment(one.at_s), one.event, one.state, one.note) for one in history],
+    )
+
+
+def _brief(row: Row[Any]) -> dict[str, Any]:
+    aspect = names.of(names.ASPECT, row.aspect)
+    supply = aspect == "supply"
+    holding = supply and bodies.decode_supply(row.body)[0] == bodies.HOLD
+    return {
+        "order": row.id,
+        "meter": wire.meter_name(row.meter),
+        "aspect": aspect,
+        "reason": names.of(names.HOLD, row.selector) if supply else None,
+        "action": ("hold" if holding else "release") if supply else None,
+        "state": row.state,
+        "meaning": lifecycle.STATES[row.state],
+        "wants": row.wants,
+        "actor": row.actor,
+        "note": row.reason_text,
+        "issued": wire.moment(row.issued_s),
+        "changed": wire.moment(row.changed_s),
+        "confirmed_at": wire.moment_or_none(row.evidence_time_s if row.state == lifecycle.CONFIRMED else None),
+    }

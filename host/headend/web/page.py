@@ -1,0 +1,193 @@
+"""The status page: the board, rendered here, in English or Chinese; no script, nothing fetched from elsewhere."""
+
+import base64
+import hashlib
+import math
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import jinja2
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headend.web import access, board, health, wire, words
+from headend.web.board import Board
+from headend.web.desk import Desk
+from headend.web.facts import Facts
+from headend.web.problems import Problem
+from meterlink import names, states, tariff
+from meterlink.reports import Report
+
+REFRESH_S = 10
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+# Concerns that mean that something is wrong now; the others want a look.
+_WORST = ("drawing", "not_open", "paid_off", "unknown", "difference")
+_AGES = (("ago_d", 86_400), ("ago_h", 3600), ("ago_min", 60), ("ago_s", 1))
+
+_FOLDER = Path(__file__).parent / "templates"
+
+
+class PageQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """What of the board, and how."""
+
+    lang: str = ""
+    after: Annotated[int, Meta(ge=0, le=10**15)] = 0
+    refresh: str = ""
+
+
+class Renderer:
+    """The template with its style, read once."""
+
+    def __init__(self) -> None:
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_FOLDER),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._template = environment.get_template("board.html")
+        self._style = (_FOLDER / "board.css").read_text(encoding="utf-8")
+        digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
+        self.policy = (
+            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+
+    def render(self, shown: Board, language: str, query: PageQuery, currency: int) -> str:
+        refresh_s = 0 if query.refresh == "off" else REFRESH_S
+        return self._template.render(
+            board=shown,
+            labels={line.facts.number: line.facts.meter.label for line in shown.lines},
+            language=language,
+            after=query.after,
+            refresh_s=refresh_s,
+            paged=bool(query.after or shown.next_after),
+            version=health.version(),
+            currency=words.currency(currency),
+            style=self._style,
+            w=SimpleNamespace(
+                **{key: words.say(text, language) for key, text in words.PAGE.items() if "{" not in text[0]}
+            ),
+            say=lambda key, **fields: words.say(words.PAGE[key], language, **fields),
+            link=_links(query),
+            **_tools(shown, language),
+        )
+
+
+def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], Awaitable[Response]]:
+    """The route's function."""
+    renderer = Renderer()
+
+    async def page(request: Request, visitor: Any) -> Response:
+        await _let_in(desk, admit, request, visitor)
+        query = wire.read_query(request.scope["query_string"], PageQuery)
+        language = query.lang if query.lang in words.LANGUAGES else ""
+        language = language or words.choose(request.headers.get("accept-language", ""))
+        shown = await desk.read(board.read, desk.clock.now_s(), desk.report_every_s, query.after)
+        headers = {
+            "Cache-Control": "no-store",
+            "Content-Language": "zh-CN" if language == words.CHINESE else "en",
+            "Content-Security-Policy": renderer.policy,
+            "Referrer-Policy": "no-referrer",
+            "Vary": "Accept-Language, Authorization",
+            "X-Content-Type-Options": "nosniff",
+        }
+        html = renderer.render(shown, language, query, desk.currency)
+        return Response(html, 200, headers, media_type="text/html; charset=utf-8")
+
+    return page
+
+
+async def _let_in(desk: Desk, admit: Callable[[Any], None], request: Request, visitor: Any) -> None:
+    """A token with the scope `read`; or nothing, where the operator opened the page, for a browser on this machine.
+
+    The name by which the browser calls tells the latter: a page of another site that had its own name point here
+    (DNS rebinding) calls by that name.
+    """
+    host = request.headers.get("host", "")
+    if desk.page_without_token and host.rpartition(":")[0 if _has_port(host) else 2] in LOOPBACK_NAMES:
+        return
+    try:
+        user, token = access.password(request.headers.get("authorization"))
+        caller = await desk.read(access.caller_of, token, user, "Basic")
+    except Problem:
+        admit(visitor)
+        raise
+    visitor.is_channel(caller)
+    admit(visitor)
+    caller.need(access.READ)
+
+
+def _has_port(host: str) -> bool:
+    return host.rpartition(":")[2].isdigit()
+
+
+def _links(query: PageQuery) -> Callable[..., str]:
+    given = {"lang": query.lang, "after": query.after, "refresh": query.refresh}
+
+    def link(**changes: Any) -> str:
+        kept = {key: value for key, value in {**given, **changes}.items() if value}
+        return "?" + urlencode(kept) if kept else "/"
+
+    return link
+
+
+def _tools(shown: Board, language: str) -> dict[str, Any]:
+    """What the template calls to put codes, times and amounts into words."""
+
+    def named(table: Any, codes: Any) -> Callable[[int], str]:
+        return lambda code: words.name(table, names.of(codes, code), language)
+
+    hold = named(words.HOLDS, names.HOLD)
+    return {
+        "utc": wire.utc,
+        "plain_utc": lambda at_s: wire.utc(at_s).rstrip("Z").replace("T", " "),
+        "money": _money,
+        "meter_name": wire.meter_name,
+        "amperes": lambda load_ma: f"{load_ma / 1000:.2f}",
+        "local": _local,
+        "ago": lambda at_s: _ago(shown.now_s - at_s, language),
+        "tone": lambda code: "bad" if code in _WORST else "warn",
+        "subject": lambda row: board.subject(row, language),
+        "state_name": lambda state: words.name(words.STATES, state, language),
+        "alarm_name": lambda alarm: words.name(words.ALARMS, alarm, language),
+        "control_name": named(words.CONTROLS, names.CONTROL),
+        "contact_name": named(words.CONTACTS, names.CONTACT),
+        "diagnosis_name": named(words.DIAGNOSES, names.DIAGNOSIS),
+        "hold_name": lambda row: hold(row.selector),
+        "meter_holds": lambda report: [hold(bit) for bit in range(32) if report.holds >> bit & 1],
+        "causes": lambda report: [
+            words.name(words.CAUSES, cause, language) for cause in names.of_bits(names.CAUSE, report.causes)
+        ],
+        "pending": lambda report: _pending(report, language),
+    }
+
+
+def _money(amount_uc: int) -> str:
+    """With groups of three, at least two decimals, and a real minus."""
+    whole, _, decimals = wire.amount(abs(amount_uc)).partition(".")
+    return f"{'−' if amount_uc < 0 else ''}{int(whole):,}.{decimals}".replace(",", "\u202f")
+
+
+def _local(one: Facts, at_s: int) -> str:
+    """The meter's own wall clock, with its distance from UTC."""
+    offset = timedelta(minutes=15 * tariff.decode(one.meter.tariff).utc_offset_quarters)
+    shown = datetime.fromtimestamp(at_s, UTC).astimezone(timezone(offset))
+    return shown.strftime("%Y-%m-%d %H:%M:%S ") + (shown.strftime("%z")[:3] + ":" + shown.strftime("%z")[3:])
+
+
+def _ago(age_s: int, language: str) -> str:
+    key, unit_s = next((age for age in _AGES if age_s >= 2 * age[1]), _AGES[-1])
+    return words.say(words.PAGE[key], language, n=max(0, math.floor(age_s / unit_s)))
+
+
+def _pending(report: Report, language: str) -> str:
+    key = {states.PENDING_TRIP: "trip_due", states.PENDING_CLOSE: "close_due"}.get(report.pending)
+    return words.say(words.PAGE[key], language, time=wire.utc(report.due_s)) if key else ""

@@ -1,0 +1,121 @@
+"""Payments: taken once, answered when they are on disk, and followed until a report shows them on the meter."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Connection, Row, select
+
+from headend.ledger import payments
+from headend.store import MONEY
+from headend.store.schema import order
+from headend.web import wire
+from headend.web.operations import Answer, Call, Nothing
+from headend.web.problems import Problem
+from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
+
+PaymentId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=payments.MAX_ID,
+        description="The channel's own id: printable ASCII, no blank at either end.",
+        examples=["2026-01-31/000017"],
+    ),
+]
+
+
+class PaymentRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Money that a customer has paid for a meter."""
+
+    payment_id: PaymentId
+    meter: MeterNumber
+    amount: PositiveAmount
+
+
+class Payment(msgspec.Struct):
+    """A payment that was taken; the same for every repetition of the request."""
+
+    channel: str
+    payment_id: PaymentId
+    meter: MeterNumber
+    amount: Amount
+    total: Annotated[Amount, Meta(description="All that this head end has sold for the meter, this payment included.")]
+    order: Annotated[int, Meta(description="The credit order that states it; a later one may carry it instead.")]
+    taken: Moment
+
+
+class PaymentState(msgspec.Struct):
+    """A payment, and how far it has come."""
+
+    channel: str
+    payment_id: PaymentId
+    meter: MeterNumber
+    amount: Amount
+    total: Amount
+    order: int
+    order_state: Annotated[str, Meta(description="State of that order; `superseded` where a later one carries it.")]
+    taken: Moment
+    on_meter: Annotated[bool, Meta(description="Whether an authenticated report of the meter has shown it.")]
+    on_meter_since: Annotated[Moment | None, Meta(description="The meter's own time of the report that first did.")]
+
+
+async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
+    """Take a payment.
+
+    Idempotent by channel and `payment_id`: the first request is answered 201, the same again 200 with the same body,
+    another payment under that id 409. It is on disk, with its ledger entry and its order to the meter, before it is
+    answered. After a time-out or a 5xx repeat the same request.
+    """
+    body, desk = call.body, call.desk
+    meter, amount_uc = wire.read_meter(body.meter), wire.read_amount("amount", body.amount)
+    arguments = (desk.clock.now_s(), call.caller.channel, body.payment_id, meter, amount_uc)
+    taken = await desk.write(payments.take, *arguments, lane=MONEY)
+    if not taken.repeated:
+        desk.wake()
+    answer = Payment(
+        channel=taken.channel,
+        payment_id=taken.payment_id,
+        meter=wire.meter_name(taken.meter),
+        amount=wire.amount(taken.amount_uc),
+        total=wire.amount(taken.total_uc),
+        order=taken.order_id,
+        taken=wire.moment(taken.taken_s),
+    )
+    return Answer(200 if taken.repeated else 201, answer)
+
+
+async def get_payment(call: Call[Nothing, Nothing]) -> Answer:
+    """One of the channel's own payments.
+
+    `on_meter` turns true when a report that the meter authenticated shows it; until then the credit is on its way.
+    """
+    payment_id = call.path["payment_id"]
+    found = await call.desk.read(_find, call.caller.channel, payment_id)
+    if found is None:
+        raise Problem(
+            "unknown_payment",
+            f"payment_id: {payment_id!r} given, the id of a payment of channel {call.caller.channel} expected.",
+            field="payment_id",
+        )
+    row, order_state = found
+    state = PaymentState(
+        channel=row.channel,
+        payment_id=row.payment_id,
+        meter=wire.meter_name(row.meter),
+        amount=wire.amount(row.amount_uc),
+        total=wire.amount(row.total_uc),
+        order=row.order_id,
+        order_state=order_state,
+        taken=wire.moment(row.taken_s),
+        on_meter=row.on_meter_s is not None,
+        on_meter_since=wire.moment_or_none(row.on_meter_s),
+    )
+    return Answer(200, state)
+
+
+def _find(conn: Connection, channel: str, payment_id: str) -> tuple[Row[Any], str] | None:
+    row = payments.get(conn, channel, payment_id)
+    if row is None:
+        return None
+    return row, conn.execute(select(order.c.state).where(order.c.id == row.order_id)).scalar_one()

@@ -1,0 +1,141 @@
+"""What goes wrong, for people and programs: problem details (RFC 9457) with a code from one table.
+
+A request that is answered with a problem has changed nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from headend.fleet.meters import MeterExists
+from headend.ledger.payments import PaymentConflict
+from headend.orders.lifecycle import UnknownOrder
+from headend.refusals import Refused
+from headend.store import CommitFailed, Overloaded, StoreClosed, UnknownMeter
+from meterlink.orders import OrderError
+
+CONTENT_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:openprepay:problem:"
+
+
+class Kind(NamedTuple):
+    """The status and title of a code; `wasteful` ones count against the caller's budget of errors."""
+
+    status: int
+    title: str
+    wasteful: bool = False
+
+
+CODES = {
+    "malformed": Kind(400, "The request cannot be read", True),
+    "unauthorized": Kind(401, "A valid token is needed", True),
+    "out_of_scope": Kind(403, "The token may not do this", True),
+    "no_such_path": Kind(404, "There is nothing at this path", True),
+    "unknown_meter": Kind(404, "The meter is not in the fleet"),
+    "unknown_order": Kind(404, "There is no such order"),
+    "unknown_payment": Kind(404, "This channel has not brought such a payment"),
+    "method_not_allowed": Kind(405, "The path does not know this method", True),
+    "too_slow": Kind(408, "The request did not arrive in time", True),
+    "payment_conflict": Kind(409, "The payment id was used for another payment"),
+    "meter_exists": Kind(409, "The meter is in the fleet already"),
+    "too_large": Kind(413, "The request is too large", True),
+    "not_json": Kind(415, "The request is not JSON", True),
+    "refused": Kind(422, "A value does not fit"),
+    "too_many_errors": Kind(429, "Too many requests that could not be served"),
+    "failed": Kind(500, "The head end failed"),
+    "not_stored": Kind(503, "Nothing was stored"),
+    "overloaded": Kind(503, "Too much waits to be stored"),
+    "stopping": Kind(503, "The head end is stopping"),
+}
+
+# The first that fits counts: a refusal has more special ones.
+_EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
+    (UnknownMeter, "unknown_meter"),
+    (UnknownOrder, "unknown_order"),
+    (PaymentConflict, "payment_conflict"),
+    (MeterExists, "meter_exists"),
+    (Refused, "refused"),
+    (OrderError, "refused"),
+    (CommitFailed, "not_stored"),
+    (Overloaded, "overloaded"),
+    (StoreClosed, "stopping"),
+)
+
+# Codes whose sentence would only tell about our inside.
+_SENTENCES = {
+    "failed": "Something went wrong here that is not the request's fault; the operator's log tells what.",
+    "not_stored": "The database did not take it. Nothing has changed; send the same request again.",
+    "stopping": "The head end is being stopped. Nothing has changed; send the same request again later.",
+}
+RETRY_AFTER_S = {"not_stored": 2, "overloaded": 2, "stopping": 10}
+
+
+class Problem(Exception):
+    """An answer that is a problem.
+
+    `detail` is a sentence; `field`, `value` (as given, shortened) and `expected` are for programs, where one field is
+    to blame.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        value: str | None = None,
+        expected: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.field = field
+        self.value = value
+        self.expected = expected
+        self.headers = dict(headers or {})
+
+    @property
+    def kind(self) -> Kind:
+        return CODES[self.code]
+
+    def body(self) -> "ProblemDetails":
+        return ProblemDetails(
+            type=TYPE_PREFIX + self.code,
+            title=self.kind.title,
+            status=self.kind.status,
+            code=self.code,
+            detail=self.detail,
+            field=self.field,
+            value=self.value,
+            expected=self.expected,
+        )
+
+
+class ProblemDetails(msgspec.Struct, omit_defaults=True):
+    """Problem details (RFC 9457): why a request was not served."""
+
+    type: Annotated[str, Meta(description="`urn:openprepay:problem:` and the code")]
+    title: str
+    status: int
+    code: Annotated[str, Meta(description="For programs; a code never changes its meaning.")]
+    detail: Annotated[str, Meta(description="A sentence that names the field, the value and what was expected.")]
+    field: Annotated[str | None, Meta(description="The field that is to blame, where it is one.")] = None
+    value: Annotated[str | None, Meta(description="What it held, quoted and shortened.")] = None
+    expected: str | None = None
+
+
+def of_exception(error: Exception) -> Problem:
+    """The problem that an exception of the domain amounts to; `failed` for one that nobody foresaw."""
+    code = next((code for kind, code in _EXCEPTIONS if isinstance(error, kind)), "failed")
+    headers = {"Retry-After": str(RETRY_AFTER_S[code])} if code in RETRY_AFTER_S else None
+    detail = _SENTENCES.get(code) or _sentence(str(error))
+    if isinstance(error, Refused):
+        return Problem(code, detail, field=error.field, value=error.value, expected=error.expected, headers=headers)
+    return Problem(code, detail, headers=headers)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,98 @@
+"""Interval reads, and how complete they are."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Connection, Row, select
+
+from headend.reads.completeness import Completeness, completeness
+from headend.store.schema import interval
+from headend.web import wire
+from headend.web.operations import Answer, Call, Nothing
+from headend.web.wire import MeterNumber, Moment
+from meterlink import names
+
+MAX_INTERVALS = 2000
+
+
+class Interval(msgspec.Struct):
+    """One record of the meter's interval log."""
+
+    seq: int
+    start: Moment
+    minutes: int
+    import_wh: Annotated[int, Meta(description="Imported in the period; 65535 means that or more.")]
+    export_wh: int
+    import_reg_wh: Annotated[int, Meta(description="Register at the end of the period, modulo 2^32.")]
+    export_reg_wh: int
+    flags: Annotated[list[str], Meta(examples=[["power_failed", "short"]])]
+
+
+class IntervalCounts(msgspec.Struct):
+    """Counted from the stored records: expected = stored + lost + missing."""
+
+    expected: Annotated[int, Meta(description="Records that the meter said it made.")]
+    stored: int
+    lost: Annotated[int, Meta(description="The meter itself no longer held them.")]
+    missing: Annotated[int, Meta(description="Still to be fetched.")]
+    doubled: Annotated[int, Meta(description="Periods that stand twice, a changed clock aside.")]
+    unchained: Annotated[int, Meta(description="Neighbours whose registers and energy do not fit.")]
+    whole: bool
+
+
+class IntervalPage(msgspec.Struct):
+    """Records by rising sequence number."""
+
+    meter: MeterNumber
+    log_id: Annotated[int | None, Meta(description="Names the life of the log; null before the first report.")]
+    counts: IntervalCounts
+    intervals: list[Interval]
+    next_after: Annotated[int | None, Meta(description="`after` of the next page; null when there is no more yet.")]
+
+
+class IntervalsQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Which records of the present log."""
+
+    after: Annotated[int, Meta(ge=0, le=0xFFFFFFFF, description="Only records with a higher number.")] = 0
+    limit: Annotated[int, Meta(ge=1, le=MAX_INTERVALS)] = 500
+
+
+async def list_intervals(call: Call[Nothing, IntervalsQuery]) -> Answer:
+    """Interval records by sequence number, with what is missing counted."""
+    counts, rows = await call.desk.read(_intervals, call.meter, call.query)
+    page = IntervalPage(
+        meter=wire.meter_name(call.meter),
+        log_id=counts.log_id,
+        counts=IntervalCounts(
+            expected=counts.expected,
+            stored=counts.stored,
+            lost=counts.lost,
+            missing=counts.missing,
+            doubled=counts.doubled,
+            unchained=counts.unchained,
+            whole=counts.whole,
+        ),
+        intervals=[_interval(row) for row in rows],
+        next_after=rows[-1].seq if len(rows) == call.query.limit else None,
+    )
+    return Answer(200, page)
+
+
+def _intervals(conn: Connection, meter: int, query: IntervalsQuery) -> tuple[Completeness, list[Row[Any]]]:
+    counts = completeness(conn, meter)
+    mine = (interval.c.meter == meter) & (interval.c.log_id == counts.log_id) & (interval.c.seq > query.after)
+    return counts, list(conn.execute(select(interval).where(mine).order_by(interval.c.seq).limit(query.limit)).all())
+
+
+def _interval(row: Row[Any]) -> Interval:
+    return Interval(
+        seq=row.seq,
+        start=wire.moment(row.start_s),
+        minutes=row.minutes,
+        import_wh=row.import_wh,
+        export_wh=row.export_wh,
+        import_reg_wh=row.import_reg_wh,
+        export_reg_wh=row.export_reg_wh,
+        flags=names.of_flags(names.FLAG, row.flags),
+    )

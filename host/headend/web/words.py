@@ -1,0 +1,261 @@
+"""Every word that people read, in English and Chinese; codes stay as they are for programs.
+
+A text is a pair (English, Chinese) with the same fields in braces. `say` puts one together.
+"""
+
+from collections.abc import Mapping
+
+LANGUAGES = ("en", "zh")
+ENGLISH, CHINESE = LANGUAGES
+
+Text = tuple[str, str]
+
+HOLDS: Mapping[str, Text] = {
+    "arrears": ("arrears", "欠费"),
+    "customer_request": ("the customer's request", "客户申请"),
+    "move_out": ("move-out", "迁出"),
+    "tamper": ("tampering", "窃电嫌疑"),
+    "load_control": ("load control", "负荷控制"),
+    "legal": ("a legal order", "法律要求"),
+    "safety": ("safety", "安全"),
+    "protection": ("protection", "保电"),
+}
+
+CAUSES: Mapping[str, Text] = {
+    "out_of_credit": ("out of credit", "余额不足"),
+    "overload": ("overload", "过负荷"),
+    "supply_quality": ("supply outside its limits", "供电质量超限"),
+    "not_commissioned": ("not commissioned", "未投运"),
+}
+
+ALARMS: Mapping[str, Text] = {
+    "low_credit": ("low credit", "余额提醒"),
+    "low_credit_2": ("very low credit", "余额预警"),
+    "relay": ("relay", "继电器异常"),
+    "storage": ("storage", "存储异常"),
+    "clock": ("clock", "时钟异常"),
+    "history_lost": ("history lost", "历史丢失"),
+}
+
+CONTROLS: Mapping[str, Text] = {
+    "disconnected": ("off", "断开"),
+    "connected": ("on", "接通"),
+    "ready": ("ready: customer's key", "允许合闸"),
+}
+
+CONTACTS: Mapping[str, Text] = {
+    "open": ("open", "断开"),
+    "closed": ("closed", "闭合"),
+    "unknown": ("not sensed", "未知"),
+}
+
+DIAGNOSES: Mapping[str, Text] = {
+    "ok": ("", ""),
+    "welded": ("welded", "触点粘连"),
+    "failed_to_close": ("failed to close", "合闸失败"),
+    "bypassed": ("bypassed", "旁路用电"),
+}
+
+ASPECTS: Mapping[str, Text] = {
+    "credit": ("credit", "充值"),
+    "supply": ("supply", "通断电"),
+    "tariff": ("tariff", "电价"),
+    "limits": ("limits", "限值"),
+    "mode": ("mode", "费控模式"),
+    "clock": ("clock", "对时"),
+}
+
+STATES: Mapping[str, Text] = {
+    "draft": ("draft", "起草"),
+    "awaiting_approval": ("awaiting approval", "待审批"),
+    "approved": ("approved", "已审批"),
+    "queued": ("queued", "排队"),
+    "sent": ("sent", "已下发"),
+    "unknown": ("unknown", "状态未知"),
+    "accepted": ("accepted", "已接受"),
+    "confirmed": ("confirmed", "已确认"),
+    "refused": ("refused", "已拒绝"),
+    "expired": ("expired", "已过期"),
+    "cancelled": ("cancelled", "已撤销"),
+    "superseded": ("superseded", "已被替代"),
+    "failed": ("failed", "失败"),
+    "written_off": ("written off", "已核销"),
+}
+
+# Why supply is off (`why.py`).
+WHY: Mapping[str, Text] = {
+    "never": ("Not known: the meter has not reported yet.", "未知：电表尚未上报。"),
+    "off": ("Off: {causes}.", "停电：{causes}。"),
+    "not_open": ("Should be off, and the contact is closed: {causes}.", "应断而未断，触点仍闭合：{causes}。"),
+    "unsensed": ("Should be off; the meter cannot sense its contact: {causes}.", "应断电，触点状态未知：{causes}。"),
+    "tripping": ("On; goes off at {time}: {causes}.", "供电中，将于 {time} 断开：{causes}。"),
+    "join": ("; ", "；"),
+    "hold": ("held for {reason}", "因{reason}停电"),
+    "hold_by": ("held for {reason} (order {order} by {actor})", "因{reason}停电（指令 {order}，{actor}）"),
+    "hold_by_note": (
+        "held for {reason} (order {order} by {actor}: “{note}”)",
+        "因{reason}停电（指令 {order}，{actor}：“{note}”）",
+    ),
+    "out_of_credit": ("out of credit, balance {balance}", "余额不足，余额 {balance}"),
+    "released": (
+        "the release of {reason} is {state} (order {order})",
+        "{reason}的复电指令{state}（指令 {order}）",
+    ),
+    "in_flight": ("{amount} paid are not on the meter yet", "已缴 {amount} 尚未到表"),
+    "ready": ("the meter waits for the customer's key", "等待用户在表上按键合闸"),
+    "closing": ("it closes at {time}", "将于 {time} 合闸"),
+    "failed_to_close": ("the contact did not close", "合闸失败，触点未闭合"),
+    "welded": ("the contact is welded", "触点粘连"),
+    "bypassed": ("{load_ma} mA flow behind the open contact", "触点断开但仍有 {load_ma} mA 电流"),
+    "not_yet": ("the meter has not closed yet", "电表尚未合闸"),
+}
+
+# What wants a person, the worst first: title and sentence (`board.py`).
+CONCERNS: Mapping[str, tuple[Text, Text]] = {
+    "drawing": (
+        ("Off, but still drawing", "已停电仍在用电"),
+        ("The contact is open and {load_ma} mA flow behind it.", "触点已断开，仍有 {load_ma} mA 电流。"),
+    ),
+    "not_open": (
+        ("Off ordered, still connected", "应断未断"),
+        (
+            "The meter means to be off, and its contact is closed; {load_ma} mA flow.",
+            "电表应为断开，触点仍闭合，电流 {load_ma} mA。",
+        ),
+    ),
+    "paid_off": (
+        ("Paid, but still off", "已缴费未复电"),
+        ("Supply is off with {amount} paid, and no hold of ours stands.", "已缴 {amount}，无停电指令，仍未供电。"),
+    ),
+    "unknown": (
+        ("Order unknown", "指令状态未知"),
+        (
+            "Order {order}, stated {time}, was sent, and the meter has proved nothing since.",
+            "指令 {order}（{time}）已下发，电表尚未证实结果。",
+        ),
+    ),
+    "difference": (
+        ("Reconciliation difference", "对账不平"),
+        ("{amount} are not explained between books and meter.", "账表差额 {amount} 无法解释。"),
+    ),
+    "late_credit": (
+        ("Payment not on the meter", "缴费未到表"),
+        ("{amount} are not on the meter yet, the oldest since {time}.", "{amount} 尚未到表，最早一笔缴于 {time}。"),
+    ),
+    "not_closed": (("Failed to close", "合闸失败"), ("The contact did not close when told to.", "触点未按指令闭合。")),
+    "not_done": (
+        ("Order not carried out", "指令未执行"),
+        (
+            "The meter holds order {order}, stated {time}; what it wants is not proved.",
+            "电表已接受指令 {order}（{time}），尚未证实执行。",
+        ),
+    ),
+    "storage": (
+        ("Meter storage", "电表存储异常"),
+        ("The meter reports damaged storage or lost history.", "电表报告存储损坏或历史丢失。"),
+    ),
+    "never": (
+        ("Never heard of", "从未上报"),
+        ("No report has come since the meter was added at {time}.", "自 {time} 建档以来从未上报。"),
+    ),
+    "silent": (("Silent", "失联"), ("The last report came at {time}.", "最近一次上报于 {time}。")),
+    "reads_behind": (
+        ("Reads behind", "抄表不完整"),
+        ("{behind} records of the interval log are not whole yet.", "尚有 {behind} 条负荷记录未补齐。"),
+    ),
+}
+
+# The page itself.
+PAGE: Mapping[str, Text] = {
+    "title": ("Board of meters", "电表总览"),
+    "exceptions": ("What wants attention", "异常"),
+    "none": ("Nothing does.", "无异常。"),
+    "meters": ("Meters", "电表"),
+    "no_meters": ("No meter is in the fleet yet.", "尚无电表。"),
+    "orders": ("Orders under way", "在途指令"),
+    "no_orders": ("None.", "无。"),
+    "more_orders": ("{count} more are under way.", "另有 {count} 条在途。"),
+    "in_fleet": ("in the fleet", "在册"),
+    "on": ("on", "供电"),
+    "off": ("off", "停电"),
+    "attention": ("want attention", "异常"),
+    "under_way": ("orders under way", "在途指令"),
+    "unknown_orders": ("of them unknown", "其中状态未知"),
+    "this_page": ("on this page", "本页"),
+    "meter": ("Meter", "电表"),
+    "what": ("What", "类别"),
+    "detail": ("Detail", "说明"),
+    "wanted": ("Wanted", "指令要求"),
+    "intended": ("Intended", "电表意图"),
+    "physical": ("Physical", "触点实际"),
+    "balance": ("Balance", "余额"),
+    "alarms": ("Alarms", "告警"),
+    "reads": ("Reads", "抄表"),
+    "report": ("Last report, meter's time", "最近上报（表时）"),
+    "order": ("Order", "指令"),
+    "subject": ("Subject", "内容"),
+    "state": ("State", "状态"),
+    "issued": ("Stated", "下达"),
+    "actor": ("By", "来源"),
+    "protected": ("protected", "保电"),
+    "no_report": ("no report yet", "尚无上报"),
+    "clock_unknown": ("clock not set", "时钟未校"),
+    "offline": ("offline", "离线"),
+    "whole": ("whole", "完整"),
+    "in_flight": ("{amount} on the way", "在途 {amount}"),
+    "trip_due": ("trips {time}", "{time} 断开"),
+    "close_due": ("closes {time}", "{time} 合闸"),
+    "ago_s": ("{n} s ago", "{n} 秒前"),
+    "ago_min": ("{n} min ago", "{n} 分钟前"),
+    "ago_h": ("{n} h ago", "{n} 小时前"),
+    "ago_d": ("{n} d ago", "{n} 天前"),
+    "as_of": ("As of", "时间"),
+    "refreshing": ("renews itself every {seconds} s", "每 {seconds} 秒自动刷新"),
+    "stop": ("Stop", "停止刷新"),
+    "start": ("Renew by itself", "自动刷新"),
+    "next": ("Meters above {number}", "编号大于 {number} 的电表"),
+    "first": ("Back to the first", "回到首页"),
+    "skip": ("Skip to the meters", "跳到电表列表"),
+    "facts": (
+        "Wanted is what was ordered; intended and physical are what the meter reported under its key.",
+        "“指令要求”为主站下达；“电表意图”和“触点实际”均来自电表经认证的上报。",
+    ),
+    "read_only": ("This page only shows.", "本页仅供查看。"),
+}
+
+CURRENCIES = {
+    36: "AUD", 50: "BDT", 124: "CAD", 156: "CNY", 230: "ETB", 356: "INR", 360: "IDR", 404: "KES", 458: "MYR",
+    566: "NGN",
+    586: "PKR", 608: "PHP", 643: "RUB", 704: "VND", 710: "ZAR", 756: "CHF", 764: "THB", 800: "UGX", 826: "GBP",
+    834: "TZS", 840: "USD", 936: "GHS", 949: "TRY", 967: "ZMW", 978: "EUR", 986: "BRL",
+}  # fmt: skip
+
+
+def currency(code: int) -> str:
+    """The letters of an ISO 4217 number, or the number."""
+    return CURRENCIES.get(code, f"{code:03d}")
+
+
+def say(text: Text, language: str, **fields: object) -> str:
+    """One text in one language, filled in."""
+    return text[LANGUAGES.index(language)].format(**fields)
+
+
+def name(table: Mapping[str, Text], code: str, language: str) -> str:
+    """A code's word; one that has none stands for itself."""
+    return table[code][LANGUAGES.index(language)] if code in table else code
+
+
+def choose(accept: str) -> str:
+    """The language of an Accept-Language header that we can serve best (RFC 9110, 12.5.4); English without a wish."""
+    best, best_weight = ENGLISH, 0.0
+    for part in accept[:400].split(","):
+        tag, _, parameter = part.strip().partition(";")
+        language = tag.strip().lower().partition("-")[0]
+        try:
+            weight = float(parameter.partition("=")[2]) if parameter else 1.0
+        except ValueError:
+            continue
+        if language in LANGUAGES and weight > best_weight:
+            best, best_weight = language, weight
+    return best
