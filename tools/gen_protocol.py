@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from headend.orders import lifecycle
+from headend.orders import lifecycle_text
 from meterlink import events, names, orders, reasons, register_text, registers, reports, results
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
@@ -102,7 +102,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "events": lambda: table(("code", "event", "argument and detail"), constants(events)),
     "report": report_fields,
     "registers": register_blocks,
-    "lifecycles": lifecycle.markdown,
+    "lifecycles": lifecycle_text.markdown,
 }
 
 

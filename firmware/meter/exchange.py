@@ -25,8 +25,10 @@ class Exchange:
     def __init__(self, meter, replay_ms: int) -> None:
         self._meter = meter
         self._replay_ms = replay_ms
-        self._asks = []
-        self._said_ms = {}  # record kind -> when its batch was last said
+        asks: "list[bytes]" = []
+        said_ms: "dict[int, int]" = {}
+        self._asks = asks
+        self._said_ms = said_ms  # record kind -> when its batch was last said
         self.refused = 0
 
     def birth(self) -> bytes:

@@ -31,7 +31,7 @@ _HEADER = (
 MAX_SOURCES = 8
 
 
-def _sources() -> tuple:
+def _sources() -> "tuple[tuple[str, str, int, str], ...]":
     fields = []
     for i in range(MAX_SOURCES):
         fields.append(("source_{}".format(i), "u16", 0, ""))
@@ -172,12 +172,12 @@ def registers_of(kind: str) -> int:
     return int(kind[1:]) // (2 if kind[0] in "bs" else 16)
 
 
-def block_struct(fields: tuple) -> str:
+def block_struct(fields: "tuple[tuple[str, str, int, str], ...]") -> str:
     """The `struct` format of a block."""
     return ">" + "".join([struct_code(field[1]) for field in fields])
 
 
-def block_length(fields: tuple) -> int:
+def block_length(fields: "tuple[tuple[str, str, int, str], ...]") -> int:
     """The length of a block in registers, header included."""
     return sum([registers_of(field[1]) for field in fields])
 

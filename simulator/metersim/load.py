@@ -9,7 +9,7 @@ import csv
 import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 QUARTER_S = 900
 
@@ -73,13 +73,14 @@ class CsvLoad:
     def __init__(self, path: Path) -> None:
         self._starts: list[int] = []
         self._watts: list[int] = []
+        self._span_s = 1
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 self._read(csv.reader(file), path)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise LoadError(f"{path}: cannot be read as CSV ({error})") from error
 
-    def _read(self, rows: "csv.reader", path: Path) -> None:  # type: ignore[valid-type]
+    def _read(self, rows: Any, path: Path) -> None:
         header = next(iter(rows), None)
         if header is None or [cell.strip() for cell in header] != ["timestamp", "watts"]:
             raise LoadError(f"{path} line 1: {header} given, the header 'timestamp,watts' expected")

@@ -1,9 +1,13 @@
 """`sleep_ms` and `ticks_ms` where MicroPython and CPython differ."""
 
-try:
+import sys
+
+MICROPYTHON = sys.implementation.name == "micropython"
+
+if MICROPYTHON:
     from asyncio import sleep_ms
     from time import ticks_diff, ticks_ms
-except ImportError:  # CPython
+else:
     import asyncio
     from datetime import timedelta
     from time import monotonic_ns
@@ -18,4 +22,12 @@ except ImportError:  # CPython
         return later_ms - earlier_ms
 
 
-__all__ = ("sleep_ms", "ticks_diff", "ticks_ms")
+_START = ticks_ms()
+
+
+def now_ms() -> int:
+    """Milliseconds since the start, wrapping as the port's ticks do (a multiple of 2^30)."""
+    return ticks_diff(ticks_ms(), _START)
+
+
+__all__ = ("now_ms", "sleep_ms", "ticks_diff", "ticks_ms")

@@ -6,7 +6,7 @@ from meter.exchange import Exchange
 from meter.shell.backoff import Backoff
 from meter.shell.mqtt import MqttClient
 from meter.shell.mqtt_codec import MqttError
-from meter.shell.pause import sleep_ms, ticks_ms
+from meter.shell.pause import now_ms, sleep_ms
 from meterlink import topics
 
 POLL_MS = 20
@@ -20,7 +20,7 @@ class Uplink:
     Counters: `connects`; `retained` (retained messages on a down topic, never taken: an order is a live message).
     """
 
-    def __init__(self, meter, host, port, random, tls=None, keepalive_s=60, replay_ms=5000):
+    def __init__(self, meter, host, port, random, tls=None, keepalive_s=60, replay_ms=5000) -> None:
         self._exchange = Exchange(meter, replay_ms)
         self._number = meter.number
         self._random = random
@@ -64,7 +64,7 @@ class Uplink:
             await self._client.publish(state, self._exchange.birth(), retain=True)
             backoff.reset()
             while not link.done():
-                message = self._exchange.say(ticks_ms())
+                message = self._exchange.say(now_ms())
                 if message:
                     await self._client.publish(topics.up(self._number, message[0]), message[1])
                 else:
