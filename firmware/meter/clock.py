@@ -12,8 +12,8 @@ from meterlink.reports import NO_NONCE
 NONCE_LENGTH = 8
 SHIFT_S = 60  # a day, without a nonce
 DAY_S = 86_400
-_DRIFT_S = 2  # between two readings: both clocks count whole seconds
-_BACKWARD_S = 60  # RTC and checkpoint may differ by as much
+_AHEAD_S = 2  # by which the RTC may lead: both clocks count whole seconds
+_BEHIND_S = 5  # by which it may lag, after a start too: time stands until it has caught up
 
 
 class Clock:
@@ -34,7 +34,7 @@ class Clock:
         saved_s: time of the last checkpoint, 0 = none · sure: no setting of the RTC was cut short.
         """
         unix_s, valid = self._board.rtc()
-        self.known = bool(valid and sure and unix_s >= saved_s - _BACKWARD_S)
+        self.known = bool(valid and sure and unix_s >= saved_s - _BEHIND_S)
         self.unix_s = max(unix_s, saved_s) if self.known else saved_s
         self.renew()
         return self.unix_s - saved_s if self.known and saved_s else -1
@@ -50,7 +50,7 @@ class Clock:
             unix_s, valid = self._board.rtc()
             if valid:
                 jump_s = unix_s - expected_s
-                if not -_DRIFT_S <= jump_s <= _DRIFT_S:
+                if not -_BEHIND_S <= jump_s <= _AHEAD_S:
                     self.unix_s = unix_s
                     return jump_s
                 expected_s = max(unix_s, self.unix_s)

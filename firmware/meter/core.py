@@ -316,11 +316,7 @@ class Meter:
         if flash.resting(self.mono_s):
             return False
         if self._period_open:
-            period = (store.KEY_PERIOD, self.profile.pack())
-            if len(items) > 2 and not self.commit([]):  # a large commit leaves no room for it
-                return False
-            if self._period_open:
-                items = [period] + items
+            items = items + [(store.KEY_PERIOD, self.profile.pack())]
         checkpoint = self._pack_checkpoint()
         items = items + [(store.KEY_CHECKPOINT, checkpoint)]
         fresh = self.log.pack(self.boot, self.energy.import_wh)

@@ -60,13 +60,13 @@ class Inbox:
     def submit(self, carrier: int, raw: bytes) -> int:
         """Judge what can be judged at once: a results.* code, PENDING where the signature is still to be verified.
 
-        BUSY leaves what waits as it is, and is shown nowhere but here.
+        While one waits, what does not take its place is shown nowhere but here: BUSY, or why it is refused.
         """
+        waiting = self._waiting[carrier]
         try:
             order = orders.Order(raw)
         except orders.OrderError as error:
-            return self._close(self._open(carrier), carrier, None, error.code)
-        waiting = self._waiting[carrier]
+            return error.code if waiting else self._close(self._open(carrier), carrier, None, error.code)
         if waiting is not None and waiting.raw == order.raw:
             return results.PENDING
         code = apply.judge(self._meter, order, True)
@@ -75,7 +75,7 @@ class Inbox:
             if code != results.PENDING:
                 return self._close(number, carrier, order, code)
         elif code != results.PENDING:
-            self._note(order, code)
+            self._note(order, code, False)
             return code
         elif _age(order) <= _age(waiting):
             return results.BUSY
@@ -103,12 +103,12 @@ class Inbox:
         order = self._waiting[carrier]
         assert order is not None, "what is verified waits until it is judged"
         self._run = None
-        self._waiting[carrier] = None
         code = apply.decide(self._meter, order) if genuine else results.BAD_SIGNATURE
         if code > results.PENDING:
             stated = order.stated
             self._meter.note(events.ORDER_REFUSED, code, stated.aspect << 8 | stated.selector & 0xFF)
         self._close(self.results[carrier].pending_id, carrier, order, code)
+        self._waiting[carrier] = None
         return self.verifying()
 
     def _next(self):
@@ -143,14 +143,17 @@ class Inbox:
         result.describe(order, code)
         result.judged_s = self._meter.now_s()
         if order is not None:
-            self._note(order, code)
+            self._note(order, code, self._waiting[carrier] is order)
         return code
 
     # -- receipts ------------------------------------------------------------------------------------------------------
 
-    def _note(self, order, code: int) -> None:
-        """Keep a verdict for its receipt. Orders for another meter are not this one's to answer."""
-        if code == results.WRONG_METER:
+    def _note(self, order, code: int, known: bool) -> None:
+        """Keep a verdict for its receipt. Orders for another meter are not this one's to answer.
+
+        known: the order carried a genuine tag; of others, verdicts never push out one that was not sent yet.
+        """
+        if code == results.WRONG_METER or (not known and self._unsent == MAX_JUDGED):
             return
         stated = order.stated
         self.judged.append(

@@ -24,7 +24,7 @@ import struct
 
 from meter.ports import INDICATE_TRIP, UNKNOWN_DV
 from meter.relay import Relay
-from meterlink import events, reasons, results, states
+from meterlink import events, reasons, states
 from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD, Limits
 
 REMOTE_OFF = 0
@@ -162,8 +162,8 @@ class Supply:
         """Back to a `state`: the order could not be stored."""
         self.holds, self.keyed, self._armed, self._close_due_s, self._close_spread_s, self.relay.attempts = state
 
-    def order(self, hold: int, action: int, close: int, delay_s: int, spread_s: int) -> int:
-        """Set or release a hold; the intent follows at the next step. results.APPLIED."""
+    def order(self, hold: int, action: int, close: int, delay_s: int, spread_s: int) -> None:
+        """Set or release a hold; the intent follows at the next step."""
         bit = 1 << hold
         if action == HOLD:
             if not self.holds & bit:
@@ -173,18 +173,17 @@ class Supply:
                 self.keyed |= bit
             if self._holds_standing() & bit:
                 self._arm(hold, self.delay_s(hold, delay_s))
-            return results.APPLIED
+            return
         if self.holds & bit:
             self._log(events.HOLD_RELEASED, 0, hold)
-            if close == CLOSE_PERMIT and self.control != _ON and hold != reasons.HOLD_PROTECTION:
+            if close == CLOSE_PERMIT and hold != reasons.HOLD_PROTECTION:
                 self.keyed |= bit
-        if close != CLOSE_PERMIT and hold != reasons.HOLD_SAFETY:
+        if self.control == _ON or (close != CLOSE_PERMIT and hold != reasons.HOLD_SAFETY):
             self.keyed &= ~bit
-            if self.control == _ON:
-                self.relay.attempts = 0  # whoever asks again gets another try
+        if self.control == _ON and close != CLOSE_PERMIT:
+            self.relay.attempts = 0  # whoever asks again gets another try
         self.holds &= ~bit
         self._close_spread_s = spread_s
-        return results.APPLIED
 
     def delay_s(self, hold: int, ordered_s: int) -> int:
         """Seconds from a hold to its trip: the longer of what was ordered and the limits; safety at once."""
@@ -326,7 +325,7 @@ class Supply:
         if holds and self.control == _READY:
             self._change(REMOTE_OFF, self.keyed, -1)
         elif not holds and self.control == _OFF and (self.keyed or causes):
-            if self._change(REMOTE_PERMIT, self.keyed, -1):
+            if self._change(REMOTE_PERMIT, self.keyed, -1) and not causes:
                 self._log(events.READY_FOR_RECONNECTION, 0, 0)
         if self.relay.again(self._mono_s, False, self.limits.dwell_s):
             self._pulse_again()

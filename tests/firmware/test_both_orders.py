@@ -378,3 +378,44 @@ def test_the_last_signed_order_can_be_read_back():
     assert rig.meter.ask(pack_ask(4, NONCE, orders.ASPECT_CREDIT, 4)) == (4, raw)
     assert rig.meter.ask(pack_ask(4, NONCE, orders.ASPECT_CREDIT, 5)) == (4, b"")
     assert rig.meter.ask(pack_ask(4, NONCE, orders.ASPECT_SUPPLY, 1))[1] == rig.meter.held_order(2, 1) != b""
+
+
+def test_rubbish_does_not_push_out_receipts_that_were_not_sent():
+    rig = ready()
+    while rig.meter.take_receipt():
+        pass
+    for total in range(1, 9):
+        assert rig.give(rig.credit(RICH_UC + total), MQTT) == results.APPLIED
+    forged = rig.credit(2 * RICH_UC)
+    forged = forged[:-1] + bytes((forged[-1] ^ 1,))
+    for _ in range(20):
+        assert rig.meter.submit(MQTT, forged) == results.BAD_TAG
+    from meterlink.reports import Report
+
+    sent = [Report(rig.meter.take_receipt(), rig.mac_key) for _ in range(8)]
+    assert [receipt.result for receipt in sent] == [results.APPLIED] * 8 and rig.meter.take_receipt() is None
+
+
+def test_rubbish_beside_an_order_that_waits_leaves_its_number_alone():
+    rig = ready()
+    assert rig.meter.submit(BUS, rig.release(1)) == results.PENDING
+    number = rig.meter.result(BUS).pending_id
+    assert rig.meter.submit(BUS, b"\x01" * 50) == results.BAD_LENGTH
+    assert rig.meter.result(BUS).pending_id == number != rig.meter.result(BUS).done_id
+    while rig.meter.verify_slice():
+        pass
+    assert rig.meter.result(BUS).done_id == number and rig.meter.result(BUS).code == results.APPLIED
+
+
+def test_the_largest_commit_fits():
+    """Eight sources, four sales, and every event that goes with them."""
+    rig = Rig()
+    for source in range(1, 9):
+        assert rig.give(rig.credit(1000, source=source)) == results.APPLIED
+    sales = [(2000 * n, 100) for n in range(1, 5)]
+    assert rig.give(rig.credit(9000, 500, source=3, sales=sales)) == results.APPLIED
+    plan = tariff.Tariff((1, 2, 3, 4), tuple([(12 * n, n % 4) for n in range(8)]), activate_s=START_S + 5000)
+    assert rig.give(rig.order(orders.ASPECT_TARIFF, plan.encode())) == results.APPLIED
+    rig.run(5000, 100)
+    assert rig.meter.pricing.active.slots == plan.slots
+    assert rig.give(rig.order(orders.ASPECT_TARIFF, plan.encode())) == results.APPLIED

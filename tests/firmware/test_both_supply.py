@@ -429,3 +429,15 @@ def test_an_open_factory_meter_waits_for_the_key_once_commissioned():
     rig.meter.press_connect()
     rig.run(3)
     assert board.closed
+
+
+def test_a_safety_hold_withdrawn_before_it_acted_leaves_nothing_behind():
+    rig = rig_of()
+    rig.give(rig.hold(SAFETY))
+    rig.give(rig.release(SAFETY))
+    rig.run(5)
+    assert rig.board.closed and not rig.board.coils
+    off(rig)
+    rig.give(rig.release(ARREARS))
+    rig.run(20)
+    assert rig.board.closed
