@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from headend.ledger import reconcile
-from headend.orders import lifecycle
+from headend.orders import lifecycle, statements
 from headend.store.schema import meter, order
 from headend.web import facts, wire
 from headend.web.facts import UNDER_WAY, Facts
@@ -21,10 +21,14 @@ from meterlink import names, states
 
 METERS = 200  # on one page
 ORDERS = 50
+SHOWN = 5  # concerns of one kind in full
 LATE_CREDIT_S = 900  # a payment that no report has shown by then wants a look
+SETTLING_S = 300  # how long a payment or a release may take to bring supply back before it wants a look
 STUCK_S = 1800  # an order that is held and whose wanted state is not proved by then
 GAP_RECORDS = 8  # fewer than these are being fetched
 FRESH_ROUNDS = 2  # a meter that missed this many reports in a row is silent
+
+_GIVING = (statements.WANTS_ON, statements.WANTS_PERMIT, statements.WANTS_CREDIT)
 
 CONCERN_RANK = {code: rank for rank, code in enumerate(CONCERNS)}
 
@@ -45,6 +49,15 @@ class Concern:
 
 
 @dataclass(frozen=True)
+class Group:
+    """All concerns of one code: `shown` in full, of the `others` the meters alone."""
+
+    code: str
+    shown: tuple[Concern, ...]
+    others: tuple[Concern, ...]
+
+
+@dataclass(frozen=True)
 class Line:
     """One meter on the board."""
 
@@ -62,7 +75,8 @@ class Line:
 
     @property
     def alarms(self) -> list[str]:
-        return names.of_bits(names.ALARM, self.facts.report.alarms) if self.facts.report else []
+        found = names.of_bits(names.ALARM, self.facts.report.alarms) if self.facts.report else []
+        return [alarm for alarm in found if alarm != "low_credit" or "low_credit_2" not in found]
 
     def why(self, language: str) -> str | None:
         return why_off(self.facts, language)
@@ -80,6 +94,16 @@ class Board:
     unknown: int  # orders in the fleet
     orders: int  # under way in the fleet
     next_after: int | None
+
+    @property
+    def groups(self) -> list[Group]:
+        """The concerns by code, the worst first; a code that many meters share does not hide the others."""
+        found = []
+        for code in CONCERNS:
+            mine = tuple(concern for concern in self.concerns if concern.code == code)
+            if mine:
+                found.append(Group(code, mine[:SHOWN], mine[SHOWN:]))
+        return found
 
     @property
     def closed(self) -> int:
@@ -125,7 +149,14 @@ def subject(row: Row[Any], language: str) -> str:
     if aspect == "supply":
         hold = name(HOLDS, names.of(names.HOLD, row.selector), language)
         return f"{text} · {hold}"
-    return f"{text} · {wire.amount(row.total_uc)}" if aspect == "credit" else text
+    return f"{text} · {money(row.total_uc)}" if aspect == "credit" else text
+
+
+def money(amount_uc: int) -> str:
+    """Two decimals for a screen, never more than there is; groups of three, and a real minus."""
+    cents = amount_uc // (wire.UC // 100)
+    whole, rest = divmod(abs(cents), 100)
+    return f"{'−' if cents < 0 else ''}{whole:,}.{rest:02d}".replace(",", "\u202f")
 
 
 def _line(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> Line:
@@ -139,7 +170,7 @@ def _concerns(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> 
     yield from _of_money(conn, now_s, one)
     heard_s = one.state.report_taken_s or one.meter.added_s
     if now_s - heard_s > FRESH_ROUNDS * report_every_s:
-        yield "silent" if one.report else "never", {"time": wire.utc(heard_s)}
+        yield "silent" if one.report else "never", {"time": _time(heard_s)}
     behind = one.state.interval_newest - one.state.interval_whole_to
     if behind > GAP_RECORDS:
         yield "reads_behind", {"behind": behind}
@@ -150,9 +181,9 @@ def _concerns(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> 
 def _of_orders(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
     for row in one.under_way:
         if row.state == lifecycle.UNKNOWN:
-            yield "unknown", {"order": row.id, "row": row, "time": wire.utc(row.issued_s)}
+            yield "unknown", {"order": row.id, "time": _time(row.issued_s)}
         elif row.state == lifecycle.ACCEPTED and now_s - row.changed_s > STUCK_S:
-            yield "not_done", {"order": row.id, "row": row, "time": wire.utc(row.issued_s)}
+            yield "not_done", {"order": row.id, "time": _time(row.issued_s)}
 
 
 def _of_supply(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -167,20 +198,30 @@ def _of_supply(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "not_closed", {}
     if one.open and not one.wanted_off and _paid(one):
         waits = report.control == states.CONTROL_READY or report.pending == states.PENDING_CLOSE
-        if not waits or one.in_flight_uc > 0:
+        if (not waits or one.in_flight_uc > 0) and not _settling(now_s, one):
             amount_uc = one.in_flight_uc if one.in_flight_uc > 0 else report.balance_uc
-            yield "paid_off", {"amount": wire.amount(amount_uc)}
+            yield "paid_off", {"amount": money(amount_uc)}
 
 
 def _paid(one: Facts) -> bool:
     return one.in_flight_uc > 0 or (one.report is not None and one.report.balance_uc > 0)
 
 
+def _settling(now_s: int, one: Facts) -> bool:
+    """Whether what should bring supply back was stated only a moment ago."""
+    since = [row.issued_s for row in one.under_way if row.wants in _GIVING]
+    return any(now_s - issued_s <= SETTLING_S for issued_s in since)
+
+
 def _of_money(conn: Connection, now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
     if one.unpaid_since_s is not None and now_s - one.unpaid_since_s > LATE_CREDIT_S:
-        yield "late_credit", {"amount": wire.amount(one.in_flight_uc), "time": wire.utc(one.unpaid_since_s)}
+        yield "late_credit", {"amount": money(one.in_flight_uc), "time": _time(one.unpaid_since_s)}
     if one.report is None:
         return
     explained = reconcile.explain(conn, one.number)
     if explained.difference_uc and explained.source_shown:
         yield "difference", {"amount": wire.amount(explained.difference_uc)}
+
+
+def _time(at_s: int) -> str:
+    return wire.utc(at_s)[:16].replace("T", " ") + " UTC"

@@ -149,7 +149,8 @@ def _tools(shown: Board, language: str) -> dict[str, Any]:
     return {
         "utc": wire.utc,
         "plain_utc": lambda at_s: wire.utc(at_s).rstrip("Z").replace("T", " "),
-        "money": _money,
+        "money": board.money,
+        "exact": wire.amount,
         "meter_name": wire.meter_name,
         "amperes": lambda load_ma: f"{load_ma / 1000:.2f}",
         "local": _local,
@@ -168,12 +169,6 @@ def _tools(shown: Board, language: str) -> dict[str, Any]:
         ],
         "pending": lambda report: _pending(report, language),
     }
-
-
-def _money(amount_uc: int) -> str:
-    """With groups of three, at least two decimals, and a real minus."""
-    whole, _, decimals = wire.amount(abs(amount_uc)).partition(".")
-    return f"{'−' if amount_uc < 0 else ''}{int(whole):,}.{decimals}".replace(",", "\u202f")
 
 
 def _local(one: Facts, at_s: int) -> str:
