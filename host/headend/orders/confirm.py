@@ -53,12 +53,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`outcome` (see the constants), a sentence for people, whether the meter holds the order, why it failed."""
+    """`outcome` (see the constants), a sentence for people, whether the meter holds the order, why it failed.
+
+    `again_s`: for *not_yet*, after how many seconds a further report would tell more, where that is known; else 0.
+    """
 
     outcome: str
     sentence: str
     held: bool = False
     cause: str = ""
+    again_s: int = 0
 
 
 def confirms(order: Wanted, report: Report) -> Verdict:
@@ -111,14 +115,16 @@ def _off(report: Report) -> Verdict:
             sentence = f"The contact is open and {report.load_ma} mA flow: bypassed."
             return Verdict(CONTRADICTED, sentence, held=True, cause=BYPASSED)
         if report.no_load_s < NO_LOAD_S:
-            return Verdict(NOT_YET, f"The contact is open; without load for {report.no_load_s} s only.", held=True)
+            sentence = f"The contact is open; without load for {report.no_load_s} s only."
+            return Verdict(NOT_YET, sentence, held=True, again_s=NO_LOAD_S)
         return Verdict(CONFIRMED, f"The contact is open, no load current for {report.no_load_s} s.", held=True)
     if report.contact == states.CONTACT_UNKNOWN:
         return Verdict(NOT_YET, "The meter cannot sense its contact.", held=True)
     if report.diagnosis == states.DIAGNOSIS_WELDED:
         return Verdict(CONTRADICTED, "The contact did not open: welded.", held=True, cause=WELDED)
     if report.pending == states.PENDING_TRIP:
-        return Verdict(NOT_YET, f"The contact is closed; the trip is due at {report.due_s}.", held=True)
+        sentence = f"The contact is closed; the trip is due at {report.due_s}."
+        return Verdict(NOT_YET, sentence, held=True, again_s=_until_done_s(report))
     if report.holds >> reasons.HOLD_PROTECTION & 1:
         return Verdict(NOT_YET, "The contact is closed: supply is protected.", held=True)
     return Verdict(NOT_YET, "The contact is still closed.", held=True)
@@ -132,7 +138,8 @@ def _on(report: Report) -> Verdict:
         return Verdict(CONTRADICTED, sentence, held=True, cause=WELDED)
     if report.diagnosis == states.DIAGNOSIS_FAILED_TO_CLOSE:
         return Verdict(CONTRADICTED, "The contact did not close.", held=True, cause=FAILED_TO_CLOSE)
-    return Verdict(NOT_YET, f"Still open because {_still_open(report)}", held=True)
+    again_s = _until_done_s(report) if report.pending == states.PENDING_CLOSE else 0
+    return Verdict(NOT_YET, f"Still open because {_still_open(report)}", held=True, again_s=again_s)
 
 
 def _permit(report: Report) -> Verdict:
@@ -157,6 +164,11 @@ def _still_open(report: Report) -> str:
     if report.control == states.CONTROL_READY:
         why.append("the meter waits for the customer's key")
     return (", ".join(why) or "the meter has not closed yet") + "."
+
+
+def _until_done_s(report: Report) -> int:
+    """Seconds from the report until the armed operation is done and can be told from the load."""
+    return max(report.due_s - report.time_s, 0) + NO_LOAD_S + 1
 
 
 def _version(report: Report) -> str:

@@ -22,7 +22,7 @@ from headend.orders.policy import Entropy, Policy
 from headend.reads import logs
 from headend.store import identity, lock_meter
 from headend.store.schema import meter, meter_state, order, question
-from meterlink import names, results, states
+from meterlink import names, results
 from meterlink.batches import KIND_REPORT as ASK_REPORT
 from meterlink.orders import ASPECT_CREDIT
 from meterlink.reports import KIND_BIRTH, KIND_RECEIPT, KIND_REPORT, NO_NONCE, Report
@@ -57,8 +57,6 @@ RECEIPT_EVENT = {
     results.EXPIRY_REQUIRED: "refuse",
     results.BAD_NONCE: "refuse",
 }
-
-DUE_MARGIN_S = 3  # after an armed operation: the relay's pulse, and 2 s without load
 
 _WANTED = tuple(confirm.Wanted.__dataclass_fields__)
 
@@ -175,6 +173,7 @@ def _receipt(conn: Connection, now_s: int, report: Report) -> str:
         if (row.state, event) not in lifecycle.table_of(row.aspect):
             event = "refuse"  # credit knows no other end
         state = lifecycle.move(conn, now_s, row.id, event, said, result=report.result)
+        outbox.next_in_line(conn, now_s, report.meter)
         if state == lifecycle.ACCEPTED:
             outbox.ask_at(conn, row.id, now_s, fresh=True)
     return RECEIPT
@@ -217,9 +216,8 @@ def _settle(
         lifecycle.remark(conn, now_s, row.id, "report", verdict.sentence)
     elif lifecycle.last_note(conn, row.id) != verdict.sentence:
         lifecycle.move(conn, now_s, row.id, "contradict", verdict.sentence)
-    if state == lifecycle.ACCEPTED and report.pending != states.PENDING_NONE and report.due_s > report.time_s:
-        due_in_s = report.due_s - report.time_s + DUE_MARGIN_S
-        outbox.ask_at(conn, row.id, now_s + min(due_in_s, policy.slow_s))
+    if verdict.again_s:
+        outbox.ask_at(conn, row.id, now_s + min(verdict.again_s, policy.slow_s))
 
 
 _END = {confirm.CONFIRMED: "confirm", confirm.OUTRANKED: "supersede", confirm.EXPIRED: "expire"}

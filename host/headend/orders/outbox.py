@@ -7,7 +7,7 @@ acted on after the commit. Everything is in the database: a worker that dies lea
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
 
 from headend.orders import lifecycle, questions
 from headend.orders.actions import Action, Deliver
@@ -88,6 +88,15 @@ def wake(conn: Connection, now_s: int, meter_id: int) -> None:
     )
 
 
+def next_in_line(conn: Connection, now_s: int, meter_id: int) -> None:
+    """The meter has judged an order: what was never delivered to it need not wait any longer."""
+    conn.execute(
+        update(outbox)
+        .where(outbox.c.meter == meter_id, outbox.c.attempts == 0, outbox.c.step == DELIVER, outbox.c.next_s > now_s)
+        .values(next_s=now_s)
+    )
+
+
 def ask_at(conn: Connection, order_id: int, next_s: int, *, fresh: bool = False) -> None:
     """Ask about an order at `next_s`, and do not deliver it again. `fresh`: count its tries from the beginning."""
     _schedule(conn, order_id, next_s, step=ASK, **FREE, **({"attempts": 0} if fresh else {}))
@@ -116,6 +125,21 @@ def _row(conn: Connection, now_s: int, order_id: int) -> Row[Any] | None:
             and_(newer.c.state == lifecycle.QUEUED, newer.c.aspect != ASPECT_CREDIT),
         ),
     )
+    # A meter judges one order of a carrier at a time: while one was handed over and not asked about, others wait. A
+    # newer one on the same subject does not: it takes the older one's place at the meter too.
+    other, its_row = order.alias("other"), outbox.alias("its_row")
+    busy_until_s = (
+        select(func.min(its_row.c.next_s))
+        .join(other, other.c.id == its_row.c.order_id)
+        .where(
+            its_row.c.meter == order.c.meter,
+            or_(other.c.aspect != order.c.aspect, other.c.selector != order.c.selector),
+            its_row.c.step == ASK,
+            its_row.c.next_s > now_s,
+            other.c.state.in_((lifecycle.SENT, lifecycle.UNKNOWN)),
+        )
+        .scalar_subquery()
+    )
     columns: list[ColumnElement[Any]] = [
         order.c.id,
         order.c.meter,
@@ -128,6 +152,7 @@ def _row(conn: Connection, now_s: int, order_id: int) -> Row[Any] | None:
         outbox.c.attempts,
         outbox.c.step,
         outranked.label("outranked"),
+        busy_until_s.label("busy_until_s"),
         and_(meter.c.carrier == MQTT, meter_state.c.online == 0).label("absent"),
     ]
     return conn.execute(
@@ -148,6 +173,9 @@ def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Polic
             return None
         if row.absent:  # nothing is left with a broker for a meter that is not there; `wake` tells when it comes
             _schedule(conn, row.id, _no_later(now_s + policy.slow_s, last_s, now_s))
+            return None
+        if row.busy_until_s is not None:
+            _schedule(conn, row.id, row.busy_until_s)
             return None
         lifecycle.move(conn, now_s, row.id, "send", sent_s=now_s)
         return _deliver(conn, now_s, row, worker, policy)
