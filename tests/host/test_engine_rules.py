@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ def test_a_meter_is_polled_in_its_turn_and_its_facts_are_kept(bench: Bench) -> N
         return bench.answers(action)
 
     bench.run(8 * Policy().poll_s, carry)
-    waits = [after - before for before, after in zip(asks, asks[1:], strict=False)]
+    waits = [after - before for before, after in pairwise(asks)]
     assert all(Policy().poll_s <= wait <= Policy().poll_s * 3 // 2 for wait in waits) and len(waits) >= 4
     row = bench.meter()
     assert reports.Report(row.report, bench.peer.key).time_s == row.report_time_s == asks[-1]
