@@ -36,6 +36,7 @@ class ChildMeter:
         record: bytes | None = None,
         speed: int = 1,
         unit: int = 1,
+        baud: int = 9600,
         serial: str | None = None,
         tcp: str | None = None,
         mqtt: str | None = None,
@@ -57,6 +58,7 @@ class ChildMeter:
         self._on_second = on_second
         self._options = {
             "unit": unit,
+            "baud": baud,
             "serial": serial,
             "tcp": tcp,
             "mqtt": mqtt,

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from meterlink import orders, topics
 from meterlink.provision import ProvisionError, decode
-
 from metersim.board import VirtualBoard
 from metersim.build import BuildError
 from metersim.child import DEFAULT_HEAP, ChildError, ChildMeter
@@ -39,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--serial", type=Path, metavar="LINK", help="serve Modbus RTU on a pty and link it here (9600 8E1)"
     )
+    one.add_argument("--baud", type=int, default=9600, metavar="N", help="of the line, 1200..115200 (default 9600)")
     one.add_argument("--unit", type=int, default=1, metavar="N", help="Modbus address, 1..247 (default 1)")
     one.add_argument("--tcp", metavar="HOST:PORT", help="serve Modbus TCP")
     one.add_argument("--mqtt", metavar="URL", help="broker, mqtt://HOST:PORT")
@@ -100,6 +100,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--id: {arguments.id} given, 1..{orders.MAX_METER} expected")
     if not 1 <= arguments.unit <= 247:
         raise UsageError(f"--unit: {arguments.unit} given, 1..247 expected")
+    if not 1200 <= arguments.baud <= 115_200:
+        raise UsageError(f"--baud: {arguments.baud} given, 1200..115200 expected")
     if not 1 <= arguments.speed <= 100_000:
         raise UsageError(f"--speed: {arguments.speed} given, 1..100000 expected")
     if arguments.serial and arguments.serial.exists() and not arguments.serial.is_symlink():
@@ -137,6 +139,7 @@ def _meter(arguments: argparse.Namespace) -> int:
         record=record,
         speed=arguments.speed,
         unit=arguments.unit,
+        baud=arguments.baud,
         serial=line.meter_path if line else None,
         tcp=tcp,
         mqtt=mqtt,
@@ -162,7 +165,7 @@ def _introduce(arguments: argparse.Namespace, bench: Workbench) -> None:
     print(f"firmware on {'MicroPython, heap ' + arguments.heap if arguments.micropython else 'CPython'}")
     print(f"Modbus unit {arguments.unit}")
     if arguments.serial:
-        print(f"Modbus RTU  {arguments.serial}  (9600 8E1)")
+        print(f"Modbus RTU  {arguments.serial}  ({arguments.baud} 8E1)")
     if arguments.tcp:
         print(f"Modbus TCP  {arguments.tcp}")
     if arguments.mqtt:

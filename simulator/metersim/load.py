@@ -7,6 +7,7 @@ simulation may run as long as it likes.
 import bisect
 import csv
 import datetime
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,7 +44,9 @@ def _bdew_household(year: int) -> tuple[float, ...]:
     from demandlib import bdew
 
     days = 366 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 365
-    profile = bdew.H25(pandas.date_range(f"{year}-01-01", periods=days * 96, freq="15min"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # demandlib's own, about pandas to come; the locked pandas is this one
+        profile = bdew.H25(pandas.date_range(f"{year}-01-01", periods=days * 96, freq="15min"))
     kwh = float(profile.sum()) / 4
     return tuple(float(value) * 1000 / kwh for value in profile)
 

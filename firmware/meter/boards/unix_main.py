@@ -6,7 +6,7 @@ provision=FILE      provisioning record, taken when the meter is not commissione
 orders=DIR         signed orders order-0.bin, order-1.bin … given to the local port at boot
 witness=N           value of the monotonic witness, 0 at first
 unit=N              Modbus address, 1..247 (default 1)
-serial=PATH         serve Modbus RTU on this pty
+serial=PATH         serve Modbus RTU on this pty; baud=N decides its silences (default 9600)
 tcp=HOST:PORT       serve Modbus TCP
 mqtt=HOST:PORT      connect to this broker; with ca=FILE cert=FILE key=FILE server=NAME over TLS
 replay_ms=N         how long an unacknowledged batch waits to be published again (default 5000)
@@ -33,6 +33,7 @@ _NAMES = (
     "witness",
     "unit",
     "serial",
+    "baud",
     "tcp",
     "mqtt",
     "ca",
@@ -83,7 +84,7 @@ def links(meter: Meter, option: dict) -> list:
         from meter.shell import rtu
 
         server = RtuServer(ServerPdu(MeterRegisters(meter, Meter.CARRIER_BUS)), unit)
-        found.append(("rtu", lambda: rtu.serve(server, PtyLink(option["serial"]))))
+        found.append(("rtu", lambda: rtu.serve(server, PtyLink(option["serial"], int(option.get("baud", "9600"))))))
     if "tcp" in option:
         from meter.shell.tcp import TcpShell
 
