@@ -122,6 +122,7 @@ class Journal:
         self._tail = self._head  # oldest sector that counts, as the newest record says
         self._next_clean = False  # the sector after the head is erased and marked so
         self._erase_first = False  # it holds the remains of a cut: to be erased before anything is written
+        self._hurt = -1  # newest sector that shows damage; its values are copied away
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -190,13 +191,15 @@ class Journal:
 
     def erase_due(self) -> bool:
         """Whether `erase_step` has something to do, best done while the line is quiet."""
-        return not self._next_clean or self._used() > self._count - 2
+        return not self._next_clean or self._used() > self._count - 2 or self._hurt >= 0
 
     def erase_step(self) -> None:
         """One step of what is due: erase and mark one sector, or copy one record forward. StorageError as `commit`."""
         if self._used() < self._count and not self._next_clean:
             self._erase_next()
-        elif self._used() > self._count - 2 and not self._copy_one():
+        elif self._hurt == self._head and self._used() < self._count:
+            self._advance()
+        elif self.erase_due() and not self._copy_one():
             raise self._not_written()
 
     def _admit(self, items: "list[tuple[int, bytes]]") -> int:
@@ -225,10 +228,8 @@ class Journal:
             if self._used() < self._count:
                 if not self._dirty and self._offset + size <= self._size:
                     return
-                if self._used() < self._count - 1:
-                    self._advance()
-                    continue
-            if not self._copy_one():
+                self._advance()
+            elif not self._copy_one():
                 failures += 1
         raise self._not_written()
 
@@ -238,21 +239,21 @@ class Journal:
     def _copy_one(self) -> bool:
         """Write one record of the oldest sector again, with what still counts of it; an empty one where nothing does.
 
-        Or move the head, where there is no room for it. False where flash failed.
+        Or bring the head to where there is room for it. False where a record did not take.
         """
         place = -1
         for where in self._index.values():
             if where >> _LENGTH_BITS < place or place < 0:
-                if self._position(where)[0] == self._tail:
+                if self._sector_of(where) == self._tail:
                     place = where >> _LENGTH_BITS
         payload = self._gather(place) if place >= 0 else 0
         if not self._dirty and self._offset + record_bytes(payload) <= self._size:
             return self._write(_COPY, self.sequence, payload)
         if self._used() < self._count:
             self._advance()
-            return True
-        self._drop_copies()
-        return False
+        else:
+            self._drop_copies()
+        return True
 
     def _gather(self, place: int) -> int:
         """Bring what still counts of the record at `place` to the buffer; the length of this payload."""
@@ -290,9 +291,9 @@ class Journal:
         sector, offset, number = self._head, self._offset, self._last + 1
         keys = [entry[0] for entry in self._entries(payload)]
         back = 0
-        for key, where in self._index.items():
+        for key in self._index:
             if key not in keys:
-                back = max(back, (sector - self._position(where)[0]) % self._count)
+                back = max(back, (sector - self._sector_of(self._index[key])) % self._count)
         struct.pack_into(_RECORD, self._buf, 0, number, sequence, payload, back, kind, 0)
         crc = crc32(self._view[RECORD_BYTES : RECORD_BYTES + payload], crc32(self._view[:12]))
         struct.pack_into(">I", self._buf, 12, crc)
@@ -310,6 +311,8 @@ class Journal:
         self._offset = offset + size
         self._last = number
         self._tail = (sector - back) % self._count
+        if self._hurt >= 0 and (sector - self._hurt) % self._count > back:
+            self._hurt = -1
         self._apply(sector, offset, payload)
         return True
 
@@ -329,7 +332,7 @@ class Journal:
         self._erase_first = False
 
     def _erase(self, sector: int) -> None:
-        """Erase a sector and mark it as erased, with its erase count; one that is not known is as high as the highest."""
+        """Erase a sector and mark it with its erase count; where that is not known, the highest one is taken."""
         count = self._erases_of(sector)
         count = max(1, self.erase_count) if count < 0 else count + 1
         self.erase_count = max(self.erase_count, count)
@@ -345,8 +348,9 @@ class Journal:
     def mount(self) -> int:
         """Find the state; FRESH, OK or DAMAGED. Never raises for what the flash holds, writes nothing.
 
-        Reads each byte of the sectors that count twice at most. DAMAGED is told once at least: whoever must remember it
-        has to commit that before anything else, as the damaged record goes when its sector is erased.
+        Reads each byte of the sectors that count twice at most. DAMAGED is told until `erase_step` has copied the
+        values away from the damage: whoever must remember it commits that before anything else. A value that was lost
+        is told until its key is stored again.
         """
         self._reset()
         first = []  # per sector the number of its first valid record, or -1
@@ -360,7 +364,7 @@ class Journal:
             forgotten_sequence = self._choose_head(first)
             self._replay(first)
             if forgotten_sequence > self.sequence:
-                self._lose(1)
+                self._lose(1, -1)
         after = self._after(self._head)
         blank = self._flash.blank(after, HEADER_BYTES, self._view)
         self._next_clean = blank and self._erases_of(after) >= 0
@@ -413,9 +417,9 @@ class Journal:
                 if expected <= self._number < limit:
                     if expected < 0:
                         if step or at > HEADER_BYTES:
-                            self._lose(1)
+                            self._lose(1, sector)
                     elif self._number > expected:
-                        self._lose(self._number - expected)
+                        self._lose(self._number - expected, sector)
                     expected = self._number + 1
                     self._apply(sector, at, self._length)
             self._offset = offset
@@ -433,9 +437,10 @@ class Journal:
                 return False
         return True
 
-    def _lose(self, records: int) -> None:
-        """Note lost records: any value held so far may have had a successor there."""
+    def _lose(self, records: int, sector: int) -> None:
+        """Note lost records before one in `sector`: any value held so far may have had a successor there."""
         self.status = DAMAGED
+        self._hurt = sector
         self.lost_records += records
         self._doubtful.update(self._index)
 
@@ -492,6 +497,9 @@ class Journal:
     def _position(self, where: int) -> tuple:
         """(sector, offset) of an index entry's record."""
         return divmod((where >> _LENGTH_BITS) * UNIT_BYTES, self._size)
+
+    def _sector_of(self, where: int) -> int:
+        return (where >> _LENGTH_BITS) * UNIT_BYTES // self._size
 
     def _cost_of(self, key: int) -> int:
         where = self._index.get(key)

@@ -192,6 +192,30 @@ def test_damage_in_the_log_is_told():
     assert not journal.doubtful(1) and not boot(flash).doubtful(1)
 
 
+def test_values_are_copied_away_from_damage():
+    """Then no later boot tells of it again, and the sector is free to be used."""
+    for commits in range(3, 45):  # the damage lies in the head, in the middle, in the oldest sector
+        flash = new_flash(lenient=True)
+        journal = boot(flash)
+        for number in range(commits):
+            if number == 1:
+                spoiled = (FIRST + journal._head) * SECTOR_BYTES + journal._offset + 20
+            journal.commit([(number % 6 if number < 6 else 5, bytes([number]) * 20)])
+        flash.flip(spoiled * 8)
+        journal = boot(flash)
+        assert journal.status == DAMAGED and journal.get(1) is None and journal.doubtful(1)
+        held = [journal.get(key) for key in range(6)]
+        steps = 0
+        while journal.erase_due():
+            assert boot(flash).status == DAMAGED or steps
+            journal.erase_step()
+            steps += 1
+        assert steps < 20
+        after = boot(flash)
+        assert after.status == OK and after.lost_records == 0 and not after.doubtful(0)
+        assert [after.get(key) for key in range(6)] == held
+
+
 def test_the_last_record_lost_shows_in_the_sequence():
     flash = new_flash()
     journal = boot(flash)
@@ -286,3 +310,38 @@ def test_every_cut_of_a_short_run_leaves_old_or_new():
     swept = sweep(flash, workload, check)
     assert swept.operations > 40
     print("journal: {} operations, {} cuts".format(swept.operations, swept.cuts))
+
+
+def test_a_torn_commit_that_reads_whole_later_is_not_taken():
+    """Half-programmed cells can read either way: what was once taken for torn must not come back over later commits."""
+    ghosts = 0
+    for fill in range(1, 40):  # the torn record falls into the middle of a sector, and to the front of the next one
+        flash = new_flash()
+        journal = boot(flash)
+        for number in range(fill):
+            journal.commit([(1, bytes([number]) * 30), (3 + number % 3, b"lives on")])
+        whole = flash.fork()
+        after = boot(whole)
+        while after.erase_due():
+            after.erase_step()
+        flash.restore(whole.snapshot())
+        boot(whole).commit([(1, b"ghost" * 9), (2, b"ghost" * 9)])
+        journal = boot(flash)
+        flash.cut_at(flash.ops + 1, 75)
+        assert refused(PowerCut, journal.commit, [(1, b"ghost" * 9), (2, b"ghost" * 9)])
+        flash.power_on()
+        erases = list(flash.erases)
+        journal = boot(flash)
+        assert journal.get(2) is None
+        for number in range(3):
+            journal.commit([(1, bytes([number]))])
+            image = bytearray(flash.data)
+            for at in range(len(image)):
+                sector = at // SECTOR_BYTES
+                if image[at] == 0xFF != whole.data[at] and flash.erases[sector] == erases[sector]:
+                    flash.data[at] = whole.data[at]
+                    ghosts += 1
+            ghost = boot(flash)
+            assert ghost.get(1) == bytes([number]) and ghost.get(2) is None and ghost.status == OK, (fill, number)
+            flash.data[:] = image
+    assert ghosts > 1000
