@@ -287,7 +287,7 @@ class Service:
 
 def _carriers_of(conn: Connection, numbers: set[int]) -> dict[int, str]:
     found = conn.execute(select(meter.c.meter, meter.c.carrier).where(meter.c.meter.in_(numbers)))
-    return dict(found.tuples().all())
+    return dict(found.all())
 
 
 def _address_of(conn: Connection, number: int) -> str | None:

@@ -26,6 +26,7 @@ class Caller:
 
     channel: str
     scopes: frozenset[str]
+    max_payment_uc: int = 0
 
     @property
     def actor(self) -> str:
@@ -67,7 +68,7 @@ def caller_of(conn: Connection, token: str, channel: str | None = None, scheme: 
     row = channels.authenticate(conn, token)
     if row is None or channel not in (None, row.channel):
         raise _unauthorized(scheme, "Authorization: the token is not one of this head end.")
-    return Caller(row.channel, frozenset(row.scopes.split()))
+    return Caller(row.channel, frozenset(row.scopes.split()), row.max_payment_uc)
 
 
 def _unauthorized(scheme: str, sentence: str) -> Problem:

@@ -124,9 +124,9 @@ def read(conn: Connection, now_s: int, report_every_s: int, after: int) -> Board
         key=lambda concern: (CONCERN_RANK[concern.code], concern.number),
     )
     by_state: dict[str, int] = dict(
-        conn.execute(select(order.c.state, func.count()).where(order.c.state.in_(UNDER_WAY)).group_by(order.c.state))
-        .tuples()
-        .all()
+        conn.execute(
+            select(order.c.state, func.count()).where(order.c.state.in_(UNDER_WAY)).group_by(order.c.state)
+        ).all()
     )
     under_way = select(order).where(order.c.state.in_(UNDER_WAY))
     first = under_way.order_by(order.c.state != lifecycle.UNKNOWN, order.c.issued_s, order.c.id).limit(ORDERS)

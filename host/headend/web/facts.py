@@ -121,7 +121,7 @@ def _gather(conn: Connection, meters: Sequence[Row[Any]]) -> list[Facts]:
         .where(payment.c.meter.in_(numbers), payment.c.on_meter_s.is_(None))
         .group_by(payment.c.meter)
     )
-    unpaid: dict[int, int] = dict(conn.execute(oldest).tuples().all())
+    unpaid: dict[int, int] = dict(conn.execute(oldest).all())
     return [
         Facts(
             meter=row,

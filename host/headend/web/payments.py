@@ -7,6 +7,7 @@ from msgspec import Meta
 from sqlalchemy import Connection, Row, select
 
 from headend.ledger import payments
+from headend.refusals import Refused
 from headend.store import MONEY
 from headend.store.schema import order
 from headend.web import wire
@@ -69,8 +70,19 @@ async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
     """
     body, desk = call.body, call.desk
     meter, amount_uc = wire.read_meter(body.meter), wire.read_amount("amount", body.amount)
+    if not amount_uc:
+        raise Refused("amount", body.amount, "more than 0")
     arguments = (desk.clock.now_s(), call.caller.channel, body.payment_id, meter, amount_uc)
-    taken = await desk.write(payments.take, *arguments, lane=MONEY)
+    try:
+        taken = await desk.write(payments.take, *arguments, lane=MONEY)
+    except Refused as refused:
+        if refused.field == "amount_uc":  # the same in the caller's words
+            limit_uc = call.caller.max_payment_uc
+            expected = f"at most {wire.amount(limit_uc)}, the channel's limit"
+            if amount_uc <= limit_uc:
+                expected = "less: the meter cannot count as much in all"
+            raise Refused("amount", body.amount, expected) from refused
+        raise
     if not taken.repeated:
         desk.wake()
     answer = Payment(

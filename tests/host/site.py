@@ -1,0 +1,183 @@
+"""The head end's web layer on a real server for tests: `with Site(tmp_path) as site: site.client().get("/api/v1/…")`.
+
+A uvicorn in a thread of this process, on a database file. Every answer of the API that a test gets is checked against
+the OpenAPI document: its status has to be listed there and its body has to fit the schema.
+"""
+
+import asyncio
+import os
+import re
+import threading
+from concurrent.futures import Future
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from openapi_schema_validator import OAS31Validator
+from referencing import Registry, Resource
+
+from headend.clock import ManualClock
+from headend.engine import Engine
+from headend.keys.keystore import KeyStore
+from headend.keys.signer import Signer
+from headend.keys.signer_log import SignerLog
+from headend.ledger import channels
+from headend.orders.actions import Action, Ask, Deliver
+from headend.store import Store
+from headend.web import openapi
+from headend.web.access import ErrorBudget
+from headend.web.app import build_app
+from headend.web.desk import Desk
+from headend.web.server import HttpServer, bind
+from meterlink import topics
+from tests.host.books import CURRENCY, LIMIT_UC, METER, NOW_S, open_books
+from tests.host.peer import Peer
+
+API = "/api/v1"
+ALL = "op_" + "a" * 43  # a token with every scope
+ONE = {"payments": "op_" + "p" * 43, "orders": "op_" + "o" * 43, "read": "op_" + "r" * 43, "admin": "op_" + "d" * 43}
+
+
+class Site:
+    """`clock`, `store`, `keys` and `desk` are at hand; `woken` counts how often the dispatcher was woken."""
+
+    def __init__(
+        self, folder: Path, meters: tuple[int, ...] = (METER,), budget: ErrorBudget | None = None, **desk: Any
+    ) -> None:
+        self.clock = ManualClock(NOW_S)
+        self.keys = KeyStore.generate()
+        self.path = folder / "site.sqlite"
+        self.store: Store = open_books(f"sqlite:///{self.path}", meters)
+        for name, token in ONE.items():
+            self._channel(f"{name}-only", token, (name,))
+        self._channel("all", ALL, channels.SCOPES)
+        self.woken = 0
+        self.desk = Desk(self.store, self.clock, CURRENCY, wake=self._wake)
+        for field, value in desk.items():
+            setattr(self.desk, field, value)
+        self._budget = budget or ErrorBudget(burst=100_000)
+        self._engine = Engine(
+            self.store, self.keys, self.clock, os.urandom, signer=Signer(self.keys, SignerLog(None), self.clock, 10**15)
+        )
+        self._peers: dict[int, Peer] = {}
+        self._clients: list[httpx.Client] = []
+        self._ready: Future[str] = Future()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+
+    def _channel(self, name: str, token: str, scopes: tuple[str, ...]) -> None:
+        self.store.write(channels.add_channel, NOW_S, name, token, scopes, LIMIT_UC).result()
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    async def _serve(self) -> None:
+        server = HttpServer(build_app(self.desk, self._budget), bind("127.0.0.1", 0, False))
+        await server.start()
+        self._ready.set_result(server.url)
+        await self._stop.wait()
+        await server.stop()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.url = self._ready.result(20)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for client in self._clients:
+            client.close()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+        self.desk.close()
+        self.store.close()
+        self._loop.close()
+
+    def client(self, token: str | None = ALL, **options: Any) -> httpx.Client:
+        """A client with a token; its API answers are checked against the document."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        hooks = {"response": [check_answer]}
+        client = httpx.Client(base_url=self.url, headers=headers, event_hooks=hooks, timeout=60, trust_env=False)
+        client = client if not options else httpx.Client(**{"base_url": self.url, "trust_env": False, **options})
+        self._clients.append(client)
+        return client
+
+    def peer(self, number: int = METER) -> Peer:
+        """The meter `number`, present at its broker."""
+        if number not in self._peers:
+            self._peers[number] = Peer(self.keys, self.clock, number)
+        return self._peers[number]
+
+    def up(self, what: str, raw: bytes, number: int = METER) -> list[Action]:
+        return self._engine.up(number, what, raw, "mqtt")
+
+    def run(self, seconds: int, *silent: int) -> None:
+        """Let time pass: meters hold what they are sent and answer what they are asked, but for those in `silent`."""
+        for _ in range(seconds):
+            todo = self._engine.due(self.clock.now_s())
+            while todo:
+                action = todo.pop(0)
+                self._engine.sent(action, True)
+                if action.meter not in silent:
+                    todo += self._answer(action)
+            self.clock.advance(1)
+
+    def _answer(self, action: Action) -> list[Action]:
+        peer = self.peer(action.meter)
+        if isinstance(action, Deliver):
+            stated = peer.hold(action.raw).stated
+            if stated.aspect == 1:
+                peer.totals[stated.selector] = int.from_bytes(stated.body[:8], "big")
+        elif isinstance(action, Ask):
+            return self.up(*peer.answer(action), action.meter)
+        return []
+
+    def born(self, number: int = METER) -> Peer:
+        """The meter comes to its broker and says how it stands."""
+        peer = self.peer(number)
+        self.up(topics.UP_STATE, peer.report(3), number)
+        return peer
+
+
+@lru_cache(1)
+def _document() -> tuple[dict[str, Any], Registry[Any], list[tuple[re.Pattern[str], str]]]:
+    document = openapi.document()
+    patterns = []
+    for path in document["paths"]:
+        part = r".+" if "payment_id" in path else "[^/]+"
+        patterns.append((re.compile(re.sub(r"\{\w+\}", part, path)), path))
+    patterns.sort(key=lambda one: "{" in one[1])
+    registry: Registry[Any] = Registry().with_resource("urn:api", Resource.opaque(document))
+    return document, registry, patterns
+
+
+def check_answer(response: httpx.Response) -> None:
+    """An answer has to be one that the document lists."""
+    document, registry, patterns = _document()
+    path = response.request.url.path
+    template = next((template for pattern, template in patterns if pattern.fullmatch(path)), None)
+    operation = document["paths"].get(template, {}).get(response.request.method.lower())
+    if operation is None:
+        return
+    response.read()
+    listed = operation["responses"].get(str(response.status_code))
+    assert listed is not None, f"{response.request.method} {template}: {response.status_code} is not documented"
+    kind = response.headers["content-type"]
+    schema = listed["content"][kind]["schema"]
+    reference = {"$ref": "urn:api" + schema["$ref"]}
+    OAS31Validator(reference, registry=registry).validate(response.json())
+
+
+def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The body of a problem, after the checks that hold for each."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert (body["status"], body["code"], body["type"]) == (status, code, f"urn:openprepay:problem:{code}")
+    assert body["detail"].endswith(".") and body["title"]
+    return body
+
+
+__all__ = ["ALL", "API", "ONE", "Site", "check_answer", "problem"]
