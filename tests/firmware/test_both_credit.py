@@ -121,3 +121,16 @@ def test_a_payment_closes_and_clears_the_alarms():
     report = rig.report()
     assert rig.board.closed and report.control == states.CONTROL_CONNECTED and report.alarms == 0
     assert [e[0] for e in rig.events()].count(events.CREDIT_RESTORED) == 1
+
+
+def test_a_threshold_that_is_crossed_is_committed_at_once():
+    rig = Rig(credit_uc=2_005_000)
+    rig.board.watts = 360
+    rig.run(49)
+    assert not rig.meter.alarms()
+    rig.run(1)
+    assert rig.meter.alarms() == 1 << states.ALARM_LOW_CREDIT
+    assert rig.meter.committed()[10] == rig.meter.account.balance_uc() == 2_000_000
+    rig.outage()
+    rig.run(5)
+    assert [e[0] for e in rig.events()].count(events.LOW_CREDIT) == 1

@@ -419,3 +419,27 @@ def test_the_largest_commit_fits():
     rig.run(5000, 100)
     assert rig.meter.pricing.active.slots == plan.slots
     assert rig.give(rig.order(orders.ASPECT_TARIFF, plan.encode())) == results.APPLIED
+
+
+def test_a_verdict_is_of_the_order_that_was_verified():
+    """A newer order that takes the place of one under verification is verified from its own beginning."""
+    for slices in (1, 50, 150):
+        rig = ready()
+        genuine = rig.release(1, issued_s=1000)
+        statement = rig.statement(orders.ASPECT_SUPPLY, bodies.encode_supply(0), 1, issued_s=1001)
+        forged = rig.seal(statement, genuine[-72:-8])
+        assert rig.meter.submit(BUS, genuine) == results.PENDING
+        for _ in range(slices):
+            assert rig.meter.verify_slice()
+        assert rig.meter.submit(BUS, forged) == results.PENDING
+        while rig.meter.verify_slice():
+            pass
+        assert rig.meter.result(BUS).code == results.BAD_SIGNATURE and rig.meter.supply.holds == 1 << 1
+
+
+def test_sums_that_do_not_agree_are_a_lost_history():
+    rig = ready()
+    rig.meter.store.journal.commit([(store.KEY_SOURCES, b"\x00\x01" + (2 * RICH_UC).to_bytes(8, "big") + bytes(8))])
+    rig.outage()
+    assert rig.meter.history_lost
+    refused(rig, rig.credit(3 * RICH_UC), results.HISTORY_LOST)

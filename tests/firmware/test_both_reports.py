@@ -138,3 +138,14 @@ def test_only_committed_values_are_shown_and_a_cut_takes_nothing_back():
         lost_wh = max(lost_wh, live_wh - rig.meter.energy.import_wh)
         assert rig.report().charged_uc == rig.report().import_wh * 1000
     assert lost_wh < 10
+
+
+def test_a_small_load_loses_a_minute_at_most():
+    rig = Rig(credit_uc=RICH_UC)
+    rig.board.watts = 120  # 2 Wh a minute
+    for seconds in (119, 601, 59, 3000):
+        rig.run(seconds)
+        assert rig.board.unix_s - rig.meter.committed()[0] <= 60
+        live_wh = rig.meter.energy.import_wh
+        rig.outage(1)
+        assert live_wh - rig.meter.energy.import_wh <= 2

@@ -1,10 +1,10 @@
 """Supply: the transitions of class 70, holds and causes, delays, closes, the relay's feedback, protection."""
 
 from meter import supply
-from meter.relay import MAX_ATTEMPTS
 from meterlink import bodies, events, reasons, results, states
 from tests.firmware.ramboard import LIMITS, Rig
 
+MAX_ATTEMPTS = 3  # to close, each committed before its pulse
 OFF, ON, READY = states.CONTROL_DISCONNECTED, states.CONTROL_CONNECTED, states.CONTROL_READY
 ARREARS, MOVE_OUT, SAFETY, PROTECTION = (
     reasons.HOLD_ARREARS,
