@@ -56,8 +56,16 @@ class Upward:
         self._lanes = [ThreadPoolExecutor(1, thread_name_prefix=f"up-{number}") for number in range(threads)]
 
     def hand(self, meter: int, what: str, raw: bytes) -> "Future[None]":
-        """Queue one message; never blocks. The future ends when it is committed, or with what `up` raised."""
-        return self._lanes[meter % len(self._lanes)].submit(self._up, meter, what, raw)
+        """Queue one message; never blocks. The future ends when it is committed, or with what `up` raised.
+
+        After `close` it is cancelled.
+        """
+        try:
+            return self._lanes[meter % len(self._lanes)].submit(self._up, meter, what, raw)
+        except RuntimeError:  # closed
+            late: Future[None] = Future()
+            late.cancel()
+            return late
 
     def close(self) -> None:
         """Returns when the calls that run have returned; what still waits is cancelled."""

@@ -1,0 +1,139 @@
+"""Meters on an MQTT broker. They speak first: what they say is committed before it is acknowledged to the broker.
+
+An order or a question is published with an expiry and never retained, and only to a meter that is not known to be
+absent: a broker would keep it for the meter's session and hand it over whenever it returns.
+"""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from paho.mqtt.client import MQTTMessage
+
+from headend.clock import Clock, SystemClock
+from headend.links.mqtt_options import MAX_PAYLOAD, V311, MqttOptions
+from headend.links.mqtt_session import Session
+from headend.links.port import Sent, Up, Upward
+from headend.orders.actions import Ack, Action, Ask, Deliver
+from meterlink import reports, topics
+
+log = logging.getLogger(__name__)
+
+# How long a broker may keep what we say, in seconds. An order has its own last second, or may come as late as this.
+ORDER_EXPIRY_S = 86_400
+ASK_EXPIRY_S = 120
+ACK_EXPIRY_S = 3_600
+
+_WATCH_S = 1.0
+_KIND_AT = 1  # in reports and wills
+
+
+class MqttCarrier:
+    """See `port.Carrier`. An action is taken over when the broker has acknowledged it and somebody is subscribed.
+
+    `counts`: what was not for us: strange_topic, oversize, not_listening. `session`: connection and acknowledgements.
+    """
+
+    name = "mqtt"
+
+    def __init__(
+        self, options: MqttOptions, clock: Clock | None = None, spread: Callable[[], float] = random.random
+    ) -> None:
+        self._options = options
+        self._clock = clock or SystemClock()
+        self._present: dict[int, bool] = {}  # by the last birth or will that came
+        self._upward: Upward | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self.session = Session(options, self._take, spread)
+        self.counts: Counter[str] = Counter()
+
+    async def start(self, up: Up) -> None:
+        self._upward = Upward(up)
+        self.session.start()
+        self._watch = asyncio.create_task(self._keep_alive())
+
+    async def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._upward is not None:
+            await asyncio.to_thread(self._upward.close)
+        await asyncio.to_thread(self.session.stop)
+
+    async def _keep_alive(self) -> None:
+        """The thread outlives every error; should it end all the same, it is started again."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if not self.session.alive:
+                log.error("MQTT: the thread of the session has ended; it is started again")
+                self.session.start()
+
+    # --- up -----------------------------------------------------------------------------------------------------------
+
+    def _take(self, message: MQTTMessage) -> "Future[None] | None":
+        """Runs in the session's thread."""
+        try:
+            place = topics.parse(message.topic)
+        except UnicodeDecodeError:
+            place = None
+        if place is None or place[1] != "up":
+            self.counts["strange_topic"] += 1
+            return None
+        if len(message.payload) > MAX_PAYLOAD:
+            self.counts["oversize"] += 1
+            return None
+        meter, _, what = place
+        if what == topics.UP_STATE:
+            if len(message.payload) <= _KIND_AT:  # a retained state that was cleared
+                self._present.pop(meter, None)
+                return None
+            self._present[meter] = message.payload[_KIND_AT] != reports.KIND_WILL
+        assert self._upward is not None
+        return self._upward.hand(meter, what, bytes(message.payload))
+
+    # --- down ---------------------------------------------------------------------------------------------------------
+
+    def reaches(self, meter: int) -> bool:
+        return self.session.connected and self._present.get(meter, True)
+
+    async def send(self, action: Action) -> Sent:
+        refusal = self._why_not(action)
+        if refusal:
+            return Sent(False, refusal)
+        what, expiry_s = self._envelope(action)
+        future = self.session.publish(topics.down(action.meter, what), action.raw, expiry_s)
+        try:
+            async with asyncio.timeout(self._options.answer_s):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            return Sent(False, f"The broker has not acknowledged it within {self._options.answer_s:g} s.")
+
+    def _why_not(self, action: Action) -> str:
+        """A sentence, or nothing."""
+        if not self.session.connected:
+            return f"There is no connection to the broker: {self.session.trouble}."
+        if topics.shard(action.meter) not in self._options.shards:
+            return f"Shard {topics.shard(action.meter)} is not this session's."
+        present = self._present.get(action.meter)
+        if present is False:
+            return "The meter is not at the broker."
+        if isinstance(action, Deliver) and action.last_s:
+            if action.last_s < self._clock.now_s():
+                return "Its last second passed before it could be published."
+            if self._options.version == V311 and not present:
+                return (
+                    "The meter is not known to be at the broker, which speaks MQTT 3.1.1 and would not let it expire."
+                )
+        return ""
+
+    def _envelope(self, action: Action) -> tuple[str, int]:
+        """(topics.DN_*, expiry in seconds)."""
+        if isinstance(action, Ask):
+            return topics.DN_ASK, ASK_EXPIRY_S
+        if isinstance(action, Ack):
+            return topics.DN_ACK, ACK_EXPIRY_S
+        if not action.last_s:
+            return topics.DN_ORDER, ORDER_EXPIRY_S
+        return topics.DN_ORDER, action.last_s + 1 - self._clock.now_s()
