@@ -161,7 +161,7 @@ class Ring:
     def mount(self) -> int:
         """Find the records: FRESH, OK or DAMAGED. Never raises for what the flash holds, writes nothing.
 
-        Reads the header and the first valid slot of each sector, a few slots of the head and the whole sector after it.
+        Reads the header and the slots up to the first valid one of each sector, and a few slots of the head.
         """
         self._reset()
         generations = [self._generation_of(sector) for sector in range(self._count)]
@@ -175,8 +175,7 @@ class Ring:
             self._trust(first, generations)
             self._find_end()
         after = self._after(self._head)
-        marked = generations[after] == self.generation + 1
-        self._next_clean = marked and self._flash.blank(after, HEADER_BYTES, self._scratch)
+        self._next_clean = generations[after] == self.generation + 1
         for sector in range(self._count):
             if self._first[sector] < 0 and sector != after and not self._looks_unused(sector):
                 self.damaged_sectors += 1

@@ -111,6 +111,18 @@ def test_commits_do_not_erase_when_the_steps_are_taken_in_time():
     assert boot(flash).get(1) == b"kept" * 10
 
 
+def test_a_sector_erased_ahead_is_not_erased_again_after_a_boot():
+    flash = new_flash()
+    for number in range(120):
+        journal = boot(flash)
+        while journal.erase_due():
+            journal.erase_step()
+        assert not boot(flash).erase_due()
+        before = sum(flash.erases)
+        journal.commit([(9, bytes([number]) * 100)])
+        assert sum(flash.erases) == before
+
+
 def test_what_cannot_be_stored_is_refused_and_changes_nothing():
     flash = new_flash()
     journal = boot(flash)

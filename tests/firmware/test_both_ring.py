@@ -97,6 +97,17 @@ def test_the_guarantee_is_kept_when_erasing_ahead():
         assert boot(flash, ahead).newest == 199
 
 
+def test_a_sector_erased_ahead_is_not_erased_again_after_a_boot():
+    flash = new_flash()
+    for seq in range(1, 60):
+        ring = boot(flash, 2)
+        while ring.erase_due():
+            ring.erase_step()
+        assert not boot(flash, 2).erase_due()
+        ring.append(pack(seq))
+    assert sum(flash.erases) - boot(flash).generation in (1, 2)
+
+
 def test_what_is_not_a_newer_valid_record_is_refused():
     flash = new_flash()
     ring = boot(flash)
@@ -116,6 +127,8 @@ def test_gaps_in_the_sequence():
     for one in (ring, boot(flash)):
         assert held(one, 0, 5010) == sequence
         assert (one.oldest, one.newest) == (1, 5000)
+    before = flash.reads
+    assert not one.read_into(4999, bytearray(SIZE)) and flash.reads - before < 5, "blank slots are not searched"
 
 
 def test_a_torn_slot_is_left_behind():
@@ -163,6 +176,39 @@ def test_the_newest_record_decayed_is_not_written_over():
     assert ring.newest == 2
     ring.append(pack(4))
     assert held(boot(flash), 0, 9) == [1, 2, 4]
+
+
+def test_records_that_cannot_be_are_not_taken():
+    """A short check passes once in a while for what a torn erase left: that must not move the sequence."""
+    flash = new_flash()
+    ring = boot(flash)
+    for seq in range(1, 66):
+        ring.append(pack(seq))  # sector 0 holds 41.., 1 51.., 2 61..65, 3 31..
+    right = held(ring, 0, 99)
+    assert right == list(range(31, 66))
+    whole = bytes(flash.data)
+    for sector, slot, forged in ((3, 0, 4000000000), (3, 4, 4000000000), (3, 0, 60), (0, 0, 4000000000), (2, 4, 7)):
+        at = (FIRST + sector) * SECTOR_BYTES + 16 + slot * SIZE
+        flash.data[at : at + SIZE] = pack(forged)
+        after = boot(flash)
+        assert after.newest == (64 if sector == 2 else 65)
+        assert len(held(after, 0, 99)) >= len(right) - (SLOTS if slot == 0 else 1), (sector, slot, forged)
+        assert after.append(pack(66)) == 66
+        flash.data[:] = whole
+
+
+def test_a_sector_of_an_earlier_turn_is_not_taken():
+    flash = new_flash()
+    ring = boot(flash)
+    for seq in range(1, 46):
+        ring.append(pack(seq))
+    earlier = bytes(flash.data[(FIRST + 1) * SECTOR_BYTES : (FIRST + 2) * SECTOR_BYTES])
+    for seq in range(46, 76):
+        ring.append(pack(seq))
+    flash.data[(FIRST + 1) * SECTOR_BYTES : (FIRST + 2) * SECTOR_BYTES] = earlier
+    ring = new_ring(flash)
+    assert ring.mount() == DAMAGED
+    assert held(ring, 0, 99) == list(range(41, 51)) + list(range(61, 76))
 
 
 def test_foreign_content_is_damage_and_is_written_over():

@@ -146,7 +146,7 @@ def test_mounting_costs_a_bounded_number_of_bytes() -> None:
     assert (again.newest, again.oldest) == (8000, ring.oldest) and again.newest - again.oldest >= 34 * 170 - 1
     cost = flash.read_bytes - before[0]
     print(f"{cost} bytes in {flash.reads - before[1]} reads")
-    assert cost <= 35 * 40 + 35 * 24 + 40 * 24 + 4096
+    assert cost <= 35 * 40 + 20 * 24
     before_reads = flash.reads
     buf = bytearray(RECORD_LENGTH)
     assert all(again.read_into(seq, buf) for seq in range(again.oldest, 8001))
