@@ -207,22 +207,25 @@ def _clock(meter, order, content) -> int:
     """The RTC is set once the order is durable; a start that finds it durable but not known to be set takes the clock
     for unknown."""
     clock = meter.clock
-    before = clock.state(), meter.profile.state(), meter.pricing.state()
+    before = clock.state(), meter.profile.state(), meter.pricing.state(), meter.rtc_pending
     mark = meter.log.mark()
     moved_s = content[1] - clock.unix_s
     was_known = clock.known
     clock.move(*content)
     meter.note(events.CLOCK_SET, moved_s, 0 if was_known else 1)
     meter.clock_moved()
-    code = _finish(meter, order, [(KEY_LIFE, meter.pack_life(True))], order.stated.version)
+    meter.rtc_pending = True
+    code = _finish(meter, order, [(KEY_LIFE, meter.pack_life())], order.stated.version)
     if code != results.APPLIED:
         clock.restore(before[0])
         meter.profile.restore(before[1])
         meter.pricing.restore(before[2])
+        meter.rtc_pending = before[3]
         meter.log.forget(mark)
         return code
     clock.set_rtc()
-    meter.commit([(KEY_LIFE, meter.pack_life(False))])
+    meter.rtc_pending = False
+    meter.commit([(KEY_LIFE, meter.pack_life())])
     return code
 
 

@@ -67,6 +67,7 @@ class Meter:
         self.tag_key_version = 0
         self.history_lost = False
         self.damaged = False  # flash was found damaged at the start
+        self.rtc_pending = False  # a clock order is durable, and the RTC may not have been set to it
         self.boot = 0
         self.log_id = 0
         self.unclean_starts = 0
@@ -142,7 +143,7 @@ class Meter:
         """The board warns that power goes: a last checkpoint. Where it stays after all, the next step takes that
         back."""
         self.note(events.POWER_DOWN)
-        self._stopped = self.commit([(store.KEY_LIFE, self.pack_life(False, True))])
+        self._stopped = self.commit([(store.KEY_LIFE, self.pack_life(True))])
 
     def now_s(self) -> int:
         """The meter's time."""
@@ -157,7 +158,7 @@ class Meter:
             return
         self.mono_s = mono_s
         if self._stopped:
-            self._stopped = not self.commit([(store.KEY_LIFE, self.pack_life(False))])
+            self._stopped = not self.commit([(store.KEY_LIFE, self.pack_life())])
         start_s = self.clock.unix_s
         jump_s = self.clock.tick(elapsed_s)
         end_s = start_s + elapsed_s if jump_s else self.clock.unix_s
@@ -379,10 +380,10 @@ class Meter:
         """What a start found."""
         self._checkpoint = raw
 
-    def pack_life(self, rtc_pending: bool, stopped: bool = False) -> bytes:
+    def pack_life(self, stopped: bool = False) -> bytes:
         """The slow part of the state for the journal."""
         flags = store.LIFE_HISTORY_LOST if self.history_lost else 0
-        flags |= store.LIFE_RTC_PENDING if rtc_pending else 0
+        flags |= store.LIFE_RTC_PENDING if self.rtc_pending else 0
         flags |= store.LIFE_STOPPED if stopped else 0
         clock = self.clock
         return struct.pack(store.LIFE, self.boot, self.log_id, self.unclean_starts, clock.day, clock.used_s, flags)

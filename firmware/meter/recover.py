@@ -41,7 +41,7 @@ def start(meter) -> None:
         meter.unclean_starts += 1
     _read_events(meter)
     checkpoint = meter.committed()
-    gap_s = meter.clock.start(checkpoint[0], not life & store.LIFE_RTC_PENDING)
+    gap_s = meter.clock.start(checkpoint[0], not meter.rtc_pending)
     meter.note(events.POWER_UP, gap_s, 0 if stopped or status == FRESH else 1)
     if meter.damaged:
         meter.note(events.FLASH_DAMAGED, flash.journal.lost_records, _REGION_JOURNAL)
@@ -52,7 +52,7 @@ def start(meter) -> None:
         meter.power_returned()
         _resume_supply(meter, checkpoint[12])
     meter.inbox.start(meter.boot)
-    meter.commit([(store.KEY_LIFE, meter.pack_life(False))], True)
+    meter.commit([(store.KEY_LIFE, meter.pack_life())], True)
 
 
 def _mount(flash, part) -> int:
@@ -72,6 +72,7 @@ def _read_life(meter) -> int:
     clock = meter.clock
     meter.boot, meter.log_id, meter.unclean_starts, clock.day, clock.used_s, flags = struct.unpack(store.LIFE, raw)
     meter.history_lost = bool(flags & store.LIFE_HISTORY_LOST)
+    meter.rtc_pending = bool(flags & store.LIFE_RTC_PENDING)  # and so it stays until a clock order is done
     return flags
 
 
