@@ -12,7 +12,7 @@ from metersim import build
 from metersim.board import VirtualBoard
 from metersim.world import World
 
-DEFAULT_HEAP = "256K"
+DEFAULT_HEAP = "384K"
 
 
 class ChildError(RuntimeError):
