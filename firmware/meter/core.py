@@ -116,7 +116,11 @@ class Meter:
         before = self.profile.state()
         self.profile.minutes = given.interval_minutes
         self.profile.open(self.now_s(), self.energy.import_wh, self.energy.export_wh, self._flags())
-        items = [(store.KEY_PROVISION, raw[:split_at]), (store.KEY_PERIOD, self.profile.pack())]
+        items = [
+            (store.KEY_PROVISION, raw[:split_at]),
+            (store.KEY_PERIOD, self.profile.pack()),
+            (store.KEY_SUPPLY, self.supply.pack()),
+        ]
         if not self.commit([(store.KEY_PROVISION_TAIL, raw[split_at:])]) or not self.commit(items, True):
             self.profile.restore(before)
             raise provision.ProvisionError("journal: it could not be written")

@@ -55,7 +55,7 @@ OVERLOAD_REST_S = 60  # and keeps the relay open for so long
 _PROTECTION = 1 << reasons.HOLD_PROTECTION
 _SAFETY = 1 << reasons.HOLD_SAFETY
 _OWN = 0x100  # marks a cause in an event's detail and among what is armed
-_BY_OVERLOAD = 1  # bit 0 of `keyed`: no hold has that number
+_BY_ITSELF = 1  # bit 0 of `keyed`, as no hold has that number: an overload, or a relay that was open when new
 
 _NO_CREDIT = 1 << reasons.CAUSE_OUT_OF_CREDIT
 _OVERLOAD = 1 << reasons.CAUSE_OVERLOAD
@@ -77,9 +77,7 @@ def target(trigger: int, control: int) -> int:
 
 class Supply:
     """control: states.CONTROL_* · holds, causes: bits · keyed: bits of the holds whose release asks for the key ·
-    relay.
-
-    limits: NO_LIMITS before commissioning.
+    limits: NO_LIMITS before commissioning · relay.
 
     `log(code, argument, detail)` notes an event; `commit()` makes this state durable and returns whether it is.
     """
@@ -123,7 +121,7 @@ class Supply:
         """First start of a new meter: the intent is what the contact is; an open one asks for the key."""
         if self._board.contact() == states.CONTACT_OPEN:
             self.control = _READY
-            self.keyed = _BY_OVERLOAD
+            self.keyed = _BY_ITSELF
 
     def resume(self, mono_s: int, left_s: int, delays: "list[tuple[int, int]]") -> None:
         """After a start: arm again what stands, (hold, its ordered delay), but for no longer than `left_s`.
@@ -215,6 +213,8 @@ class Supply:
             self._keep_armed()
             if not frozen:
                 self._move()
+        if frozen:
+            self._key = False
         self._resume_s = -1
 
     def _watch_supply(self, elapsed_s: int) -> None:
@@ -310,7 +310,7 @@ class Supply:
         who = self._due()
         if who >= 0:
             if who == reasons.HOLD_SAFETY or relay.rested(self._mono_s, dwell_s):
-                keyed = self.keyed | _BY_OVERLOAD if who == _OWN + reasons.CAUSE_OVERLOAD else self.keyed
+                keyed = self.keyed | _BY_ITSELF if who == _OWN + reasons.CAUSE_OVERLOAD else self.keyed
                 self._change(LOCAL_OFF if who >= _OWN else REMOTE_OFF, keyed, who)
             return
         if self._key and relay.diagnosis == states.DIAGNOSIS_FAILED_TO_CLOSE:

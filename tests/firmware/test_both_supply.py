@@ -441,3 +441,11 @@ def test_a_safety_hold_withdrawn_before_it_acted_leaves_nothing_behind():
     rig.give(rig.release(ARREARS))
     rig.run(20)
     assert rig.board.closed
+
+
+def test_the_intent_of_a_new_meter_is_kept_from_the_first_day():
+    rig = rig_of()
+    rig.board.closed = False  # somebody opened it by hand while the power was away
+    rig.outage(5)
+    rig.run(30)
+    assert rig.report().control == ON and rig.board.closed, "it was meant to be closed, and is told again"
