@@ -31,7 +31,7 @@ from headend.web.access import ErrorBudget
 from headend.web.app import build_app
 from headend.web.desk import Desk
 from headend.web.server import HttpServer, bind
-from meterlink import topics
+from meterlink import reports, topics
 from tests.host.books import CURRENCY, LIMIT_UC, METER, NOW_S, open_books
 from tests.host.peer import Peer
 
@@ -116,13 +116,15 @@ class Site:
     def run(self, seconds: int, *silent: int) -> None:
         """Let time pass: meters hold what they are sent and answer what they are asked, but for those in `silent`."""
         for _ in range(seconds):
-            todo = self._engine.due(self.clock.now_s())
-            while todo:
-                action = todo.pop(0)
-                self._engine.sent(action, True)
-                if action.meter not in silent:
-                    todo += self._answer(action)
+            self._carry(self._engine.due(self.clock.now_s()), silent)
             self.clock.advance(1)
+
+    def _carry(self, todo: list[Action], silent: tuple[int, ...] = ()) -> None:
+        while todo:
+            action = todo.pop(0)
+            self._engine.sent(action, True)
+            if action.meter not in silent:
+                todo += self._answer(action)
 
     def _answer(self, action: Action) -> list[Action]:
         peer = self.peer(action.meter)
@@ -137,7 +139,7 @@ class Site:
     def born(self, number: int = METER) -> Peer:
         """The meter comes to its broker and says how it stands."""
         peer = self.peer(number)
-        self.up(topics.UP_STATE, peer.report(3), number)
+        self._carry(self.up(topics.UP_STATE, peer.report(reports.KIND_BIRTH), number))
         return peer
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -30,6 +31,7 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _WORST = ("drawing", "not_open", "paid_off", "unknown", "difference")
 _AGES = (("ago_d", 86_400), ("ago_h", 3600), ("ago_min", 60), ("ago_s", 1))
 
+_PORT = re.compile(r":[0-9]{1,5}\Z")
 _FOLDER = Path(__file__).parent / "templates"
 
 
@@ -112,7 +114,7 @@ async def _let_in(desk: Desk, admit: Callable[[Any], None], request: Request, vi
     (DNS rebinding) calls by that name.
     """
     host = request.headers.get("host", "")
-    if desk.page_without_token and host.rpartition(":")[0 if _has_port(host) else 2] in LOOPBACK_NAMES:
+    if desk.page_without_token and _PORT.sub("", host) in LOOPBACK_NAMES:
         return
     try:
         user, token = access.password(request.headers.get("authorization"))
@@ -123,10 +125,6 @@ async def _let_in(desk: Desk, admit: Callable[[Any], None], request: Request, vi
     visitor.is_channel(caller)
     admit(visitor)
     caller.need(access.READ)
-
-
-def _has_port(host: str) -> bool:
-    return host.rpartition(":")[2].isdigit()
 
 
 def _links(query: PageQuery) -> Callable[..., str]:

@@ -70,6 +70,7 @@ class HttpServer:
             timeout_graceful_shutdown=CLOSING_S,
             h11_max_incomplete_event_size=HEADER_BYTES,
         )
+        logging.getLogger("uvicorn.access").disabled = True  # URLs hold what people typed, `access_log` only mutes it
         self._listening = listening
         host, port = listening.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

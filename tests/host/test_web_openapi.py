@@ -1,0 +1,50 @@
+"""The OpenAPI document: valid, complete, served, and the same as the one in docs/."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+
+from headend.web import openapi
+from headend.web.api import OPERATIONS, PREFIX
+from headend.web.problems import CODES
+from tests.host.site import API, Site
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_it_is_valid_openapi_3_1() -> None:
+    document = openapi.document()
+    assert document["openapi"].startswith("3.1.")
+    validate(document, cls=OpenAPIV31SpecValidator)
+
+
+def test_every_operation_is_told_with_its_scope_and_answers() -> None:
+    document = openapi.document()
+    listed = {(method, path) for path, methods in document["paths"].items() for method in methods}
+    assert listed == {(one.method.lower(), PREFIX + one.path) for one in OPERATIONS}
+    assert len({one.name for one in OPERATIONS}) == len(OPERATIONS)
+    for one in OPERATIONS:
+        told = document["paths"][PREFIX + one.path][one.method.lower()]
+        assert told["summary"] and told["description"]
+        assert told["security"] == ([{"token": [one.scope]}] if one.scope else [])
+        assert {str(status) for status in one.answers} <= set(told["responses"])
+        assert all(code in CODES for code in one.problems)
+        assert [part["name"] for part in told["parameters"] if part["in"] == "path"] == [
+            part[1:-1] for part in one.path.split("/") if part.startswith("{")
+        ]
+
+
+def test_the_one_in_docs_is_what_the_sources_say() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "gen_openapi.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_it_is_served_to_everyone(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        answer = site.client(None).get(f"{API}/openapi.json")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+        assert answer.content == openapi.encoded()
