@@ -66,7 +66,7 @@ class Site:
         self._ready: Future[str] = Future()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+        self._thread: threading.Thread | None = None
 
     def _channel(self, name: str, token: str, scopes: tuple[str, ...]) -> None:
         self.store.write(channels.add_channel, NOW_S, name, token, scopes, LIMIT_UC).result()
@@ -82,15 +82,21 @@ class Site:
         await server.stop()
 
     def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
         self._thread.start()
         self.url = self._ready.result(20)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Without `with`, a site serves nobody and has only this to be done."""
         for client in self._clients:
             client.close()
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(20)
         self.desk.close()
         self.store.close()
         self._loop.close()

@@ -173,7 +173,7 @@ def test_intervals_come_by_number_with_what_is_missing_counted(site: Site) -> No
     wanted = {"expected": 100, "stored": 40, "lost": 0, "missing": 60, "doubled": 0, "unchained": 0, "whole": False}
     assert counts == wanted
     assert client.get(ME).json()["reads"] == {"expected": 100, "whole_to": 40}
-    site.run(600)
+    site.run(1500)
     found: list[dict[str, Any]] = []
     after: int | None = 0
     while after is not None:
