@@ -9,6 +9,8 @@ Every wait is bounded, and every outcome that is not an answer is a `LinkError` 
 """
 
 import asyncio
+import errno
+import logging
 import os
 import struct
 import termios
@@ -29,6 +31,9 @@ from meterlink import modbus
 
 Taken = TypeVar("Taken")
 _Client = AsyncModbusSerialClient | AsyncModbusTcpClient
+
+# What pymodbus logs as an error (a meter that does not answer), a LinkError says, and to whom it concerns.
+logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 _BITS = 11  # of a character on a serial line: start, 8 data, parity or a second stop bit, stop
 
@@ -216,7 +221,7 @@ class Bus:
             try:
                 return await create()
             except (OSError, termios.error) as error:
-                self._why_closed = str(getattr(error, "strerror", None) or error)
+                self._why_closed = _why(error)
                 raise OSError(str(error)) from error
 
         def callback_data(data: bytes, addr: "tuple[Any, ...] | None" = None) -> int:
@@ -235,6 +240,15 @@ class Bus:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _why(error: "OSError | termios.error") -> str:
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    if number == errno.EAGAIN:
+        return "another program uses it"
+    if number > 0:
+        return os.strerror(number)
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _client(where: ModbusAddress, timeout_s: float) -> _Client:
