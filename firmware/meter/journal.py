@@ -379,7 +379,11 @@ class Journal:
         """
         forgotten = -1
         while True:
-            self._head = first.index(max(first))
+            newest = max(first)
+            self._head = first.index(newest)
+            for _ in first:
+                if first[self._after(self._head)] == newest:  # it had failed and was done again there
+                    self._head = self._after(self._head)
             self._last = back = 0
             offset = self._seek(self._head, HEADER_BYTES)
             while offset >= 0:
@@ -404,7 +408,7 @@ class Journal:
             limit = self._last + 1
             for later in range(step + 1, self._used()):
                 number = first[(self._tail + later) % self._count]
-                if number > first[sector]:
+                if number >= first[sector]:
                     limit = number
                     break
             offset = HEADER_BYTES

@@ -267,6 +267,17 @@ def test_foreign_content_is_damage_and_is_overwritten_by_commits():
     assert boot(flash).status == OK and boot(flash).get(1) == b"one"
 
 
+def test_the_same_record_in_every_sector_can_be_mounted():
+    flash = new_flash()
+    boot(flash).commit([(1, b"one")])
+    one = bytes(flash.data[FIRST * SECTOR_BYTES : (FIRST + 1) * SECTOR_BYTES])
+    flash.data[FIRST * SECTOR_BYTES : (FIRST + SECTORS) * SECTOR_BYTES] = one * SECTORS
+    journal = boot(flash)
+    assert journal.get(1) == b"one"
+    journal.commit([(1, b"two")])
+    assert boot(flash).get(1) == b"two"
+
+
 def test_a_sector_that_fails_once_costs_no_commit():
     flash = new_flash()
     journal = boot(flash)
@@ -291,6 +302,30 @@ def test_a_flash_that_does_not_program_is_a_named_error_and_stays_readable():
         flash.wear_out(sector, 0)
     journal.commit([(1, b"new")])
     assert (boot(flash).get(1), boot(flash).get(2)) == (b"new", b"two")
+
+
+def test_a_commit_that_failed_twice_does_not_come_back_over_the_next_one():
+    """Its records did not read back; should they read whole later, the commit after them still stands."""
+    for fill in range(20, 30):  # in the middle and at the front of a sector
+        flash = new_flash()
+        journal = boot(flash)
+        journal.commit([(3, b"lives on")])
+        for number in range(fill):
+            journal.commit([(1, bytes([number]) * 10)])
+        failed = []
+
+        def watch(block, offset, data, flash=flash, failed=failed):
+            if data and b"ghost" in data:
+                failed.append((block * SECTOR_BYTES + offset, data))
+                flash.wear_out(block, 1)
+
+        flash.watch = watch
+        assert refused(StorageError, journal.commit, [(1, b"ghost"), (2, b"ghost")]) and len(failed) == 2
+        journal.commit([(1, b"new")])
+        for at, data in failed:
+            flash.data[at : at + len(data)] = data
+        after = boot(flash)
+        assert (after.get(1), after.get(2), after.get(3)) == (b"new", None, b"lives on"), fill
 
 
 def test_a_device_that_is_too_small_is_refused():

@@ -134,7 +134,7 @@ def test_every_cut_of_the_recovery_after_every_cut(name: str) -> None:
     cuts = 0
 
     def workload(flash: NorFlash) -> None:
-        for _, _ in zip(range(120), going_on, strict=False):
+        for _, _ in zip(range(70), going_on, strict=False):
             pass
 
     def boot_and_check(flash: NorFlash) -> None:
@@ -161,7 +161,7 @@ def test_every_cut_of_the_recovery_after_every_cut(name: str) -> None:
 def test_a_cut_in_every_boot_for_ever() -> None:
     """However often the power fails while room is made, the next boot has the state, and an undisturbed one works."""
     sectors, size, *_ = HISTORIES["a full sector of values, no steps"]
-    for seed in range(4):
+    for seed in range(2):
         rig = Rig(NorFlash(sectors, size, unit_bytes=8), sectors)
         choose = random.Random(seed)
         for number, _ in enumerate(history(rig, "a full sector of values, no steps")):
