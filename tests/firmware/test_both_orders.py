@@ -443,3 +443,15 @@ def test_sums_that_do_not_agree_are_a_lost_history():
     rig.outage()
     assert rig.meter.history_lost
     refused(rig, rig.credit(3 * RICH_UC), results.HISTORY_LOST)
+
+
+def test_without_the_time_what_takes_away_is_refused():
+    rig = ready()
+    rig.board.clock_valid = False
+    rig.outage()
+    rig.run(5)
+    later = rig.board.unix_s + 10_000
+    refused(rig, rig.hold(2, not_after_s=later), results.CLOCK_UNKNOWN)
+    refused(rig, rig.order(orders.ASPECT_TARIFF, rig.plan.encode(), not_after_s=later), results.CLOCK_UNKNOWN)
+    refused(rig, rig.order(orders.ASPECT_CLOCK, bodies.encode_clock(bytes(8), later)), results.BAD_NONCE)
+    refused(rig, rig.order(orders.ASPECT_CLOCK, bodies.encode_clock(b"anything", later)), results.BAD_NONCE)
