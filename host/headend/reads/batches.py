@@ -5,15 +5,16 @@ only for the log that the meter writes at present, so an old batch that is playe
 """
 
 import struct
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Dialect, Row, Table, and_, bindparam, insert, select, update
 
-from headend.reads import logs
+from headend.reads import crc, logs
 from headend.store import lock_meter
-from headend.store.schema import meter_state, question
+from headend.store.schema import question
 from meterlink import records
-from meterlink.batches import KIND_INTERVALS, Batch
+from meterlink.batches import KIND_EVENTS, KIND_INTERVALS, Batch
 from meterlink.reports import NO_NONCE
 
 STORED = "stored"
@@ -21,8 +22,17 @@ REPEATED = "repeated"  # genuine, and nothing in it was new
 OTHER_LOG = "other_log"  # stored; whether the meter writes that log now is for a report to say
 BAD_ORDER = "bad_order"  # sequence numbers that do not rise from `first`: nothing was stored
 
-_FORMAT = {KIND_INTERVALS: records.INTERVAL_FORMAT}
-_CHECK_AT = -1  # the CRC is the last field, and is not stored
+# The CRC is the last field; it is checked beside, and not stored.
+_LAYOUT = {
+    KIND_INTERVALS: struct.Struct(records.INTERVAL_FORMAT[:-1] + "2x"),
+    KIND_EVENTS: struct.Struct(records.EVENT_FORMAT[:-1] + "2x"),
+}
+
+_MINE = and_(
+    question.c.nonce == bindparam("asked"), question.c.meter == bindparam("of"), question.c.kind == bindparam("which")
+)
+_OPEN = select(question).where(_MINE, question.c.answered_s.is_(None))
+_ANSWERED = update(question).where(_MINE).values(answered_s=bindparam("now"))
 
 
 class TakenBatch(NamedTuple):
@@ -44,7 +54,7 @@ def take(conn: Connection, now_s: int, batch: Batch, question_s: int) -> TakenBa
     """
     state = lock_meter(conn, batch.meter)
     log = logs.LOGS[batch.kind]
-    rows, bad_crc = _decode(batch)
+    rows, bad_crc = decode(batch)
     numbers = [row[0] for row in rows]
     if any(above <= below for below, above in zip([batch.first - 1, *numbers], numbers, strict=False)):
         return TakenBatch(BAD_ORDER, 0, bad_crc, 0, [], 0)
@@ -60,52 +70,41 @@ def take(conn: Connection, now_s: int, batch: Batch, question_s: int) -> TakenBa
     return TakenBatch(STORED if new or lost else REPEATED, new, bad_crc, differing, lost, whole_to)
 
 
-def _decode(batch: Batch) -> tuple[list[tuple[int, ...]], int]:
-    """The records whose CRC is right, as tuples without it, and how many were wrong."""
-    layout = _FORMAT.get(batch.kind, records.EVENT_FORMAT)
-    width = records.RECORD_LENGTH
-    raw = batch.records
-    good = [records.check(raw[at : at + width]) is not None for at in range(0, len(raw), width)]
-    rows = [fields[:_CHECK_AT] for fields, whole in zip(struct.iter_unpack(layout, raw), good, strict=True) if whole]
-    return rows, len(good) - len(rows)
+def decode(batch: Batch) -> tuple[list[tuple[int, ...]], int]:
+    """The records whose CRC is right, as tuples without it, and how many were wrong (or blank)."""
+    rows = list(_LAYOUT[batch.kind].iter_unpack(batch.records))
+    wrong = crc.wrong(batch.records)
+    good = [row for row, bad in zip(rows, wrong, strict=True) if row[0] and not bad]
+    return good, len(rows) - len(good)
 
 
 def _store(conn: Connection, batch: Batch, log: logs.Log, rows: list[tuple[int, ...]]) -> tuple[int, int]:
     """Insert the rows that are not there yet; (how many, how many stand there with other content)."""
     if not rows:
         return 0, 0
-    table = log.table
-    columns = [column for column in table.c if column.name not in ("meter", "log_id")]
-    there = {
-        row[0]: tuple(row)
-        for row in conn.execute(
-            select(*columns).where(
-                table.c.meter == batch.meter,
-                table.c.log_id == batch.log_id,
-                table.c.seq.between(rows[0][0], rows[-1][0]),
-            )
-        )
-    }
-    keys = [column.name for column in columns]
-    new = [
-        {"meter": batch.meter, "log_id": batch.log_id, **dict(zip(keys, row, strict=True))}
-        for row in rows
-        if row[0] not in there
-    ]
+    span = {"of": batch.meter, "log": batch.log_id, "low": rows[0][0], "high": rows[-1][0]}
+    there = {row[0]: tuple(row) for row in conn.execute(log.between, span)}
+    new = [(batch.meter, batch.log_id, *row) for row in rows if row[0] not in there]
     if new:
-        conn.execute(insert(table), new)
+        conn.exec_driver_sql(_insert(log.table, conn.dialect), new)
     return len(new), sum(there.get(row[0], row) != row for row in rows)
+
+
+@lru_cache(maxsize=8)
+def _insert(table: Table, dialect: Dialect) -> str:
+    """The INSERT of a whole row, in the driver's own words: it takes the tuples as they were decoded."""
+    return str(insert(table).compile(dialect=dialect))
 
 
 def _answered(conn: Connection, now_s: int, batch: Batch, question_s: int) -> Row[Any] | None:
     """The open question that this batch answers, marked as answered; None where it answers none."""
     if batch.nonce == NO_NONCE:
         return None
-    mine = (question.c.nonce == batch.nonce) & (question.c.meter == batch.meter) & (question.c.kind == batch.kind)
-    row = conn.execute(select(question).where(mine, question.c.answered_s.is_(None))).one_or_none()
+    mine = {"asked": batch.nonce, "of": batch.meter, "which": batch.kind}
+    row = conn.execute(_OPEN, mine).one_or_none()
     if row is None or now_s - row.asked_s > question_s:
         return None
-    conn.execute(update(question).where(mine).values(answered_s=now_s))
+    conn.execute(_ANSWERED, {**mine, "now": now_s})
     return row
 
 
@@ -115,7 +114,7 @@ def _passed_over(
     """List as lost what the meter was asked for and did not give, up to the last record that it gave."""
     if asked is None:
         return []
-    newest = conn.execute(select(meter_state.c[log.newest]).where(meter_state.c.meter == batch.meter)).scalar_one()
+    newest = conn.execute(log.cursor, {"of": batch.meter}).one()[1]
     last = numbers[-1] if numbers else min(asked.first + asked.count - 1, newest)
     why = "asked for and not held by the meter"
     return logs.declare_lost(conn, now_s, batch.meter, batch.log_id, log, asked.first, last, why)

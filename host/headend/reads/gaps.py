@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from headend.reads import logs
 from headend.store import UnknownMeter
-from headend.store.schema import meter_state, question
+from headend.store.schema import question
 from meterlink.batches import KIND_INTERVALS, MAX_RECORDS
+
+_OPEN_SINCE = select(func.max(question.c.asked_s)).where(
+    question.c.meter == bindparam("of"), question.c.kind == bindparam("which"), question.c.answered_s.is_(None)
+)
 
 
 def missing(conn: Connection, meter: int, limit: int = 100, kind: int = KIND_INTERVALS) -> list[logs.Range]:
@@ -21,27 +25,19 @@ def next_question(conn: Connection, now_s: int, meter: int, kind: int, patience_
     hole = next(_missing(conn, meter, kind), None)
     if hole is None:
         return None
-    open_since_s = conn.execute(
-        select(func.max(question.c.asked_s)).where(
-            question.c.meter == meter, question.c.kind == kind, question.c.answered_s.is_(None)
-        )
-    ).scalar_one()
+    open_since_s = conn.execute(_OPEN_SINCE, {"of": meter, "which": kind}).scalar_one()
     if open_since_s is not None and now_s - open_since_s < patience_s:
         return None
     # As many as fit: stored records further on may come again, holes close behind the first come with it.
-    newest = conn.execute(
-        select(meter_state.c[logs.LOGS[kind].newest]).where(meter_state.c.meter == meter)
-    ).scalar_one()
+    newest = conn.execute(logs.LOGS[kind].cursor, {"of": meter}).one()[1]
     return hole[0], min(MAX_RECORDS, newest - hole[0] + 1)
 
 
 def _missing(conn: Connection, meter: int, kind: int) -> Iterator[logs.Range]:
     log = logs.LOGS[kind]
-    columns = meter_state.c
-    row = conn.execute(
-        select(columns.log_id, columns[log.whole_to], columns[log.newest]).where(columns.meter == meter)
-    ).one_or_none()
+    row = conn.execute(log.cursor, {"of": meter}).one_or_none()
     if row is None:
         raise UnknownMeter(meter)
-    if row.log_id is not None:
-        yield from logs.holes(conn, meter, row.log_id, log, row[1] + 1, row[2])
+    whole_to, newest, log_id = row
+    if log_id is not None:
+        yield from logs.holes(conn, meter, log_id, log, whole_to + 1, newest)
