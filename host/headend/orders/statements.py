@@ -8,7 +8,7 @@ OrderError for a body that cannot be.
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from headend.orders import lifecycle
 from headend.refusals import Refused
@@ -26,6 +26,40 @@ WANTS_ON = "on"
 WANTS_PERMIT = "permit"
 WANTS_CREDIT = "credit"
 WANTS_VERSION = "version"
+
+# Built once: to put a statement together costs several times what it costs to run it.
+_OF_METER = update(meter).where(meter.c.meter == bindparam("of"))
+_SALES = (
+    select(payment.c.total_uc, payment.c.amount_uc)
+    .where(payment.c.meter == bindparam("of"), payment.c.total_uc <= bindparam("total"))
+    .order_by(payment.c.total_uc.desc())
+    .limit(bodies.MAX_SALES)
+)
+_NEWEST_ARREARS = (
+    select(order.c.body)
+    .where(
+        order.c.meter == bindparam("of"),
+        order.c.aspect == ASPECT_SUPPLY,
+        order.c.selector == reasons.HOLD_ARREARS,
+        order.c.state.in_((lifecycle.QUEUED, *lifecycle.ON_THE_WAY, lifecycle.CONFIRMED)),
+    )
+    .order_by(order.c.signing_epoch.desc(), order.c.version.desc())
+    .limit(1)
+)
+_UNSENT = select(order.c.id).where(
+    order.c.meter == bindparam("of"),
+    order.c.aspect == bindparam("about"),
+    order.c.selector == bindparam("which"),
+    order.c.state == lifecycle.QUEUED,
+)
+_NEXT_VERSION = (
+    update(meter_state)
+    .where(meter_state.c.meter == bindparam("of"))
+    .values(next_version=meter_state.c.next_version + 1)
+    .returning(meter_state.c.next_version - 1)
+)
+_EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
+_OUT = insert(outbox)
 
 
 def stop(
@@ -108,7 +142,7 @@ def set_tariff(
     """Price the meter by `tariff` from its `activate_s` on."""
     body = tariff.encode()
     lock_meter(conn, meter_id)
-    conn.execute(update(meter).where(meter.c.meter == meter_id).values(tariff=body))
+    conn.execute(_OF_METER, {"of": meter_id, "tariff": body})
     return _state(conn, now_s, meter_id, ASPECT_TARIFF, 0, body, WANTS_VERSION, actor, reason_text)
 
 
@@ -118,7 +152,7 @@ def set_limits(
     """Set the meter's thresholds and delays."""
     body = limits.encode()
     lock_meter(conn, meter_id)
-    conn.execute(update(meter).where(meter.c.meter == meter_id).values(limits=body))
+    conn.execute(_OF_METER, {"of": meter_id, "limits": body})
     return _state(conn, now_s, meter_id, ASPECT_LIMITS, 0, body, WANTS_VERSION, actor, reason_text)
 
 
@@ -143,12 +177,7 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
     `meter_row` is the locked `meter_state` row. Carries the last four sales, from the payments stored and, where
     `total_uc` goes beyond them, one more for the difference. Replaces a statement of this source that was not sent.
     """
-    sold = conn.execute(
-        select(payment.c.total_uc, payment.c.amount_uc)
-        .where(payment.c.meter == meter_row.meter, payment.c.total_uc <= total_uc)
-        .order_by(payment.c.total_uc.desc())
-        .limit(bodies.MAX_SALES)
-    ).all()
+    sold = conn.execute(_SALES, {"of": meter_row.meter, "total": total_uc}).all()
     sales = [(sale.total_uc, sale.amount_uc) for sale in reversed(sold)]
     before_uc = sales[-1][0] if sales else 0
     if total_uc > before_uc:
@@ -166,17 +195,7 @@ def release_arrears_if_stopped(
     Called by a payment, in its own transaction, with the locked `meter_state` row. Returns the order's id, or None
     where there is nothing to release. No other hold is touched.
     """
-    newest = conn.execute(
-        select(order.c.body)
-        .where(
-            order.c.meter == meter_row.meter,
-            order.c.aspect == ASPECT_SUPPLY,
-            order.c.selector == reasons.HOLD_ARREARS,
-            order.c.state.in_((lifecycle.QUEUED, *lifecycle.ON_THE_WAY, lifecycle.CONFIRMED)),
-        )
-        .order_by(order.c.signing_epoch.desc(), order.c.version.desc())
-        .limit(1)
-    ).scalar_one_or_none()
+    newest = conn.execute(_NEWEST_ARREARS, {"of": meter_row.meter}).scalar_one_or_none()
     if newest is None or bodies.decode_supply(newest)[0] != bodies.HOLD:
         return None
     return _release(
@@ -207,25 +226,13 @@ def _state(
     total_uc: int = 0,
 ) -> int:
     """Write the order and its outbox row; the meter's row is locked by now."""
-    unsent = conn.execute(
-        select(order.c.id).where(
-            order.c.meter == meter_id,
-            order.c.aspect == aspect,
-            order.c.selector == selector,
-            order.c.state == lifecycle.QUEUED,
-        )
-    ).scalar_one_or_none()
+    unsent = conn.execute(_UNSENT, {"of": meter_id, "about": aspect, "which": selector}).scalar_one_or_none()
     if unsent is not None:
         lifecycle.move(conn, now_s, unsent, "supersede", "a newer statement on the same subject, before this was sent")
     version = 0
     if aspect != ASPECT_CREDIT:
-        version = conn.execute(
-            update(meter_state)
-            .where(meter_state.c.meter == meter_id)
-            .values(next_version=meter_state.c.next_version + 1)
-            .returning(meter_state.c.next_version - 1)
-        ).scalar_one()
-    epoch = conn.execute(select(meter.c.account_epoch).where(meter.c.meter == meter_id)).scalar_one()
+        version = conn.execute(_NEXT_VERSION, {"of": meter_id}).scalar_one()
+    epoch = conn.execute(_EPOCH, {"of": meter_id}).scalar_one()
     values = {
         "meter": meter_id,
         "aspect": aspect,
@@ -242,7 +249,7 @@ def _state(
         "reason_text": reason_text,
     }
     order_id = lifecycle.start(conn, now_s, values, reason_text)
-    conn.execute(insert(outbox).values(order_id=order_id, meter=meter_id, next_s=now_s))
+    conn.execute(_OUT, {"order_id": order_id, "meter": meter_id, "next_s": now_s})
     return order_id
 
 
