@@ -13,7 +13,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from headend.clock import Clock
 from headend.orders import inbound, outbox, questions, signing
@@ -288,15 +288,21 @@ _TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action
 }
 
 
+_EARLIEST = select(
+    select(func.min(outbox_row.c.next_s)).scalar_subquery(),
+    select(func.min(meter_state.c.next_ask_s)).scalar_subquery(),
+)
+_KEY_VERSION = select(meter.c.tag_key_version).where(meter.c.meter == bindparam("of"))
+
+
 def _next_s(conn: Connection) -> int:
     """The earliest wish for attention; a row under lease may wish in vain."""
-    waiting = conn.execute(select(func.min(outbox_row.c.next_s))).scalar_one()
-    polled = conn.execute(select(func.min(meter_state.c.next_ask_s))).scalar_one()
+    waiting, polled = conn.execute(_EARLIEST).one()
     return min(NEVER if waiting is None else waiting, NEVER if polled is None else polled)
 
 
 def _key_version(conn: Connection, number: int) -> int | None:
-    return conn.execute(select(meter.c.tag_key_version).where(meter.c.meter == number)).scalar_one_or_none()
+    return conn.execute(_KEY_VERSION, {"of": number}).scalar_one_or_none()
 
 
 def _next_ask(conn: Connection, number: int, next_ask_s: Any) -> None:

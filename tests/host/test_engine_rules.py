@@ -19,8 +19,8 @@ from headend.store.schema import outbox as outbox_row
 from meterlink import batches, reasons, reports, topics
 from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, Order
 from meterlink.tariff import Tariff
-from tests.host.books import CHANNEL, METER, NOW_S, open_books
-from tests.host.peer import Bench, Noise
+from tests.host.books import CHANNEL, METER, NOW_S, SOURCE, open_books
+from tests.host.peer import OPEN, Bench, Noise
 
 
 @pytest.fixture
@@ -83,6 +83,14 @@ def test_an_answer_that_overtakes_the_carriers_word_is_not_undone_by_it(bench: B
     bench.sent(action, ok=False, note="The line is silent.")
     assert bench.state(order_id) == "accepted"
     assert bench.store.read(lambda conn: conn.execute(select(outbox_row)).one()) == row
+
+
+def test_what_is_in_hand_is_not_taken_again_when_the_meter_stirs(bench: Bench) -> None:
+    order_id = stop(bench)
+    assert deliveries(bench.due()) == [order_id]
+    assert deliveries(bench.up(topics.UP_STATE, bench.peer.report(reports.KIND_BIRTH))) == []
+    bench.clock.advance(Policy().lease_s)
+    assert any(isinstance(one, Ask) for one in bench.due())
 
 
 # --- a meter at a time ----------------------------------------------------------------------------------------------
@@ -206,6 +214,28 @@ def test_credit_that_was_accepted_and_is_not_shown_is_a_contradiction(bench: Ben
     assert bench.state(order_id) == "accepted"
     assert bench.history(order_id)[-1][:2] == ("contradict", "accepted")
     assert bench.meter().on_meter_uc == 0
+
+
+def test_totals_of_another_account_are_not_ours(bench: Bench) -> None:
+    order_id = bench.write(payments.take, CHANNEL, "a", METER, 5_000_000).order_id
+    bench.deliver(ASPECT_CREDIT)
+    bench.peer.totals[SOURCE] = 5_000_000
+    bench.answers(bench.ask(ASPECT_CREDIT), account_epoch=2)
+    assert (bench.state(order_id), bench.meter().on_meter_uc) == ("sent", 0)
+    bench.answers(bench.ask(ASPECT_CREDIT))
+    assert (bench.state(order_id), bench.meter().on_meter_uc) == ("confirmed", 5_000_000)
+
+
+def test_an_answer_proves_nothing_of_a_subject_that_was_not_asked_about(bench: Bench) -> None:
+    order_id = stop(bench)
+    bench.peer.hold(bench.deliver().raw)
+    bench.peer.be(**OPEN, holds=1 << reasons.HOLD_LEGAL)
+    asked = bench.ask(ASPECT_CREDIT)
+    bench.clock.advance(1)
+    bench.answers(asked, aspect=ASPECT_SUPPLY, selector=reasons.HOLD_LEGAL)
+    assert bench.state(order_id) == "sent"
+    bench.answers(bench.ask())
+    assert bench.state(order_id) == "confirmed"
 
 
 # --- questions and waits --------------------------------------------------------------------------------------------

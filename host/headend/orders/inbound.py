@@ -14,7 +14,7 @@ The caller has verified the MAC (`meterlink.reports.Report`); here it is decided
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from headend.ledger import consumption, payments
 from headend.orders import confirm, lifecycle, outbox
@@ -58,7 +58,39 @@ RECEIPT_EVENT = {
     results.BAD_NONCE: "refuse",
 }
 
+# Statements are built once: to put one together costs several times what it costs to run it.
+_OPEN_QUESTION = select(question).where(
+    question.c.nonce == bindparam("asked"),
+    question.c.meter == bindparam("of"),
+    question.c.kind == ASK_REPORT,
+    question.c.answered_s.is_(None),
+)
+_ANSWERED = update(question).where(question.c.nonce == bindparam("asked")).values(answered_s=bindparam("now"))
+_NEWEST = (
+    update(meter_state)
+    .where(meter_state.c.meter == bindparam("of"))
+    .values(
+        report=bindparam("raw"),
+        report_boot=bindparam("boot"),
+        report_counter=bindparam("counter"),
+        report_time_s=bindparam("time"),
+        report_taken_s=bindparam("now"),
+        online=bindparam("present"),
+        online_boot=bindparam("present_boot"),
+    )
+)
+_ACCOUNT_EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
 _WANTED = tuple(confirm.Wanted.__dataclass_fields__)
+_UNDER_WAY = (
+    select(order.c.id, order.c.state, order.c.sent_s, *[order.c[name] for name in _WANTED])
+    .where(
+        order.c.meter == bindparam("of"),
+        order.c.aspect == bindparam("about"),
+        order.c.selector == bindparam("which"),
+        order.c.state.in_(lifecycle.ON_THE_WAY),
+    )
+    .order_by(order.c.id)
+)
 
 
 class TakenReport(NamedTuple):
@@ -103,11 +135,10 @@ def _question(conn: Connection, now_s: int, report: Report, policy: Policy) -> t
         return None, BIRTH
     if report.kind != KIND_REPORT or report.nonce == NO_NONCE:
         return None, UNASKED
-    mine = (question.c.nonce == report.nonce) & (question.c.meter == report.meter) & (question.c.kind == ASK_REPORT)
-    row = conn.execute(select(question).where(mine, question.c.answered_s.is_(None))).one_or_none()
+    row = conn.execute(_OPEN_QUESTION, {"asked": report.nonce, "of": report.meter}).one_or_none()
     if row is None:
         return None, UNASKED
-    conn.execute(update(question).where(mine).values(answered_s=now_s))
+    conn.execute(_ANSWERED, {"asked": report.nonce, "now": now_s})
     if now_s - row.asked_s > policy.question_s:
         return None, STALE
     return row, ANSWER
@@ -115,41 +146,34 @@ def _question(conn: Connection, now_s: int, report: Report, policy: Policy) -> t
 
 def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrier: str) -> None:
     """The newest report: keep it, follow the meter's logs and money, and note that an MQTT meter is there."""
-    facts: dict[str, Any] = {
-        "report": report.raw,
-        "report_boot": report.boot,
-        "report_counter": report.counter,
-        "report_time_s": report.time_s,
-        "report_taken_s": now_s,
-    }
-    if carrier == outbox.MQTT:
-        facts |= {"online": 1, "online_boot": report.boot}
-    conn.execute(update(meter_state).where(meter_state.c.meter == report.meter).values(facts))
-    if carrier == outbox.MQTT and (not state.online or report.kind == KIND_BIRTH):
+    present = carrier == outbox.MQTT
+    conn.execute(
+        _NEWEST,
+        {
+            "of": report.meter,
+            "raw": report.raw,
+            "boot": report.boot,
+            "counter": report.counter,
+            "time": report.time_s,
+            "now": now_s,
+            "present": 1 if present else state.online,
+            "present_boot": report.boot if present else state.online_boot,
+        },
+    )
+    if present and (not state.online or report.kind == KIND_BIRTH):
         outbox.wake(conn, now_s, report.meter)
     logs.seen(conn, now_s, state, report)
     consumption.book(conn, now_s, report)
-    if (report.aspect, report.selector) == (ASPECT_CREDIT, identity.get(conn).source):
-        epoch = conn.execute(select(meter.c.account_epoch).where(meter.c.meter == report.meter)).scalar_one()
+    if report.aspect == ASPECT_CREDIT and report.selector == identity.get(conn).source:
+        epoch = conn.execute(_ACCOUNT_EPOCH, {"of": report.meter}).scalar_one()
         if report.account_epoch == epoch:
             payments.shown(conn, report.meter, report.source_credited_uc, report.time_s)
 
 
 def _under_way(conn: Connection, report: Report) -> list[Row[Any]]:
     """Orders on the report's subject that the meter may hold, or come to hold."""
-    columns = [order.c[name] for name in _WANTED]
-    return list(
-        conn.execute(
-            select(order.c.id, order.c.state, order.c.sent_s, *columns)
-            .where(
-                order.c.meter == report.meter,
-                order.c.aspect == report.aspect,
-                order.c.selector == report.selector,
-                order.c.state.in_(lifecycle.ON_THE_WAY),
-            )
-            .order_by(order.c.id)
-        ).all()
-    )
+    subject = {"of": report.meter, "about": report.aspect, "which": report.selector}
+    return list(conn.execute(_UNDER_WAY, subject).all())
 
 
 # --- receipts ---------------------------------------------------------------------------------------------------------

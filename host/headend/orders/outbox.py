@@ -7,7 +7,20 @@ acted on after the commit. Everything is in the database: a worker that dies lea
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from headend.orders import lifecycle, questions
 from headend.orders.actions import Action, Deliver
@@ -26,14 +39,7 @@ FREE = {"lease": None, "lease_until_s": None}
 
 def due(conn: Connection, now_s: int, meter_id: int | None, limit: int) -> list[tuple[int, int]]:
     """(meter, order_id) of rows that want attention, longest waiting first; of one meter where `meter_id` is given."""
-    query = (
-        select(outbox.c.meter, outbox.c.order_id)
-        .join(order, order.c.id == outbox.c.order_id)
-        .where(_wants_attention(now_s))
-        .order_by(outbox.c.next_s, outbox.c.order_id)
-        .limit(limit)
-    )
-    found = conn.execute(query if meter_id is None else query.where(outbox.c.meter == meter_id))
+    found = conn.execute(_DUE if meter_id is None else _DUE_OF_METER, {"now": now_s, "of": meter_id, "at_most": limit})
     return [(meter_number, order_id) for meter_number, order_id in found]
 
 
@@ -55,7 +61,7 @@ def claim(
     # In the order of the meters, so that workers on one database cannot wait for each other in a circle.
     for meter_number, order_id in sorted(due(conn, now_s, meter_id, limit or policy.batch_actions)):
         lock_meter(conn, meter_number)
-        row = _row(conn, now_s, order_id)
+        row = conn.execute(_ROW, {"of_order": order_id, "now": now_s}).one_or_none()
         if row is not None:
             action = _act(conn, now_s, row, worker, policy, entropy)
             if action is not None:
@@ -80,12 +86,8 @@ def finished(
 
 
 def wake(conn: Connection, now_s: int, meter_id: int) -> None:
-    """Something happened at the meter: what waits for it wants attention now."""
-    conn.execute(
-        update(outbox)
-        .where(outbox.c.meter == meter_id, outbox.c.next_s > now_s, outbox.c.lease.is_(None))
-        .values(next_s=now_s)
-    )
+    """Something happened at the meter: what waits for it wants attention now (what is in hand, when it is let go)."""
+    conn.execute(_WAKE, {"of": meter_id, "now": now_s})
 
 
 def next_in_line(conn: Connection, now_s: int, meter_id: int) -> None:
@@ -102,17 +104,27 @@ def ask_at(conn: Connection, order_id: int, next_s: int, *, fresh: bool = False)
     _schedule(conn, order_id, next_s, step=ASK, **FREE, **({"attempts": 0} if fresh else {}))
 
 
-def _wants_attention(now_s: int) -> ColumnElement[bool]:
-    """Due, in nobody's hands, and signed; an unsigned one only to let it expire."""
-    return and_(
-        outbox.c.next_s <= now_s,
-        or_(outbox.c.lease.is_(None), outbox.c.lease_until_s <= now_s),
-        or_(order.c.signed.is_not(None), and_(order.c.not_after_s > 0, order.c.not_after_s < now_s)),
-    )
+_NOW = bindparam("now", type_=BigInteger)
+
+# Due, in nobody's hands, and signed; an unsigned one only to let it expire.
+_WANTS_ATTENTION = and_(
+    outbox.c.next_s <= _NOW,
+    or_(outbox.c.lease.is_(None), outbox.c.lease_until_s <= _NOW),
+    or_(order.c.signed.is_not(None), and_(order.c.not_after_s > 0, order.c.not_after_s < _NOW)),
+)
+_DUE = (
+    select(outbox.c.meter, outbox.c.order_id)
+    .join(order, order.c.id == outbox.c.order_id)
+    .where(_WANTS_ATTENTION)
+    .order_by(outbox.c.next_s, outbox.c.order_id)
+    .limit(bindparam("at_most"))
+)
+_DUE_OF_METER = _DUE.where(outbox.c.meter == bindparam("of"))
+_WAKE = update(outbox).where(outbox.c.meter == bindparam("of"), outbox.c.next_s > _NOW).values(next_s=_NOW)
 
 
-def _row(conn: Connection, now_s: int, order_id: int) -> Row[Any] | None:
-    """The order as it stands now, under its meter's lock; None where it needs nothing any more."""
+def _the_row() -> Select[Any]:
+    """An order with all that decides on its next step."""
     newer = order.alias("newer")
     outranked = exists().where(
         newer.c.meter == order.c.meter,
@@ -135,7 +147,7 @@ def _row(conn: Connection, now_s: int, order_id: int) -> Row[Any] | None:
             its_row.c.meter == order.c.meter,
             or_(other.c.aspect != order.c.aspect, other.c.selector != order.c.selector),
             its_row.c.step == ASK,
-            its_row.c.next_s > now_s,
+            its_row.c.next_s > _NOW,
             other.c.state.in_((lifecycle.SENT, lifecycle.UNKNOWN)),
         )
         .scalar_subquery()
@@ -155,13 +167,16 @@ def _row(conn: Connection, now_s: int, order_id: int) -> Row[Any] | None:
         busy_until_s.label("busy_until_s"),
         and_(meter.c.carrier == MQTT, meter_state.c.online == 0).label("absent"),
     ]
-    return conn.execute(
+    return (
         select(*columns)
         .join(outbox, outbox.c.order_id == order.c.id)
         .join(meter, meter.c.meter == order.c.meter)
         .join(meter_state, meter_state.c.meter == order.c.meter)
-        .where(order.c.id == order_id, _wants_attention(now_s))
-    ).one_or_none()
+        .where(order.c.id == bindparam("of_order"), _WANTS_ATTENTION)
+    )
+
+
+_ROW = _the_row()
 
 
 def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Policy, entropy: Entropy) -> Action | None:
