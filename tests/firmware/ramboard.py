@@ -292,11 +292,11 @@ class Rig:
             m.store.intervals.newest,
         )
 
-    def records(self, ring):
-        """All records that a ring holds, oldest first."""
+    def records(self, ring, first=0):
+        """The records that a ring holds, oldest first, from number `first` on."""
         found = []
         record = bytearray(24)
-        for seq in range(max(0, ring.oldest), ring.newest + 1):
+        for seq in range(max(first, ring.oldest), ring.newest + 1):
             if ring.read_into(seq, record):
                 found.append(bytes(record))
         return found
