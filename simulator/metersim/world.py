@@ -4,6 +4,7 @@ The messages stand in `meter.boards.unix`. The world is the board's physics (`Vi
 virtual seconds a real second at the most.
 """
 
+import contextlib
 import socket
 import struct
 import threading
@@ -51,6 +52,8 @@ class World(threading.Thread):
     def stop(self) -> None:
         """End the run; the meter sees its world go away."""
         self._stop_asked.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread where it still waits for the meter
         self._listener.close()
         if self.is_alive() and threading.current_thread() is not self:
             self.join(REPLY_LIMIT_S)
