@@ -160,6 +160,35 @@ def test_a_lost_record_that_turns_up_is_stored_and_no_longer_counted_as_lost(ben
     assert (count(bench).lost, count(bench).stored, count(bench).whole) == (0, 5, True)
 
 
+def test_a_record_that_turns_up_within_a_lost_range_makes_nothing_else_missing(bench: Bench) -> None:
+    bench.peer.record(30)
+    kept = bench.peer.intervals[5]
+    for seq in range(1, 21):
+        del bench.peer.intervals[seq]
+    answering(bench)
+    bench.up(topics.UP_INTERVALS, bench.peer.batch_of(kept, 5))
+    counted = count(bench)
+    assert (counted.stored, counted.lost, counted.missing) == (11, 19, 0)
+
+
+def test_a_batch_that_brings_nothing_new_is_not_followed_by_a_question(bench: Bench) -> None:
+    bench.peer.record(9)
+    assert asked(push(bench, 5, 2)) == [(1, 6)]
+    bench.clock.advance(FEW.gap_s)
+    assert asked(push(bench, 5, 2)) == [], "or a meter that says the same again and again would be asked as often"
+
+
+def test_an_answer_counts_once_so_it_cannot_bring_an_old_log_back(bench: Bench) -> None:
+    bench.peer.record(4)
+    (question,) = [one for one in bench.up(topics.UP_REPORT, bench.peer.report()) if isinstance(one, Ask)]
+    answer = bench.peer.answer(question)
+    bench.up(*answer)
+    bench.peer.boot, bench.peer.log_id, bench.peer.intervals = 2, 8, {}
+    bench.up(topics.UP_STATE, bench.peer.report(reports.KIND_BIRTH))
+    bench.up(*answer)
+    assert (bench.meter().log_id, bench.counts["other_log"]) == (8, 1)
+
+
 def test_a_new_log_starts_over_and_what_was_not_fetched_of_the_old_one_is_lost(bench: Bench) -> None:
     bench.peer.record(10)
     push(bench, 1, 4)
@@ -185,6 +214,7 @@ def test_a_push_from_an_unknown_log_brings_a_question_who_is_right(bench: Bench)
     bench.peer.log_id, bench.peer.intervals = 8, {}
     bench.peer.record(2)
     assert push(bench, 1) == []
+    assert bench.engine.next_s() == bench.clock.now_s(), "the meter is asked for a report at once"
     answering(bench)
     assert (bench.meter().log_id, bench.meter().interval_whole_to) == (8, 2)
 

@@ -320,6 +320,24 @@ def test_an_accepted_order_is_not_sent_again(bench: Bench) -> None:
     bench.run(7200, lambda one: pytest.fail("sent") if isinstance(one, Deliver) else None)
 
 
+def test_an_accepted_order_that_waits_for_something_else_is_asked_about_at_the_slow_pace(bench: Bench) -> None:
+    order_id = bench.write(statements.release, METER, reasons.HOLD_LEGAL, "operator:ann")
+    bench.peer.hold(bench.deliver().raw)
+    bench.peer.be(**OPEN, causes=1 << reasons.CAUSE_OUT_OF_CREDIT)
+    asks = []
+
+    def carry(action: Any) -> list[Any]:
+        if batches.read_ask(action.raw)[2] == ASPECT_SUPPLY:
+            asks.append(bench.clock.now_s())
+        return bench.answers(action)
+
+    bench.run(12 * 3600, carry)
+    assert bench.state(order_id) == "accepted"
+    waits = [after - before for before, after in pairwise(asks)]
+    assert min(waits[-10:]) >= Policy().slow_s
+    assert len(bench.history(order_id)) == 4, "the same answer again is not written down again"
+
+
 def test_the_state_of_an_order_is_written_by_the_life_cycle_alone() -> None:
     """Of the files that insert or update orders, only that one passes a state."""
     root = Path(lifecycle.__file__).parents[1]
