@@ -4,11 +4,7 @@ proved by its own report, and every interval that it holds is stored once."""
 import asyncio
 import contextlib
 import os
-import select
-import socket
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +30,7 @@ from metersim.child import ChildMeter
 from metersim.load import Constant
 from metersim.pty_line import PtyLine
 from tests.brokers import METER_ACL, Broker, free_port
+from tests.system.serial_server import bridge
 
 NUMBER = 260100000017
 HISTORY_S = 4200
@@ -45,44 +42,6 @@ HASTY = Policy(retry_s=1, settle_s=1, gap_s=1, poll_s=2)
 LIMITS = bodies.Limits(
     alarm_uc=200_000, alarm2_uc=100_000, trip_delay_s=60, dwell_s=1, spread_s=0, stable_s=1, max_current_ma=0
 )
-
-
-@contextlib.contextmanager
-def bridge(path: str) -> Iterator[int]:
-    """A serial server: what comes on a TCP port goes to the line at `path`, and back. Gives the port."""
-    line = os.open(path, os.O_RDWR | os.O_NOCTTY)
-    listener = socket.create_server(("127.0.0.1", 0))
-    ended = threading.Event()
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while not ended.is_set():
-                near, _ = listener.accept()
-                with near:
-                    relay(near)
-
-    def relay(near: socket.socket) -> None:
-        while not ended.is_set():
-            ready, _, _ = select.select([near, line], [], [], 0.1)
-            if near in ready:
-                data = near.recv(512)
-                if not data:
-                    return
-                os.write(line, data)
-            if line in ready:
-                near.sendall(os.read(line, 512))
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        ended.set()
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(10)
-        os.close(line)
 
 
 class Place:

@@ -24,9 +24,11 @@ from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.file_message import FileRecord
 
+from headend.fleet import address
 from headend.fleet.address import SERIAL, TCP, ModbusAddress
 from headend.links import failures
 from headend.links.failures import LinkError
+from headend.refusals import Refused
 from meterlink import modbus
 
 Taken = TypeVar("Taken")
@@ -49,11 +51,23 @@ class Patience:
     reopen_s: float = 2.0  # after an attempt to open the line failed, before the next
     verdict_s: float = 15.0  # for the verdict on an order: its signature takes a small MCU about a second
     poll_s: float = 0.2  # between two looks whether an answer is there
+    frame_bytes: int = modbus.MAX_RTU_ADU  # the longest request or reply that is to be expected
 
 
-def frame_s(where: ModbusAddress) -> float:
-    """How long the longest frame takes on a serial line; one behind a serial server counts as the slowest usual one."""
-    return 0.0 if where.kind == TCP else modbus.MAX_RTU_ADU * _BITS / where.baud
+class BadPort(ValueError):
+    """A port that cannot be meant; the text says what was expected."""
+
+
+def bus_at(port: str, baud: int, parity: str, patience: Patience | None = None) -> "Bus":
+    """The bus at a serial device or pty (its path), socket://HOST:PORT or tcp://HOST:PORT; raises BadPort."""
+    text = f"{port}?unit=1"
+    if "://" not in port:
+        text = f"{SERIAL}:{os.path.abspath(port)}?unit=1&baud={baud}&parity={parity}"
+    try:
+        return Bus(address.parse(text), patience)
+    except Refused as refused:
+        expected = "the path of a serial device, socket://HOST:PORT or tcp://HOST:PORT expected"
+        raise BadPort(f"port: {port!r} given, {expected}") from refused
 
 
 class Bus:
@@ -62,6 +76,8 @@ class Bus:
     def __init__(self, where: ModbusAddress, patience: Patience | None = None) -> None:
         self.where = where
         self.patience = patience or Patience()
+        # How long the longest frame takes; a line behind a serial server counts as the slowest that is usual.
+        self._frame_s = 0.0 if where.kind == TCP else self.patience.frame_bytes * _BITS / where.baud
         self._turn = asyncio.Lock()
         self._client: _Client | None = None
         self._why_closed = ""
@@ -182,12 +198,12 @@ class Bus:
         if not self._suspect or self.where.kind == TCP:
             return
         loop = asyncio.get_running_loop()
-        quiet_s = self.patience.quiet_s + frame_s(self.where)
+        quiet_s = self.patience.quiet_s + self._frame_s
         give_up = loop.time() + self.patience.babble_s + quiet_s
         self._heard_at = loop.time()
         while (left_s := self._heard_at + quiet_s - loop.time()) > 0:
             if loop.time() >= give_up:
-                raise LinkError(failures.GARBLED, f"{self.where.link} is never quiet for {quiet_s:g} s.")
+                raise LinkError(failures.GARBLED, f"{self.where.link} is never quiet for {quiet_s:.2g} s.")
             await asyncio.sleep(left_s)
 
     async def _open(self) -> _Client:
@@ -196,9 +212,10 @@ class Bus:
         self._close()
         loop = asyncio.get_running_loop()
         if loop.time() >= self._not_before:
-            client = _client(self.where, self.patience.answer_s + 2 * frame_s(self.where))
+            timeout_s = self.patience.answer_s + 2 * self._frame_s
+            client = _client(self.where, timeout_s)
             self._watch(client)
-            self._why_closed = f"no connection within {self.patience.answer_s + 2 * frame_s(self.where):g} s"
+            self._why_closed = f"no connection within {timeout_s:.2g} s"
             try:
                 opened = await client.connect()
             except BaseException:

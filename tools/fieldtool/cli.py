@@ -1,0 +1,158 @@
+"""`openprepay field`: the command line.
+
+Exit codes: 0 done · 1 the meter refused, records are missing, or something is not genuine · 2 a wrong command line or
+file · 4 the port, the line, or a device that does not answer as it should · 130 Ctrl-C.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fieldtool import order, records, report, scan, show
+from fieldtool.session import DONE, LINK, USAGE, Session, UsageError
+from fieldtool.words import LANGUAGES, Words, language_of
+from headend.links.bus import BadPort, Patience, bus_at
+from headend.links.failures import LinkError
+from headend.links.meter import MeterOnBus
+from meterlink import names
+from meterlink.modbus import MAX_ADDRESS
+
+BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
+PARITIES = ("E", "N", "O")
+
+Command = Callable[[Session, argparse.Namespace], Awaitable[int]]
+
+
+def main(argv: list[str]) -> int:
+    """Run one sub-command and return its exit code."""
+    try:
+        given = parser().parse_args(argv)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    words = Words(given.lang or language_of(os.environ))
+    try:
+        return asyncio.run(_run(given, words))
+    except (UsageError, BadPort) as error:
+        print(f"openprepay field: {error}", file=sys.stderr)
+        return USAGE
+    except LinkError as error:
+        text = words.say("failed", outcome=words.code("outcome", error.outcome), detail=error)
+        print(f"openprepay field: {text}", file=sys.stderr)
+        return LINK
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+async def _run(given: argparse.Namespace, words: Words) -> int:
+    scanning = given.command == "scan"
+    bus = bus_at(given.port, given.baud, given.parity, scan.PATIENCE if scanning else Patience())
+    try:
+        session = Session(MeterOnBus(bus, given.unit), words)
+        return await _COMMANDS[given.command](session, given)
+    finally:
+        await bus.close()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `openprepay field`."""
+    common = argparse.ArgumentParser(add_help=False)
+    line = common.add_argument_group("where the meter is")
+    line.add_argument(
+        "--port",
+        required=True,
+        metavar="PORT",
+        help="path of a serial device or pty, socket://HOST:PORT (RTU through a serial server) or tcp://HOST:PORT "
+        "(Modbus TCP)",
+    )
+    line.add_argument("--unit", type=_unit, default=1, metavar="N", help="Modbus address, 1..247 (default 1)")
+    line.add_argument("--baud", type=int, choices=BAUDS, default=9600, metavar="N", help="default 9600")
+    line.add_argument("--parity", choices=PARITIES, default="E", help="default E")
+    common.add_argument("--lang", choices=LANGUAGES, help="language (default: as LANG says)")
+
+    top = argparse.ArgumentParser(
+        prog="openprepay field",
+        description="Read and serve one meter on the spot.",
+        epilog="Exit codes: 0 done; 1 the meter refused, records are missing or something is not genuine; 2 wrong "
+        "command line or file; 4 the port, the line, or a device that does not answer as it should; 130 Ctrl-C.",
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:  # noqa: A002 - argparse's own word
+        return commands.add_parser(name, help=help, description=help, parents=[common], allow_abbrev=False)
+
+    one = command("read", "who the meter is and how it stands")
+    one.add_argument("--json", action="store_true", help="for programs: values as on the wire")
+    for name, what in (("intervals", "interval records"), ("events", "event records")):
+        one = command(name, f"read {what}, checked and counted")
+        one.add_argument("--from", dest="first", type=_positive, metavar="SEQ", help="first number (default: the last)")
+        one.add_argument(
+            "--count",
+            type=_positive,
+            metavar="N",
+            help=f"how many (default: to the newest; without --from {records.LAST})",
+        )
+        one.add_argument("--csv", type=Path, metavar="FILE", help="write a new CSV file instead of a table")
+        _key_file(one)
+    one = command("order", "hand a signed order to the meter and wait for its verdict")
+    one.add_argument("file", type=Path, metavar="FILE", help='the order, as bytes or hexadecimal digits; "-": stdin')
+    one = command("report", "have the meter prove how it stands")
+    one.add_argument("--aspect", choices=list(names.ASPECT.values()), default="credit", help="about (default credit)")
+    one.add_argument("--selector", type=_selector, default=1, metavar="N", help="source or reason (default 1)")
+    one.add_argument("--json", action="store_true", help="for programs, with the bytes of the report")
+    _key_file(one)
+    one = command("scan", "find out which units answer")
+    one.add_argument("--from", dest="first", type=_unit, default=1, metavar="N", help="first unit (default 1)")
+    one.add_argument("--to", dest="last", type=_unit, default=MAX_ADDRESS, metavar="N", help="last unit (default 247)")
+    one = command("watch", "a line now and then, until Ctrl-C")
+    one.add_argument("--every", type=_seconds, default=5.0, metavar="SECONDS", help="default 5")
+    one.add_argument("--count", type=_positive, default=0, metavar="N", help="end after so many lines")
+    return top
+
+
+def _key_file(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="the meter's key (32 bytes or 64 digits), to check what is genuine",
+    )
+
+
+def _within(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 10 and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text!r} given, {low}..{high} expected")
+        return int(text)
+
+    return number
+
+
+_unit = _within(1, MAX_ADDRESS)
+_selector = _within(0, 0xFFFF)
+_positive = _within(1, 0xFFFFFFFF)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} given, 0.1..86400 expected")
+    return seconds
+
+
+_COMMANDS: dict[str, Command] = {
+    "read": show.read,
+    "intervals": records.intervals,
+    "events": records.event_log,
+    "order": order.order,
+    "report": report.report,
+    "scan": scan.scan,
+    "watch": show.watch,
+}

@@ -1,0 +1,137 @@
+"""`order`: hands a signed order to the meter and waits for its verdict. The head end made and signed it."""
+
+import argparse
+
+from fieldtool import values
+from fieldtool.session import DONE, NOT_SO, Session, UsageError, file_bytes
+from fieldtool.words import Words
+from meterlink import bodies, names, orders, reasons, registers, results, tariff, topics
+from meterlink.orders import Order, OrderError, Statement
+
+
+def parse(given: argparse.Namespace) -> Order:
+    """The order in the file that is named: its bytes, or their hexadecimal digits."""
+    raw = file_bytes("FILE", given.file)
+    try:
+        raw = bytes.fromhex(raw.decode("ascii"))
+    except ValueError:
+        pass  # then it holds the bytes themselves
+    try:
+        return Order(raw)
+    except OrderError as error:
+        raise UsageError(f"FILE: {given.file} holds no order ({error})") from error
+
+
+async def order(session: Session, given: argparse.Namespace) -> int:
+    """Show it, see that it is for this meter, hand it over, wait for the verdict."""
+    one = parse(given)
+    ident = await session.meter.block(registers.IDENT)
+    describe(session, one, values.currency(ident.values["currency"]))
+    if ident.number("meter") != one.stated.meter:
+        found, wanted = topics.meter_name(ident.number("meter")), topics.meter_name(one.stated.meter)
+        session.say("other_meter", wanted=wanted, found=found)
+        return NOT_SO
+    session.progress("sent", last=True)
+    verdict = await session.meter.order(one.raw)
+    if verdict.code == results.PENDING:
+        session.say("no_verdict", why=verdict.trouble)
+        return NOT_SO
+    session.say("verdict", verdict=session.words.code("result", names.of(names.RESULT, verdict.code)))
+    return DONE if results.succeeded(verdict.code) else NOT_SO
+
+
+def describe(session: Session, one: Order, unit: str) -> None:
+    """What an order states, for people."""
+    words, stated = session.words, one.stated
+    until = values.utc(stated.not_after_s) + " UTC" if stated.not_after_s else words.say("order_for_ever")
+    aspect = words.code("aspect", names.of(names.ASPECT, stated.aspect))
+    role = words.code("role", names.of(names.ROLE, stated.role))
+    rows = [
+        (words.say("order_states"), f"{aspect}: {content(words, stated, unit)}"),
+        (words.say("order_meter"), topics.meter_name(stated.meter)),
+        (words.say("order_epoch"), str(stated.account_epoch)),
+        (words.say("order_key"), words.say("key", role=role, version=stated.key_version)),
+        (words.say("order_issued"), f"{values.utc(stated.issued_s)} UTC"),
+        (words.say("order_until"), until),
+        (words.say("order_digest"), one.digest[:8].hex()),
+    ]
+    if stated.version:  # credit has none: its totals say which is newer
+        version = words.say("of_epoch", version=stated.version, epoch=stated.signing_epoch)
+        rows.insert(4, (words.say("order_version"), version))
+    session.pairs(rows)
+
+
+def content(words: Words, stated: Statement, unit: str) -> str:
+    """The body of an order in a sentence; its bytes where this version does not know or cannot read it."""
+    tell = _CONTENT.get(stated.aspect)
+    if tell is not None and not stated.flags:
+        try:
+            return tell(words, stated, unit)
+        except OrderError:
+            pass
+    return words.say("bytes", count=len(stated.body), hex=stated.body.hex())
+
+
+def _credit(words: Words, stated: Statement, unit: str) -> str:
+    credited_uc, refunded_uc, sales = bodies.decode_credit(stated.body)
+    credited, refunded = values.money(credited_uc, unit), values.money(refunded_uc, unit)
+    parts = [words.say("credit", source=stated.selector, credited=credited, refunded=refunded)]
+    for total_uc, amount_uc in sales:
+        parts.append(words.say("sale", amount=values.money(amount_uc, unit), total=values.money(total_uc, unit)))
+    return words.join(parts)
+
+
+def _supply(words: Words, stated: Statement, unit: str) -> str:
+    action, close, delay_s, spread_s = bodies.decode_supply(stated.body)
+    reason = words.code("hold", names.of(names.HOLD, stated.selector))
+    if action == bodies.HOLD and stated.selector != reasons.HOLD_PROTECTION:
+        return words.say("supply_hold", reason=reason, delay=_seconds(words, delay_s))
+    if action == bodies.HOLD:
+        return reason
+    how = words.say("close_direct" if close == bodies.CLOSE_DIRECT else "close_permit")
+    return words.say("supply_release", reason=reason, close=how, spread=_seconds(words, spread_s))
+
+
+def _tariff(words: Words, stated: Statement, unit: str) -> str:
+    body = tariff.decode(stated.body)
+    prices = words.join([values.money(price, unit) for price in body.prices_uc_per_kwh])
+    start = f"{values.utc(body.activate_s)} UTC" if body.activate_s else words.say("at_once")
+    told = words.say("tariff", prices=prices, start=start)
+    if len(body.slots) == 1:
+        return told
+    quarters = body.utc_offset_quarters
+    offset = f"{'-' if quarters < 0 else '+'}{abs(quarters) // 4:02d}:{abs(quarters) % 4 * 15:02d}"
+    slots = [f"{start // 4:02d}:{start % 4 * 15:02d} {rate}" for start, rate in body.slots]
+    return words.join([told, words.say("slots", offset=offset, slots=words.join(slots))])
+
+
+def _limits(words: Words, stated: Statement, unit: str) -> str:
+    body = bodies.decode_limits(stated.body)
+    amperes = values.decimal(body.max_current_ma, -3, 1)
+    return words.say(
+        "limits",
+        alarm=values.money(body.alarm_uc, unit),
+        alarm2=values.money(body.alarm2_uc, unit),
+        trip=_seconds(words, body.trip_delay_s),
+        dwell=_seconds(words, body.dwell_s),
+        spread=_seconds(words, body.spread_s),
+        stable=_seconds(words, body.stable_s),
+        current=words.say("current_limit", amperes=amperes) if body.max_current_ma else words.say("no_limit"),
+    )
+
+
+def _clock(words: Words, stated: Statement, unit: str) -> str:
+    return words.say("clock", time=values.utc(bodies.decode_clock(stated.body)[1]))
+
+
+def _seconds(words: Words, seconds: int) -> str:
+    return words.say("by_limits") if seconds == bodies.DEFAULT else words.say("seconds", count=seconds)
+
+
+_CONTENT = {
+    orders.ASPECT_CREDIT: _credit,
+    orders.ASPECT_SUPPLY: _supply,
+    orders.ASPECT_TARIFF: _tariff,
+    orders.ASPECT_LIMITS: _limits,
+    orders.ASPECT_CLOCK: _clock,
+}

@@ -1,0 +1,426 @@
+"""Every word of the field tool, in English and Chinese: a text is a pair with the same fields in braces."""
+
+from collections.abc import Mapping
+
+LANGUAGES = ("en", "zh")
+
+Text = tuple[str, str]
+
+# Registers of the blocks `ident` and `hot`, and fields of reports, by their names in meterlink.
+FIELD: Mapping[str, Text] = {
+    "meter": ("Meter", "表号"),
+    "account_epoch": ("Account epoch", "账户批次"),
+    "tag_key_version": ("Key version", "密钥版本"),
+    "board_class": ("Board", "板型"),
+    "firmware": ("Firmware", "固件版本"),
+    "legal_version": ("Legally relevant part", "法定计量部分版本"),
+    "map_version": ("Register map", "寄存器表版本"),
+    "imp_per_kwh": ("Meter constant", "电表常数"),
+    "interval_minutes": ("Interval", "曲线周期"),
+    "currency": ("Currency", "币种"),
+    "log_id": ("Record log", "记录日志号"),
+    "boot": ("Starts", "启动次数"),
+    "unclean_starts": ("Starts after a sudden power cut", "意外断电启动次数"),
+    "time_s": ("Meter time", "电表时间"),
+    "clock": ("Clock", "时钟"),
+    "control": ("Meant to be", "控制状态"),
+    "contact": ("Contact", "触点"),
+    "diagnosis": ("Diagnosis", "诊断"),
+    "pending": ("Armed", "待执行操作"),
+    "due_s": ("Due", "执行时间"),
+    "holds": ("Holds", "停电指令"),
+    "causes": ("The meter's own causes", "电表自身原因"),
+    "alarms": ("Alarms", "告警"),
+    "load_ma": ("Load current", "负荷电流"),
+    "no_load_s": ("Without load for", "无负荷时长"),
+    "voltage_dv": ("Voltage", "电压"),
+    "power_w": ("Power", "功率"),
+    "import_wh": ("Imported energy", "正向电量"),
+    "export_wh": ("Exported energy", "反向电量"),
+    "balance_uc": ("Balance", "余额"),
+    "credited_uc": ("+ credited", "+ 累计充值"),
+    "earned_uc": ("+ earned by export", "+ 上网收入"),
+    "refunded_uc": ("- refunded", "- 累计退费"),
+    "adjusted_uc": ("- adjusted", "- 调整"),
+    "charged_uc": ("- charged for energy", "- 电费"),
+    "waiting_uc": ("Waiting above the limit", "超限待入账"),
+    "rate": ("Rate in force", "当前费率"),
+    "price_uc_per_kwh": ("Price", "当前电价"),
+    "tariff_signing_epoch": ("Tariff's signing epoch", "电价签发批次"),
+    "tariff_version": ("Tariff version", "电价版本"),
+    "interval_oldest": ("Oldest interval", "最早曲线序号"),
+    "interval_newest": ("Newest interval", "最新曲线序号"),
+    "event_oldest": ("Oldest event", "最早事件序号"),
+    "event_newest": ("Newest event", "最新事件序号"),
+    "kind": ("Kind", "类别"),
+    "counter": ("Report number", "报告序号"),
+    "aspect": ("Subject", "主题"),
+    "selector": ("Selector", "选择项"),
+    "signing_epoch": ("Signing epoch held", "签发批次"),
+    "version": ("Version held", "版本"),
+    "digest": ("Order held", "指令摘要"),
+    "result": ("Last result", "最近结果"),
+    "source_credited_uc": ("Credited by the source", "该来源累计充值"),
+    "source_refunded_uc": ("Refunded by the source", "该来源累计退费"),
+}
+
+# Headings of `read` and the fields under each.
+SECTIONS: tuple[tuple[Text, str, tuple[str, ...]], ...] = (
+    (
+        ("Identification", "标识"),
+        "ident",
+        (
+            "meter", "account_epoch", "tag_key_version", "board_class", "firmware", "legal_version", "map_version",
+            "imp_per_kwh", "interval_minutes", "currency", "log_id", "boot",
+        ),
+    ),
+    (
+        ("Supply", "供电"),
+        "hot",
+        ("control", "contact", "diagnosis", "pending", "due_s", "holds", "causes", "alarms", "load_ma", "no_load_s"),
+    ),
+    (("Measured", "测量"), "hot", ("voltage_dv", "power_w", "import_wh", "export_wh")),
+    (
+        ("Money", "金额"),
+        "hot",
+        (
+            "balance_uc", "credited_uc", "earned_uc", "refunded_uc", "adjusted_uc", "charged_uc", "waiting_uc", "rate",
+            "price_uc_per_kwh", "tariff_signing_epoch", "tariff_version",
+        ),
+    ),
+    (
+        ("Clock and records", "时钟与记录"),
+        "hot",
+        ("time_s", "clock", "interval_oldest", "interval_newest", "event_oldest", "event_newest", "unclean_starts"),
+    ),
+)  # fmt: skip
+
+# Names of codes (meterlink.names), table by table.
+CODE: Mapping[str, Mapping[str, Text]] = {
+    "control": {
+        "disconnected": ("off", "断开"),
+        "connected": ("on", "接通"),
+        "ready": ("ready: waits for the customer's key", "允许合闸，等待按键"),
+    },
+    "contact": {"open": ("open", "断开"), "closed": ("closed", "闭合"), "unknown": ("not sensed", "未知")},
+    "diagnosis": {
+        "ok": ("in order", "正常"),
+        "welded": ("welded", "触点粘连"),
+        "failed_to_close": ("failed to close", "合闸失败"),
+        "bypassed": ("bypassed", "旁路用电"),
+    },
+    "pending": {"none": ("nothing", "无"), "trip": ("trip", "跳闸"), "close": ("close", "合闸")},
+    "clock": {"unknown": ("not known", "未知"), "set": ("set", "已设置")},
+    "hold": {
+        "arrears": ("arrears", "欠费"),
+        "customer_request": ("the customer's request", "客户申请"),
+        "move_out": ("move-out", "迁出"),
+        "tamper": ("tampering", "窃电嫌疑"),
+        "load_control": ("load control", "负荷控制"),
+        "legal": ("a legal order", "法律要求"),
+        "safety": ("safety", "安全"),
+        "protection": ("protection", "保电"),
+    },
+    "cause": {
+        "out_of_credit": ("out of credit", "余额不足"),
+        "overload": ("overload", "过负荷"),
+        "supply_quality": ("supply outside its limits", "供电质量超限"),
+        "not_commissioned": ("not commissioned", "未投运"),
+    },
+    "alarm": {
+        "low_credit": ("low credit", "余额提醒"),
+        "low_credit_2": ("very low credit", "余额预警"),
+        "relay": ("relay", "继电器异常"),
+        "storage": ("storage", "存储异常"),
+        "clock": ("clock", "时钟异常"),
+        "history_lost": ("history lost", "历史丢失"),
+    },
+    "flag": {
+        "clock_unknown": ("clock unknown", "时钟未知"),
+        "clock_changed": ("clock changed", "对时"),
+        "power_failed": ("power failed", "停电"),
+        "short": ("short period", "周期不完整"),
+        "supply_off": ("supply off", "断电"),
+        "rate_changed": ("rate changed", "费率切换"),
+    },
+    "aspect": {
+        "credit": ("credit", "充值"),
+        "supply": ("supply", "通断电"),
+        "tariff": ("tariff", "电价"),
+        "limits": ("limits", "限值"),
+        "mode": ("mode of fee control", "费控模式"),
+        "clock": ("clock", "对时"),
+        "keys": ("keys", "密钥"),
+        "firmware": ("firmware", "固件"),
+        "clear": ("clear", "清除"),
+        "epoch": ("account epoch", "账户批次"),
+        "recover": ("recovery", "恢复"),
+        "retire": ("retirement", "退役"),
+    },
+    "role": {"root": ("root", "根密钥"), "credit": ("credit", "充值密钥"), "control": ("control", "控制密钥")},
+    "report": {
+        "report": ("answer to a question", "应答报告"),
+        "receipt": ("receipt", "回执"),
+        "birth": ("birth", "上线报告"),
+    },
+    "board_class": {"bench": ("bench (keys are readable)", "试验板"), "sealed": ("sealed", "封装")},
+    "event": {
+        "power_up": ("power up", "上电"),
+        "power_down": ("power down", "掉电"),
+        "clock_set": ("clock set", "对时"),
+        "flash_damaged": ("flash damaged", "闪存损坏"),
+        "storage_failed": ("storage failed", "存储失败"),
+        "history_lost": ("history lost", "历史丢失"),
+        "low_credit": ("low credit", "余额提醒"),
+        "low_credit_2": ("very low credit", "余额预警"),
+        "credit_exhausted": ("credit exhausted", "余额用尽"),
+        "credit_restored": ("credit restored", "余额恢复"),
+        "credit_applied": ("credit applied", "充值入账"),
+        "refund_applied": ("refund applied", "退费入账"),
+        "trip_armed": ("trip armed", "跳闸预备"),
+        "trip_withdrawn": ("trip withdrawn", "跳闸撤销"),
+        "relay_opened": ("relay opened", "拉闸"),
+        "relay_closed": ("relay closed", "合闸"),
+        "ready_for_reconnection": ("ready for reconnection", "允许合闸"),
+        "relay_welded": ("relay welded", "触点粘连"),
+        "relay_failed_to_close": ("relay failed to close", "合闸失败"),
+        "relay_bypassed": ("relay bypassed", "旁路用电"),
+        "relay_recovered": ("relay recovered", "继电器恢复"),
+        "hold_set": ("hold set", "停电指令生效"),
+        "hold_released": ("hold released", "停电指令解除"),
+        "order_applied": ("order applied", "指令执行"),
+        "order_refused": ("order refused", "指令拒绝"),
+        "tariff_switched": ("tariff switched", "电价切换"),
+        "pulses_impossible": ("impossible pulses", "异常脉冲"),
+    },
+    "result": {
+        "none": ("No order was answered yet.", "尚未应答任何指令。"),
+        "applied": ("Applied: done, and stored durably.", "已执行并可靠保存。"),
+        "already": ("Already: the meter stood there before.", "无变化：电表此前已处于该状态。"),
+        "pending": ("Stored, and not judged yet.", "已收到，尚未判定。"),
+        "bad_length": ("Refused: the length does not fit its fields.", "拒绝：长度与字段不符。"),
+        "bad_format": ("Refused: a field has a value that it cannot have.", "拒绝：字段取值非法。"),
+        "unknown_aspect": ("Refused: this firmware does not know the aspect.", "拒绝：固件不识别该类指令。"),
+        "not_implemented": ("Refused: this firmware does not carry that out.", "拒绝：固件未实现该功能。"),
+        "wrong_meter": ("Refused: it is for another meter.", "拒绝：不是发给本表的指令。"),
+        "wrong_epoch": ("Refused: it is for another account on this meter.", "拒绝：账户批次不符。"),
+        "old_version": ("Refused: the meter holds a newer version.", "拒绝：电表已有更新版本。"),
+        "conflict": ("Refused: the meter holds that version with other content.", "拒绝：同版本内容冲突。"),
+        "expired": ("Refused: its last second has passed.", "拒绝：指令已过期。"),
+        "clock_unknown": (
+            "Refused: it expires, and the meter does not know the time.",
+            "拒绝：电表时钟未知，无法判断有效期。",
+        ),
+        "bad_tag": ("Refused: its tag was not made with this meter's key.", "拒绝：标签校验失败。"),
+        "bad_signature": ("Refused: the signature is not genuine.", "拒绝：签名校验失败。"),
+        "wrong_role": ("Refused: that key may not state this.", "拒绝：密钥角色无此权限。"),
+        "unknown_key": ("Refused: the meter does not hold that key.", "拒绝：电表没有该密钥。"),
+        "bad_body": ("Refused: its content cannot be read.", "拒绝：内容无法解析。"),
+        "version_jump": ("Refused: its version is too far ahead.", "拒绝：版本跳跃过大。"),
+        "busy": ("Refused: the meter is judging another order.", "拒绝：电表正在处理其他指令。"),
+        "storage_failed": ("Refused: the meter could not store it.", "拒绝：电表存储失败。"),
+        "history_lost": (
+            "Refused: the meter has lost its history and takes a recovery order only.",
+            "拒绝：电表历史丢失，只接受恢复指令。",
+        ),
+        "sources_full": ("Refused: no room for another credit source.", "拒绝：充值来源已满。"),
+        "expiry_required": ("Refused: a stop needs a last second.", "拒绝：停电指令必须有有效期。"),
+        "superseded": ("Gave way to a newer order before it was judged.", "已被更新的指令替代。"),
+        "bad_nonce": ("Refused: it answers no nonce of this meter.", "拒绝：随机数不符。"),
+        "body_missing": ("Refused: its body has not arrived.", "拒绝：指令正文未到。"),
+        "bad_crc": ("Refused: the bytes are not those that were sent.", "拒绝：传输校验错误。"),
+    },
+    "outcome": {
+        "unreachable": ("cannot be opened", "无法打开端口"),
+        "lost": ("connection lost", "连接中断"),
+        "silent": ("no answer", "没有应答"),
+        "garbled": ("garbled answer", "应答错乱"),
+        "refused": ("the device refuses", "设备拒绝"),
+        "foreign": ("answer to something else", "应答不匹配"),
+        "strange": ("no openprepay meter, or another version", "不是本系统电表或版本不同"),
+        "torn": ("the block changed while it was read", "读取时数据变化"),
+        "stale": ("answer to an earlier question", "应答过期"),
+        "damaged": ("damaged record", "记录损坏"),
+        "other_meter": ("another meter", "表号不符"),
+        "busy": ("busy", "忙"),
+    },
+}
+
+SAY: Mapping[str, Text] = {
+    "join": (", ", "、"),
+    "none": ("none", "无"),
+    "not_measured": ("not measured", "未测量"),
+    "seconds": ("{count} s", "{count} 秒"),
+    "or_more": ("{value} or more", "{value}以上"),
+    "on": ("Supply is on.", "供电正常。"),
+    "on_but": ("Supply is on: {why}.", "供电中：{why}。"),
+    "on_against": ("The contact is closed although supply is to be off: {why}.", "应断电而触点闭合：{why}。"),
+    "off": ("Supply is off: {why}.", "已停电：{why}。"),
+    "unsensed": (
+        "The contact cannot be sensed; supply is meant to be {control}: {why}.",
+        "触点状态未知，控制状态为{control}：{why}。",
+    ),
+    "hold": ("held for {reason}", "因{reason}停电"),
+    "protected": ("protected against being switched off", "保电"),
+    "closing": ("it closes at {time} UTC", "将于 {time} UTC 合闸"),
+    "tripping": ("it goes off at {time} UTC", "将于 {time} UTC 跳闸"),
+    "waits": ("it waits for the customer's key", "等待用户按键合闸"),
+    "no_reason": ("no reason is shown", "未显示原因"),
+    "alarms": ("Alarms: {alarms}.", "告警：{alarms}。"),
+    "uncommissioned": (
+        "The meter is not commissioned: it has no number and no key, and keeps no intervals.",
+        "电表未投运：无表号、无密钥、不记录曲线。",
+    ),
+    "progress": ("{done} of {total} records", "已读 {done} / {total} 条"),
+    "no_records": ("The meter holds no such records.", "电表没有该类记录。"),
+    "held": (
+        "The meter holds {oldest} to {newest}; {first} to {last} was asked.",
+        "电表保存 {oldest} 至 {newest}；要求读取 {first} 至 {last}。",
+    ),
+    "whole": (
+        "{count} records, {first} to {last}, without a gap; each CRC and number is right.",
+        "{count} 条记录，{first} 至 {last}，无缺失；校验与序号均正确。",
+    ),
+    "gap": ("Missing: {first} to {last}.", "缺失：{first} 至 {last}。"),
+    "counted": ("{count} records read, {missing} missing.", "读取 {count} 条，缺失 {missing} 条。"),
+    "mac_genuine": ("The MAC of each of {count} batches is genuine.", "{count} 个批次的 MAC 均有效。"),
+    "mac_wrong": (
+        "The MAC of {wrong} of {count} batches is NOT genuine.",
+        "{count} 个批次中 {wrong} 个 MAC 无效！",
+    ),
+    "unchecked": (
+        "Not checked for being genuine: that takes the meter's key (--key-file).",
+        "未验证真伪：需要电表密钥（--key-file）。",
+    ),
+    "written": ("Written to {file}.", "已写入 {file}。"),
+    "order_states": ("States", "内容"),
+    "order_meter": ("For meter", "表号"),
+    "order_epoch": ("Account epoch", "账户批次"),
+    "order_key": ("Signed by", "签名密钥"),
+    "order_version": ("Version", "版本"),
+    "order_issued": ("Stated at", "签发时间"),
+    "order_until": ("Last second", "有效期至"),
+    "order_for_ever": ("does not expire", "长期有效"),
+    "order_digest": ("Digest", "摘要"),
+    "key": ("{role}, version {version}", "{role}，版本 {version}"),
+    "of_epoch": ("{version} of signing epoch {epoch}", "{version}（签发批次 {epoch}）"),
+    "credit": (
+        "source {source} has credited {credited} and refunded {refunded} in total",
+        "来源 {source} 累计充值 {credited}，累计退费 {refunded}",
+    ),
+    "sale": ("a sale of {amount}, to a total of {total}", "一笔 {amount}，累计至 {total}"),
+    "supply_hold": ("off, for {reason}; delay {delay}", "因{reason}停电；延时 {delay}"),
+    "supply_release": (
+        "{reason} is released; {close}, spread over {spread}",
+        "解除{reason}；{close}，随机分散 {spread}",
+    ),
+    "close_permit": ("the customer closes at the meter", "由用户在表上合闸"),
+    "close_direct": ("the meter closes by itself", "电表自动合闸"),
+    "by_limits": ("as its limits say", "按限值设定"),
+    "tariff": ("prices per kWh {prices}, from {start}", "每千瓦时电价 {prices}，生效 {start}"),
+    "at_once": ("at once", "立即"),
+    "slots": ("by local time (UTC{offset}): {slots}", "按当地时间（UTC{offset}）：{slots}"),
+    "limits": (
+        "alarms at {alarm} and {alarm2}; trip delay {trip}, dwell {dwell}, spread {spread}, stable {stable}; {current}",
+        "告警金额 {alarm}、{alarm2}；跳闸延时 {trip}，最短间隔 {dwell}，分散 {spread}，供电稳定 {stable}；{current}",
+    ),
+    "current_limit": ("current limit {amperes} A", "电流限值 {amperes} A"),
+    "no_limit": ("no current limit", "无电流限值"),
+    "clock": ("it is {time} UTC", "时间为 {time} UTC"),
+    "bytes": ("{count} bytes {hex}", "{count} 字节 {hex}"),
+    "other_meter": (
+        "The order is for meter {wanted}, and meter {found} answers here: nothing was sent.",
+        "指令属于表 {wanted}，当前电表为 {found}：未发送。",
+    ),
+    "sent": ("Handed over; waiting for the verdict.", "已送达，等待判定。"),
+    "verdict": ("The meter says: {verdict}", "电表判定：{verdict}"),
+    "no_verdict": ("The meter holds it; no verdict: {why}", "电表已收到，没有判定：{why}"),
+    "genuine": (
+        "Genuine: made with the meter's key, for the question just asked.",
+        "真实：由电表密钥生成，应答本次询问。",
+    ),
+    "not_genuine": ("NOT genuine: {why}.", "不真实：{why}。"),
+    "balances": ("The money adds up.", "金额平衡。"),
+    "does_not_balance": ("The money does NOT add up.", "金额不平衡！"),
+    "scanning": ("unit {unit} of {units}", "地址 {unit} / {units}"),
+    "found_meter": (
+        "unit {unit}: meter {meter}, firmware {firmware}, {board}",
+        "地址 {unit}：表 {meter}，固件 {firmware}，{board}",
+    ),
+    "found_new": (
+        "unit {unit}: a meter not commissioned yet, firmware {firmware}",
+        "地址 {unit}：未投运电表，固件 {firmware}",
+    ),
+    "found_other": ("unit {unit}: something answers ({why})", "地址 {unit}：有应答（{why}）"),
+    "found": ("{count} found in units {first} to {last}.", "地址 {first} 至 {last} 共发现 {count} 个。"),
+    "failed": ("{detail}", "{outcome}：{detail}"),
+}
+
+# Columns of tables and of the CSV header.
+INTERVAL_COLUMNS = (
+    "seq", "start_utc", "minutes", "import_wh", "export_wh", "import_reg_wh", "export_reg_wh", "flags",
+)  # fmt: skip
+EVENT_COLUMNS = ("seq", "time_utc", "code", "event", "boot", "import_reg_wh", "argument", "detail", "about")
+COLUMN: Mapping[str, Text] = {
+    "seq": ("number", "序号"),
+    "start_utc": ("from (UTC)", "开始 (UTC)"),
+    "time_utc": ("time (UTC)", "时间 (UTC)"),
+    "minutes": ("min", "分钟"),
+    "import_wh": ("import Wh", "正向 Wh"),
+    "export_wh": ("export Wh", "反向 Wh"),
+    "import_reg_wh": ("register Wh", "示数 Wh"),
+    "export_reg_wh": ("export register", "反向示数"),
+    "flags": ("flags", "标志"),
+    "code": ("code", "代码"),
+    "event": ("event", "事件"),
+    "boot": ("start", "启动"),
+    "argument": ("argument", "参数"),
+    "detail": ("detail", "细节"),
+    "about": ("about", "说明"),
+    "power": ("power", "功率"),
+    "current": ("current", "电流"),
+    "voltage": ("voltage", "电压"),
+    "balance": ("balance", "余额"),
+    "supply": ("supply", "供电"),
+    "alarms": ("alarms", "告警"),
+}
+
+
+class Words:
+    """The texts of one language, "en" or "zh"."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._which = LANGUAGES.index(language)
+
+    def pick(self, text: Text) -> str:
+        return text[self._which]
+
+    def say(self, key: str, **fields: object) -> str:
+        """A text of `SAY`, with its fields."""
+        return SAY[key][self._which].format(**fields)
+
+    def field(self, name: str) -> str:
+        """The label of a register or report field; its own name where it has none."""
+        return FIELD[name][self._which] if name in FIELD else name
+
+    def column(self, name: str) -> str:
+        return COLUMN[name][self._which]
+
+    def code(self, table: str, name: str) -> str:
+        """The word for a code's name; the name itself where this version has none."""
+        text = CODE[table].get(name)
+        return name.replace("_", " ") if text is None else text[self._which]
+
+    def join(self, parts: list[str]) -> str:
+        """A list for people; "none" for an empty one."""
+        return self.say("join").join(parts) if parts else self.say("none")
+
+
+def language_of(environment: Mapping[str, str]) -> str:
+    """The language that the environment asks for (LC_ALL, LC_MESSAGES, LANG; POSIX 8.2): Chinese, else English."""
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = environment.get(name, "")
+        if value:
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"
