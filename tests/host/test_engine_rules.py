@@ -228,11 +228,11 @@ def test_totals_of_another_account_are_not_ours(bench: Bench) -> None:
 
 def test_an_answer_proves_nothing_of_a_subject_that_was_not_asked_about(bench: Bench) -> None:
     order_id = stop(bench)
-    bench.peer.hold(bench.deliver().raw)
+    held = bench.peer.hold(bench.deliver().raw)
     bench.peer.be(**OPEN, holds=1 << reasons.HOLD_LEGAL)
+    other = {"aspect": ASPECT_SUPPLY, "selector": reasons.HOLD_LEGAL, "digest": held.digest[:8]}
     asked = bench.ask(ASPECT_CREDIT)
-    bench.clock.advance(1)
-    bench.answers(asked, aspect=ASPECT_SUPPLY, selector=reasons.HOLD_LEGAL)
+    bench.answers(asked, **other, signing_epoch=1, version=held.stated.version)
     assert bench.state(order_id) == "sent"
     bench.answers(bench.ask())
     assert bench.state(order_id) == "confirmed"
