@@ -2,7 +2,7 @@
 
 import pytest
 
-from meterlink import names, register_text, registers
+from meterlink import labels, names, register_text, registers
 
 
 def test_every_register_has_its_sentence_and_no_sentence_is_left_over():
@@ -29,3 +29,26 @@ def test_names_both_ways():
         names.code(names.HOLD, "whim")
     assert names.of_bits(names.HOLD, 0b10000010) == ["arrears", "safety"]
     assert names.of_flags(names.FLAG, 0x11) == ["clock_unknown", "supply_off"]
+
+
+@pytest.mark.parametrize(
+    ("label", "table"),
+    [
+        ("control", names.CONTROL),
+        ("contact", names.CONTACT),
+        ("diagnosis", names.DIAGNOSIS),
+        ("pending", names.PENDING),
+        ("clock", names.CLOCK),
+        ("hold", names.HOLD),
+        ("cause", names.CAUSE),
+        ("alarm", names.ALARM),
+        ("flag", names.FLAG),
+        ("aspect", names.ASPECT),
+        ("role", names.ROLE),
+        ("event", names.EVENT),
+        ("result", names.RESULT),
+    ],
+)
+def test_every_code_has_its_words_in_both_languages(label: str, table: dict[int, str]) -> None:
+    assert set(labels.LABEL[label]) == set(table.values())
+    assert all(english and chinese for english, chinese in labels.LABEL[label].values())

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-LANGUAGES = ("en", "zh")
+from meterlink.labels import LABEL, Text
 
-Text = tuple[str, str]
+LANGUAGES = ("en", "zh")
 
 # Registers of the blocks `ident` and `hot`, and fields of reports, by their names in meterlink.
 FIELD: Mapping[str, Text] = {
@@ -95,141 +95,9 @@ SECTIONS: tuple[tuple[Text, str, tuple[str, ...]], ...] = (
     ),
 )  # fmt: skip
 
-# Names of codes (meterlink.names), table by table.
+# Words for codes: those of the protocol, and for what can happen on a line.
 CODE: Mapping[str, Mapping[str, Text]] = {
-    "control": {
-        "disconnected": ("off", "断开"),
-        "connected": ("on", "接通"),
-        "ready": ("ready: waits for the customer's key", "允许合闸，等待按键"),
-    },
-    "contact": {"open": ("open", "断开"), "closed": ("closed", "闭合"), "unknown": ("not sensed", "未知")},
-    "diagnosis": {
-        "ok": ("in order", "正常"),
-        "welded": ("welded", "触点粘连"),
-        "failed_to_close": ("failed to close", "合闸失败"),
-        "bypassed": ("bypassed", "旁路用电"),
-    },
-    "pending": {"none": ("nothing", "无"), "trip": ("trip", "跳闸"), "close": ("close", "合闸")},
-    "clock": {"unknown": ("not known", "未知"), "set": ("set", "已设置")},
-    "hold": {
-        "arrears": ("arrears", "欠费"),
-        "customer_request": ("the customer's request", "客户申请"),
-        "move_out": ("move-out", "迁出"),
-        "tamper": ("tampering", "窃电嫌疑"),
-        "load_control": ("load control", "负荷控制"),
-        "legal": ("a legal order", "法律要求"),
-        "safety": ("safety", "安全"),
-        "protection": ("protection", "保电"),
-    },
-    "cause": {
-        "out_of_credit": ("out of credit", "余额不足"),
-        "overload": ("overload", "过负荷"),
-        "supply_quality": ("supply outside its limits", "供电质量超限"),
-        "not_commissioned": ("not commissioned", "未投运"),
-    },
-    "alarm": {
-        "low_credit": ("low credit", "余额提醒"),
-        "low_credit_2": ("very low credit", "余额预警"),
-        "relay": ("relay", "继电器异常"),
-        "storage": ("storage", "存储异常"),
-        "clock": ("clock", "时钟异常"),
-        "history_lost": ("history lost", "历史丢失"),
-    },
-    "flag": {
-        "clock_unknown": ("clock unknown", "时钟未知"),
-        "clock_changed": ("clock changed", "对时"),
-        "power_failed": ("power failed", "停电"),
-        "short": ("short period", "周期不完整"),
-        "supply_off": ("supply off", "断电"),
-        "rate_changed": ("rate changed", "费率切换"),
-    },
-    "aspect": {
-        "credit": ("credit", "充值"),
-        "supply": ("supply", "通断电"),
-        "tariff": ("tariff", "电价"),
-        "limits": ("limits", "限值"),
-        "mode": ("mode of fee control", "费控模式"),
-        "clock": ("clock", "对时"),
-        "keys": ("keys", "密钥"),
-        "firmware": ("firmware", "固件"),
-        "clear": ("clear", "清除"),
-        "epoch": ("account epoch", "账户批次"),
-        "recover": ("recovery", "恢复"),
-        "retire": ("retirement", "退役"),
-    },
-    "role": {"root": ("root", "根密钥"), "credit": ("credit", "充值密钥"), "control": ("control", "控制密钥")},
-    "report": {
-        "report": ("answer to a question", "应答报告"),
-        "receipt": ("receipt", "回执"),
-        "birth": ("birth", "上线报告"),
-    },
-    "board_class": {"bench": ("bench (keys are readable)", "试验板"), "sealed": ("sealed", "封装")},
-    "event": {
-        "power_up": ("power up", "上电"),
-        "power_down": ("power down", "掉电"),
-        "clock_set": ("clock set", "对时"),
-        "flash_damaged": ("flash damaged", "闪存损坏"),
-        "storage_failed": ("storage failed", "存储失败"),
-        "history_lost": ("history lost", "历史丢失"),
-        "low_credit": ("low credit", "余额提醒"),
-        "low_credit_2": ("very low credit", "余额预警"),
-        "credit_exhausted": ("credit exhausted", "余额用尽"),
-        "credit_restored": ("credit restored", "余额恢复"),
-        "credit_applied": ("credit applied", "充值入账"),
-        "refund_applied": ("refund applied", "退费入账"),
-        "trip_armed": ("trip armed", "跳闸预备"),
-        "trip_withdrawn": ("trip withdrawn", "跳闸撤销"),
-        "relay_opened": ("relay opened", "拉闸"),
-        "relay_closed": ("relay closed", "合闸"),
-        "ready_for_reconnection": ("ready for reconnection", "允许合闸"),
-        "relay_welded": ("relay welded", "触点粘连"),
-        "relay_failed_to_close": ("relay failed to close", "合闸失败"),
-        "relay_bypassed": ("relay bypassed", "旁路用电"),
-        "relay_recovered": ("relay recovered", "继电器恢复"),
-        "hold_set": ("hold set", "停电指令生效"),
-        "hold_released": ("hold released", "停电指令解除"),
-        "order_applied": ("order applied", "指令执行"),
-        "order_refused": ("order refused", "指令拒绝"),
-        "tariff_switched": ("tariff switched", "电价切换"),
-        "pulses_impossible": ("impossible pulses", "异常脉冲"),
-    },
-    "result": {
-        "none": ("No order was answered yet.", "尚未应答任何指令。"),
-        "applied": ("Applied: done, and stored durably.", "已执行并可靠保存。"),
-        "already": ("Already: the meter stood there before.", "无变化：电表此前已处于该状态。"),
-        "pending": ("Stored, and not judged yet.", "已收到，尚未判定。"),
-        "bad_length": ("Refused: the length does not fit its fields.", "拒绝：长度与字段不符。"),
-        "bad_format": ("Refused: a field has a value that it cannot have.", "拒绝：字段取值非法。"),
-        "unknown_aspect": ("Refused: this firmware does not know the aspect.", "拒绝：固件不识别该类指令。"),
-        "not_implemented": ("Refused: this firmware does not carry that out.", "拒绝：固件未实现该功能。"),
-        "wrong_meter": ("Refused: it is for another meter.", "拒绝：不是发给本表的指令。"),
-        "wrong_epoch": ("Refused: it is for another account on this meter.", "拒绝：账户批次不符。"),
-        "old_version": ("Refused: the meter holds a newer version.", "拒绝：电表已有更新版本。"),
-        "conflict": ("Refused: the meter holds that version with other content.", "拒绝：同版本内容冲突。"),
-        "expired": ("Refused: its last second has passed.", "拒绝：指令已过期。"),
-        "clock_unknown": (
-            "Refused: it expires, and the meter does not know the time.",
-            "拒绝：电表时钟未知，无法判断有效期。",
-        ),
-        "bad_tag": ("Refused: its tag was not made with this meter's key.", "拒绝：标签校验失败。"),
-        "bad_signature": ("Refused: the signature is not genuine.", "拒绝：签名校验失败。"),
-        "wrong_role": ("Refused: that key may not state this.", "拒绝：密钥角色无此权限。"),
-        "unknown_key": ("Refused: the meter does not hold that key.", "拒绝：电表没有该密钥。"),
-        "bad_body": ("Refused: its content cannot be read.", "拒绝：内容无法解析。"),
-        "version_jump": ("Refused: its version is too far ahead.", "拒绝：版本跳跃过大。"),
-        "busy": ("Refused: the meter is judging another order.", "拒绝：电表正在处理其他指令。"),
-        "storage_failed": ("Refused: the meter could not store it.", "拒绝：电表存储失败。"),
-        "history_lost": (
-            "Refused: the meter has lost its history and takes a recovery order only.",
-            "拒绝：电表历史丢失，只接受恢复指令。",
-        ),
-        "sources_full": ("Refused: no room for another credit source.", "拒绝：充值来源已满。"),
-        "expiry_required": ("Refused: a stop needs a last second.", "拒绝：停电指令必须有有效期。"),
-        "superseded": ("Gave way to a newer order before it was judged.", "已被更新的指令替代。"),
-        "bad_nonce": ("Refused: it answers no nonce of this meter.", "拒绝：随机数不符。"),
-        "body_missing": ("Refused: its body has not arrived.", "拒绝：指令正文未到。"),
-        "bad_crc": ("Refused: the bytes are not those that were sent.", "拒绝：传输校验错误。"),
-    },
+    **LABEL,
     "outcome": {
         "unreachable": ("cannot be opened", "无法打开端口"),
         "lost": ("connection lost", "连接中断"),

@@ -5,65 +5,18 @@ A text is a pair (English, Chinese) with the same fields in braces. `say` puts o
 
 from collections.abc import Mapping
 
+from meterlink.labels import LABEL, Text
+
 LANGUAGES = ("en", "zh")
 ENGLISH, CHINESE = LANGUAGES
 
-Text = tuple[str, str]
-
-HOLDS: Mapping[str, Text] = {
-    "arrears": ("arrears", "欠费"),
-    "customer_request": ("the customer's request", "客户申请"),
-    "move_out": ("move-out", "迁出"),
-    "tamper": ("tampering", "窃电嫌疑"),
-    "load_control": ("load control", "负荷控制"),
-    "legal": ("a legal order", "法律要求"),
-    "safety": ("safety", "安全"),
-    "protection": ("protection", "保电"),
-}
-
-CAUSES: Mapping[str, Text] = {
-    "out_of_credit": ("out of credit", "余额不足"),
-    "overload": ("overload", "过负荷"),
-    "supply_quality": ("supply outside its limits", "供电质量超限"),
-    "not_commissioned": ("not commissioned", "未投运"),
-}
-
-ALARMS: Mapping[str, Text] = {
-    "low_credit": ("low credit", "余额提醒"),
-    "low_credit_2": ("very low credit", "余额预警"),
-    "relay": ("relay", "继电器异常"),
-    "storage": ("storage", "存储异常"),
-    "clock": ("clock", "时钟异常"),
-    "history_lost": ("history lost", "历史丢失"),
-}
-
-CONTROLS: Mapping[str, Text] = {
-    "disconnected": ("off", "断开"),
-    "connected": ("on", "接通"),
-    "ready": ("ready: customer's key", "允许合闸"),
-}
-
-CONTACTS: Mapping[str, Text] = {
-    "open": ("open", "断开"),
-    "closed": ("closed", "闭合"),
-    "unknown": ("not sensed", "未知"),
-}
-
-DIAGNOSES: Mapping[str, Text] = {
-    "ok": ("", ""),
-    "welded": ("welded", "触点粘连"),
-    "failed_to_close": ("failed to close", "合闸失败"),
-    "bypassed": ("bypassed", "旁路用电"),
-}
-
-ASPECTS: Mapping[str, Text] = {
-    "credit": ("credit", "充值"),
-    "supply": ("supply", "通断电"),
-    "tariff": ("tariff", "电价"),
-    "limits": ("limits", "限值"),
-    "mode": ("mode", "费控模式"),
-    "clock": ("clock", "对时"),
-}
+HOLDS = LABEL["hold"]
+CAUSES = LABEL["cause"]
+ALARMS = LABEL["alarm"]
+CONTROLS = LABEL["control"]
+CONTACTS = LABEL["contact"]
+DIAGNOSES = LABEL["diagnosis"]
+ASPECTS = LABEL["aspect"]
 
 STATES: Mapping[str, Text] = {
     "draft": ("draft", "起草"),
