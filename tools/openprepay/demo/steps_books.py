@@ -6,7 +6,7 @@ from headend.ledger import balances
 from meterlink.reports import Report
 from meterlink.tariff import QUARTER_S
 from openprepay.demo.fleet import Point
-from openprepay.demo.story import SLOW, Story
+from openprepay.demo.story import TALK, Story
 from openprepay.demo.sums import money
 
 _COUNTS = ("stored", "lost", "missing", "doubled", "unchained")
@@ -16,7 +16,7 @@ def intervals(story: Story) -> None:
     """As many records as quarters of an hour have ended; none missing, none double, and the energy adds up."""
     story.pace(story.cruise)
     story.let_pass((story.clock.now_s() // QUARTER_S + 1) * QUARTER_S + 60)
-    story.pace(SLOW)
+    story.pace(TALK)
     for point in story.points:
 
         def look(point: Point = point) -> tuple[tuple[Report, dict[str, Any]] | None, str]:

@@ -220,7 +220,7 @@ def cut_off(story: Story) -> None:
 
 def payment(story: Story) -> None:
     """The household pays: taken, booked, signed, accepted, confirmed."""
-    story.pace(SLOW)
+    story.pace(TALK)
     orders: dict[str, int] = {}
     for point in story.walkers:
         home = story.homes[point.name]
