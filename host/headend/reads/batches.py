@@ -66,7 +66,9 @@ def take(conn: Connection, now_s: int, batch: Batch, question_s: int) -> TakenBa
     if not current:
         return TakenBatch(OTHER_LOG, new, bad_crc, differing, [], 0)
     lost = _passed_over(conn, now_s, batch, log, numbers, asked)
-    whole_to = logs.advance(conn, batch.meter, batch.log_id, log, numbers[-1] if numbers else 0)
+    first, last = (numbers[0], numbers[-1]) if numbers else (0, 0)
+    run = (first, last) if last - first + 1 == len(numbers) else (0, 0)
+    whole_to = logs.advance(conn, batch.meter, batch.log_id, log, last, run)
     return TakenBatch(STORED if new or lost else REPEATED, new, bad_crc, differing, lost, whole_to)
 
 

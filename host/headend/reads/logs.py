@@ -95,11 +95,15 @@ def begin(conn: Connection, now_s: int, state: Row[Any], log_id: int) -> None:
     conn.execute(_BEGUN, {"of": state.meter, "log": log_id})
 
 
-def advance(conn: Connection, meter: int, log_id: int, log: Log, newest: int) -> int:
-    """Move the cursor of the meter's present log over what is whole and return it; `newest` is known to exist."""
+def advance(conn: Connection, meter: int, log_id: int, log: Log, newest: int, run: Range = (0, 0)) -> int:
+    """Move the cursor of the meter's present log over what is whole and return it.
+
+    `newest` is known to exist; `run` to be stored without a gap, so that what continues the log is not looked up again.
+    """
     before, known, _ = conn.execute(log.cursor, {"of": meter}).one()
     newest = max(newest, known)
-    hole = next(holes(conn, meter, log_id, log, before + 1, newest), None)
+    low = max(before, run[1]) + 1 if run[0] <= before + 1 else before + 1
+    hole = next(holes(conn, meter, log_id, log, low, newest), None)
     whole_to: int = hole[0] - 1 if hole else max(newest, before)
     if (whole_to, newest) != (before, known):
         conn.execute(log.move, {"of": meter, "whole": whole_to, "top": newest})
