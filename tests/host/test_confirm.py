@@ -98,7 +98,8 @@ CASES: list[tuple[Wanted, dict[str, Any], str, str, str]] = [
     (ON, {**RELEASED, **CLOSED, **NEWER, "holds": HELD}, OUTRANKED, "", "outranks"),
     (ON, {**RELEASED, **CLOSED, **OLDER}, NOT_YET, "", "5 expected"),
     # permit
-    (PERMIT, {**RELEASED, **READY}, CONFIRMED, "", "ready"),
+    (PERMIT, {**RELEASED, **READY}, CONFIRMED, "", "by the customer."),
+    (PERMIT, {**RELEASED, **READY, "causes": 1}, CONFIRMED, "", "by the customer, once it is no longer out_of_credit."),
     (PERMIT, {**RELEASED, **CLOSED}, CONFIRMED, "", "closed"),
     (PERMIT, {**RELEASED, **OPEN, "holds": 1 << reasons.HOLD_SAFETY}, NOT_YET, "", "hold safety"),
     (PERMIT, {**RELEASED, **CLOSED, "contact": states.CONTACT_OPEN}, NOT_YET, "", "not closed yet"),

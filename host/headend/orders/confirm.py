@@ -144,9 +144,10 @@ def _on(report: Report) -> Verdict:
 
 def _permit(report: Report) -> Verdict:
     if report.control == states.CONTROL_READY:
-        return Verdict(
-            CONFIRMED, "The hold is cleared; the meter is ready for reconnection by the customer.", held=True
-        )
+        causes = names.of_bits(names.CAUSE, report.causes)
+        until = f", once it is no longer {' and '.join(causes)}" if causes else ""
+        sentence = f"The hold is cleared; the meter is ready for reconnection by the customer{until}."
+        return Verdict(CONFIRMED, sentence, held=True)
     if report.control == states.CONTROL_CONNECTED and report.contact == states.CONTACT_CLOSED:
         return Verdict(CONFIRMED, "The hold is cleared and the contact is closed.", held=True)
     return Verdict(NOT_YET, f"Still open because {_still_open(report)}", held=True)
