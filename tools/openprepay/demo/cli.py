@@ -167,7 +167,7 @@ def _assemble(
     arguments: argparse.Namespace, points: tuple[Point, ...], timeline: Timeline, undo: contextlib.ExitStack
 ) -> Story:
     """Start everything, each with how it is stopped; what was started last stops first."""
-    folder: Path = arguments.folder
+    folder: Path = arguments.folder.resolve()  # meters and head end do not start where we are
     clock = VirtualTime(START_S, CRAWL)
     broker = Broker(folder / "broker", arguments.broker or "")
     broker.start()

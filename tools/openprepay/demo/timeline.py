@@ -34,7 +34,7 @@ class Timeline:
         self.language = language
         self.count = 0
         self.confirmed = 0
-        self.step_name = ""
+        self.step_name = "set-up"
         self._steps = 0
         self._out = out
         self._colours = out.isatty() and "NO_COLOR" not in os.environ
