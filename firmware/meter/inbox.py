@@ -50,6 +50,8 @@ class Inbox:
         self._carrier = -1  # whose order is being verified
         self._run: "collections.abc.Generator[None, None, bool] | None" = None
         self.judged: "list[tuple]" = []
+        newest: "tuple" = ()
+        self._newest = newest  # the last subject judged, also where its receipt found no place
         self._unsent = 0  # of `judged`, at its end: no receipt taken yet
 
     def start(self, boot: int) -> None:
@@ -153,12 +155,14 @@ class Inbox:
 
         known: the order carried a genuine tag; of others, verdicts never push out one that was not sent yet.
         """
-        if code == results.WRONG_METER or (not known and self._unsent == MAX_JUDGED):
+        if code == results.WRONG_METER:
             return
         stated = order.stated
-        self.judged.append(
-            (stated.aspect, stated.selector, stated.signing_epoch, stated.version, order.digest[:8], code)
-        )
+        subject = stated.aspect, stated.selector, stated.signing_epoch, stated.version, order.digest[:8], code
+        self._newest = subject
+        if not known and self._unsent == MAX_JUDGED:
+            return
+        self.judged.append(subject)
         self._unsent += 1
         if len(self.judged) > MAX_JUDGED:
             self.judged.pop(0)
@@ -173,6 +177,8 @@ class Inbox:
 
     def last(self, aspect: int, selector: int) -> int:
         """The last result for a subject since the start; results.NONE where there was none."""
+        if self._newest and self._newest[:2] == (aspect, selector):
+            return self._newest[5]
         for subject in reversed(self.judged):
             if subject[0] == aspect and subject[1] == selector:
                 return subject[5]

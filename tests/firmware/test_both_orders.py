@@ -455,3 +455,16 @@ def test_without_the_time_what_takes_away_is_refused():
     refused(rig, rig.order(orders.ASPECT_TARIFF, rig.plan.encode(), not_after_s=later), results.CLOCK_UNKNOWN)
     refused(rig, rig.order(orders.ASPECT_CLOCK, bodies.encode_clock(bytes(8), later)), results.BAD_NONCE)
     refused(rig, rig.order(orders.ASPECT_CLOCK, bodies.encode_clock(b"anything", later)), results.BAD_NONCE)
+
+
+def test_a_report_shows_the_last_verdict_also_where_no_receipt_is_ever_taken():
+    """A meter on a bus alone: its receipts stay, and fill their places."""
+    from meterlink.reports import KIND_REPORT, Report
+
+    rig = ready()
+    for version in range(6, 18):
+        assert rig.give(rig.release(reasons.HOLD_ARREARS, version=version)) == results.APPLIED
+    assert rig.give(rig.release(reasons.HOLD_ARREARS, version=7)) == results.OLD_VERSION
+    raw = rig.meter.report(KIND_REPORT, NONCE, orders.ASPECT_SUPPLY, reasons.HOLD_ARREARS)
+    report = Report(raw, rig.mac_key)
+    assert (report.result, report.version) == (results.OLD_VERSION, 17)
