@@ -7,46 +7,49 @@ above stand-ins for the few helpers that they import. Both check that the key is
 Each runs in a child process of its own; times are the best of many and include the collection of garbage.
 """
 
-import json
-import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from meterlink import ecdsa, p256
-from metersim import build
+from openprepay.bench import upy
+from openprepay.bench.figure import Figure, against
 
 HEAP = "256K"
 PEER_HEAP = "1M"  # the least is above 400K
 _DIGEST = bytes(range(100, 132))
 
 
-def run() -> list[dict[str, Any]]:
-    """Rows of name, value, unit, peer (what it is compared with) and ratio (value / the peer's: below 1 is better)."""
-    signed = _signed()
-    products = sum(products_by_slice(*signed))
-    found = _child(_OURS, HEAP, *signed)
-    peer_us = _child(_PEER, PEER_HEAP, *signed)["verify_us"]
-    verify_us, product_ns = found["verify_us"], found["product_ns"]
-    ms = round(verify_us / 1000, 3)
+def run(seconds: float) -> Iterator[Figure]:
+    """Time and heap of a verification."""
+    signed = dict(zip(("key", "digest", "signature"), _signed(), strict=True))
+    products = sum(products_by_slice(*signed.values()))
+    turns = max(1, min(4, int(seconds)))
+    rounds = max(1, int(seconds / turns * 7))  # of about 0.1 s
+    ours, peers = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        _lay_out_peer(Path(folder))
+        for _ in range(turns):
+            ours.append(upy.measure(_COMMON + _OURS, HEAP, **signed, rounds=rounds))
+            peers.append(upy.measure(_COMMON + _PEER, PEER_HEAP, Path(folder), **signed, rounds=rounds))
+    verify_us, product_ns, slice_us = (
+        min(one[name] for one in ours) for name in ("verify_us", "product_ns", "slice_us")
+    )
+    ms = verify_us / 1000
     peer = f"python-ecdsa {metadata.version('ecdsa')}, its arithmetic on the same interpreter"
+    yield against("ecdsa_verify", ms, "ms", peer, min(one["verify_us"] for one in peers) / 1000)
     bare = f"its {products} field multiplications alone, {product_ns} ns each"
-    return [
-        _row("ecdsa_verify", ms, "ms", peer, verify_us / peer_us),
-        _row("ecdsa_verify_arithmetic", ms, "ms", bare, verify_us * 1000 / (products * product_ns)),
-        _row("ecdsa_longest_slice", found["slice_us"], "us", "the whole verification", found["slice_us"] / verify_us),
-        _row("ecdsa_heap_peak", found["peak"], "bytes", None, None),
-        _row("ecdsa_garbage", found["garbage"], "bytes", None, None),
-    ]
+    yield against("ecdsa_verify_arithmetic", ms, "ms", bare, products * product_ns / 1e6)
+    yield against("ecdsa_longest_slice", slice_us, "us", "the whole verification", verify_us)
+    yield Figure("ecdsa_heap_peak", ours[0]["peak"], "bytes")
+    yield Figure("ecdsa_garbage", ours[0]["garbage"], "bytes")
 
 
 def products_by_slice(public_key: bytes, digest: bytes, signature: bytes) -> list[int]:
@@ -86,11 +89,6 @@ for _operator in ("add", "radd", "sub", "rsub", "mod", "rmod", "floordiv", "rflo
     setattr(_Counted, f"__{_operator}__", _closed(f"__{_operator}__"))
 
 
-def _row(name: str, value: float, unit: str, peer: str | None, ratio: float | None) -> dict[str, Any]:
-    rounded = None if ratio is None else round(ratio, 3)
-    return {"name": name, "value": value, "unit": unit, "peer": peer, "ratio": rounded}
-
-
 def _signed() -> tuple[bytes, bytes, bytes]:
     """A key, a digest and a signature; the same every time."""
     key = ec.derive_private_key(int.from_bytes(b"bench" * 6, "big"), ec.SECP256R1())
@@ -102,22 +100,6 @@ def _signed() -> tuple[bytes, bytes, bytes]:
 
 def _octets(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(32, "big") for number in numbers)
-
-
-def _child(program: str, heap: str, *arguments: bytes) -> dict[str, int]:
-    """What a program prints on MicroPython, as JSON. Raises RuntimeError with its output when it fails."""
-    with tempfile.TemporaryDirectory() as folder:
-        _lay_out_peer(Path(folder))
-        paths = ":".join([str(Path(ecdsa.__file__).parent.parent), folder, ".frozen"])
-        words = [each.hex() for each in arguments]
-        done = subprocess.run(
-            [build.program("micropython"), "-X", f"heapsize={heap}", "-c", _COMMON + program, *words],
-            capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "MICROPYPATH": paths},
-        )  # fmt: skip
-    if done.returncode != 0:
-        raise RuntimeError(f"micropython ended with {done.returncode}: {done.stdout}{done.stderr}")
-    measured: dict[str, int] = json.loads(done.stdout)
-    return measured
 
 
 def _lay_out_peer(folder: Path) -> None:
@@ -149,10 +131,9 @@ _STAND_INS = {
 }
 
 _COMMON = """
-import gc, json, sys, time
-from binascii import unhexlify
+import gc, json, time
 
-signed = key, digest, signature = [unhexlify(text) for text in sys.argv[1:]]
+signed = key, digest, signature
 big = lambda octets: int.from_bytes(octets, "big")
 
 def best_us(functions, rounds):
@@ -175,7 +156,7 @@ def verify():
     pair = Signature(big(signature[:32]), big(signature[32:]))
     return Public_key(generator_256, point).verifies(big(digest), pair)
 
-print(json.dumps({"verify_us": best_us([verify], 40)[0]}))
+print(json.dumps({"verify_us": best_us([verify], rounds)[0]}))
 """
 
 _OURS = """
@@ -227,8 +208,8 @@ def heap_peak():
         peak = max(peak, gc.mem_alloc() - before)
     return peak
 
-verify_us, products_us = best_us((verify, products), 60)
-times = [slices(time_us) for _ in range(10)]
+verify_us, products_us = best_us((verify, products), rounds)
+times = [slices(time_us) for _ in range(rounds // 8 + 1)]
 gc.disable()
 garbage = sum(slices(allocated))
 print(json.dumps({
