@@ -296,6 +296,22 @@ def test_a_connection_that_breaks_is_named_and_made_again(kind: str) -> None:
         run(scenario(one))
 
 
+@pytest.mark.parametrize("kind", ["socket", "tcp"])
+def test_a_connection_on_which_nobody_answers_is_made_anew(kind: str) -> None:
+    """Its other end may be gone; on a bus of which three meters are away, that costs a connection and nothing else."""
+
+    async def scenario(one: Line) -> None:
+        quick = Patience(answer_s=0.1, quiet_s=0.01)
+        async with bus_on(one, quick) as bus:
+            for _ in range(7):
+                assert await outcome(bus.read(13, 0, 1)) == failures.SILENT
+            assert await bus.read(1, 0, 1) == words(0, 1)
+        assert one.connections == 3
+
+    with line(kind) as one:
+        run(scenario(one))
+
+
 def test_a_reply_that_cannot_be_decoded_ends_as_one_that_did_not_come() -> None:
     async def scenario(one: Line) -> None:
         one.faults.append(lambda reply: reply[:4] + b"\x00\x05" + reply[6:7] + b"\x14\x03\xc8\x06")

@@ -1,9 +1,10 @@
 """One Modbus line with its meters: the only module that knows pymodbus.
 
-One transaction runs at a time and nothing is sent twice. An RTU reply names neither address nor register, so after a
-transaction without a fitting answer the line is under quarantine: the next request waits until it has been quiet for
-`Patience.quiet_s`, and what came by then is thrown away. A reply that comes even later is caught by the checks of
-`blocks` and `meter`. On Modbus TCP each reply carries its request's number, and no quarantine is needed.
+One transaction runs at a time, the most urgent first (`turns`), and nothing is sent twice. An RTU reply names neither
+address nor register, so after a transaction without a fitting answer the line is under quarantine: the next request
+waits until it has been quiet for `Patience.quiet_s`, and what came by then is thrown away. A reply that comes even
+later is caught by the checks of `blocks` and `meter`. On Modbus TCP each reply carries its request's number, and no
+quarantine is needed.
 
 Every wait is bounded, and every outcome that is not an answer is a `LinkError` with a code.
 """
@@ -28,6 +29,7 @@ from headend.fleet import address
 from headend.fleet.address import SERIAL, TCP, ModbusAddress
 from headend.links import failures
 from headend.links.failures import LinkError
+from headend.links.turns import Turns
 from headend.refusals import Refused
 from meterlink import modbus
 
@@ -37,6 +39,7 @@ _Client = AsyncModbusSerialClient | AsyncModbusTcpClient
 # What pymodbus logs as an error (a meter that does not answer), a LinkError says, and to whom it concerns.
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
+_HALF_OPEN = 3  # unanswered requests after which a TCP connection is made anew
 _BITS = 11  # of a character on a serial line: start, 8 data, parity or a second stop bit, stop
 
 
@@ -78,11 +81,12 @@ class Bus:
         self.patience = patience or Patience()
         # How long the longest frame takes; a line behind a serial server counts as the slowest that is usual.
         self._frame_s = 0.0 if where.kind == TCP else self.patience.frame_bytes * _BITS / where.baud
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self._client: _Client | None = None
         self._why_closed = ""
         self._not_before = 0.0
         self._suspect = False  # a reply may still be on its way
+        self._unanswered = 0  # requests in a row
         self._heard = 0  # bytes since the last request
         self._heard_at = 0.0
 
@@ -131,7 +135,7 @@ class Bus:
 
     async def close(self) -> None:
         """Close the line once the transaction that runs has ended; the next one opens it again."""
-        async with self._turn:
+        async with self._bus_to_itself():
             self._close()
 
     async def _transact(
@@ -155,6 +159,7 @@ class Bus:
                 raise self._foreign(unit, function)
             if reply.isError():
                 self._suspect = False
+                self._unanswered = 0
                 code = reply.exception_code
                 words = failures.EXCEPTIONS.get(code, "unknown")
                 raise LinkError(failures.REFUSED, f"Unit {unit} answers with exception {code} ({words}).", code)
@@ -162,20 +167,21 @@ class Bus:
             if taken is None:
                 raise self._foreign(unit, function)
             self._suspect = False
+            self._unanswered = 0
             return taken
 
     @asynccontextmanager
     async def _bus_to_itself(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self.patience.turn_s):
-                await self._turn.acquire()
+                await self._turns.take()
         except TimeoutError:
             wait = f"{self.where.link} was not free within {self.patience.turn_s:g} s."
             raise LinkError(failures.BUSY, wait) from None
         try:
             yield
         finally:
-            self._turn.release()
+            self._turns.give()
 
     def _foreign(self, unit: int, function: int) -> LinkError:
         return LinkError(failures.FOREIGN, f"Unit {unit} answers something else than function {function} was asked.")
@@ -185,6 +191,9 @@ class Bus:
         if not client.connected:
             self._close()
             return LinkError(failures.LOST, f"The connection to {self.where.link} broke.")
+        self._unanswered += 1
+        if self._unanswered >= _HALF_OPEN and self.where.kind != SERIAL:
+            self._close()  # it may be a connection whose other end is gone; the next request makes a new one
         if self._heard:
             return LinkError(
                 failures.GARBLED,
@@ -214,6 +223,7 @@ class Bus:
         if loop.time() >= self._not_before:
             timeout_s = self.patience.answer_s + 2 * self._frame_s
             client = _client(self.where, timeout_s)
+            client.set_max_no_responses(1_000_000_000)  # it is for us to close the connection
             self._watch(client)
             self._why_closed = f"no connection within {timeout_s:.2g} s"
             try:
@@ -222,6 +232,7 @@ class Bus:
                 client.close()
                 raise
             if opened:
+                self._unanswered = 0
                 self._client = client
                 return client
             self._not_before = loop.time() + self.patience.reopen_s

@@ -14,6 +14,7 @@ from headend.links import blocks, failures
 from headend.links.blocks import Block
 from headend.links.bus import Bus
 from headend.links.failures import LinkError
+from headend.links.turns import Turns
 from meterlink import batches, orders, records, registers, reports, results, topics
 from meterlink.mac import TAG_LENGTH
 from meterlink.modbus import MAX_READ, crc16
@@ -56,7 +57,7 @@ class MeterOnBus:
     def __init__(self, bus: Bus, unit: int) -> None:
         self.bus = bus
         self.unit = unit
-        self._exchange = asyncio.Lock()
+        self._exchange = Turns()
 
     # --- blocks -------------------------------------------------------------------------------------------------------
 
@@ -158,13 +159,13 @@ class MeterOnBus:
         patience = self.bus.patience
         try:
             async with asyncio.timeout(patience.turn_s + patience.verdict_s):
-                await self._exchange.acquire()
+                await self._exchange.take()
         except TimeoutError:
             raise LinkError(failures.BUSY, f"Unit {self.unit} is busy with an earlier exchange.") from None
         try:
             yield
         finally:
-            self._exchange.release()
+            self._exchange.give()
 
     # --- records ------------------------------------------------------------------------------------------------------
 

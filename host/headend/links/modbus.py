@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from headend.clock import Clock, SystemClock
 from headend.fleet import address
-from headend.links import failures
+from headend.links import failures, turns
 from headend.links.bus import Bus, Patience
 from headend.links.failures import LinkError
 from headend.links.meter import MeterOnBus
@@ -22,6 +22,17 @@ WAITING = 64  # actions that may wait for one bus
 
 AddressOf = Callable[[int], str | None]
 """address_of(meter): its address as in `headend.fleet.address`, None where it is not on Modbus. It may block."""
+
+
+def _urgency(action: Action) -> int:
+    if isinstance(action, Deliver):
+        return turns.ORDERS
+    if isinstance(action, Ask) and action.raw[1:2] in _RECORD_KINDS:
+        return turns.RECORDS
+    return turns.QUESTIONS
+
+
+_RECORD_KINDS = (bytes([batches.KIND_INTERVALS]), bytes([batches.KIND_EVENTS]))  # where a question says its kind
 
 
 class ModbusCarrier:
@@ -78,6 +89,7 @@ class ModbusCarrier:
             if waiting >= WAITING:
                 raise LinkError(failures.BUSY, f"{waiting} actions wait for {link} already.")
             self._waiting[link] = waiting + 1
+            turns.urgency.set(_urgency(action))  # of this task, which carries nothing else
             try:
                 return await self._act(upward, meter, action)
             finally:
