@@ -101,6 +101,9 @@ class Inbox:
             return True
         except StopIteration as end:
             genuine = end.value
+        except MemoryError:
+            self._run = None  # no verdict: it begins anew
+            raise
         carrier = self._carrier
         order = self._waiting[carrier]
         assert order is not None, "what is verified waits until it is judged"

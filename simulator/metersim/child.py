@@ -73,15 +73,16 @@ class ChildMeter:
         otherwise."""
         command, environment = self._interpreter()
         world = World(self.board, self.speed, self._on_second)
-        options = dict(self._options, world=world.port, flash=self.folder / "flash.bin", witness=self.board.witness())
+        # Names in its own folder: MicroPython takes no argument of over 255 bytes.
+        options = dict(self._options, world=world.port, flash="flash.bin", witness=self.board.witness())
         provision = self.folder / "provision.bin"
         if self._record is not None:
             provision.touch(mode=0o600)
             provision.write_bytes(self._record)
-            options["provision"] = provision
+            options["provision"] = provision.name
         for number, order in enumerate(self._orders):
             (self.folder / f"order-{number}.bin").write_bytes(order)
-            options["orders"] = self.folder
+            options["orders"] = "."
         arguments = [f"{name}={value}" for name, value in options.items() if value is not None]
         with (self.folder / "console.log").open("ab") as console:
             self._process = subprocess.Popen(

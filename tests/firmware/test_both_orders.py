@@ -468,3 +468,28 @@ def test_a_report_shows_the_last_verdict_also_where_no_receipt_is_ever_taken():
     raw = rig.meter.report(KIND_REPORT, NONCE, orders.ASPECT_SUPPLY, reasons.HOLD_ARREARS)
     report = Report(raw, rig.mac_key)
     assert (report.result, report.version) == (results.OLD_VERSION, 17)
+
+
+def test_a_verification_that_ran_out_of_memory_gives_no_verdict_and_begins_anew():
+    from meter import inbox
+
+    def starved(key, digest, signature):
+        yield
+        raise MemoryError
+
+    rig = ready()
+    steps = inbox.ecdsa.steps
+    assert rig.meter.submit(MQTT, rig.credit(2 * RICH_UC)) == results.PENDING
+    inbox.ecdsa.steps = starved
+    try:
+        while rig.meter.verify_slice():
+            pass
+        raise AssertionError("the shell must know, so that it collects")
+    except MemoryError:
+        pass
+    finally:
+        inbox.ecdsa.steps = steps
+    assert rig.meter.verifying
+    while rig.meter.verify_slice():
+        pass
+    assert rig.meter.result(MQTT).code == results.APPLIED

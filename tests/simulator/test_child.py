@@ -82,6 +82,13 @@ def test_metering_credit_and_power_cuts(tmp_path: Path, micropython: bool) -> No
     assert after.log_id == before.log_id
 
 
+def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
+    """MicroPython takes no argument of over 255 bytes."""
+    folder = tmp_path / ("d" * 120) / ("e" * 120)
+    with ChildMeter(VirtualBoard(), folder=folder, record=Workbench(METER).record()) as meter:
+        meter.check()
+
+
 def test_a_heap_too_small_is_told(tmp_path: Path) -> None:
     meter = ChildMeter(VirtualBoard(), folder=tmp_path, record=Workbench(METER).record(), heap="64K")
     with pytest.raises(ChildError, match="MemoryError"):

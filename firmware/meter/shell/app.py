@@ -49,7 +49,10 @@ async def verify(meter) -> None:
     """Run pending verifications, one slice between other work."""
     while True:
         if meter.verifying:
-            meter.verify_slice()
+            try:
+                meter.verify_slice()
+            except MemoryError:
+                gc.collect()  # the verification begins anew; other tasks have given up what they held by then
             await sleep_ms(0)
         else:
             await sleep_ms(IDLE_MS)

@@ -24,6 +24,8 @@ class Uplink:
         self._exchange = Exchange(meter, replay_ms)
         self._number = meter.number
         self._random = random
+        unpublished: "tuple[str, bytes] | None" = None
+        self._unpublished = unpublished  # said, and not known to have reached the broker: a receipt is said only once
         self.connects = 0
         self.retained = 0
         self._client = MqttClient(
@@ -64,9 +66,11 @@ class Uplink:
             await self._client.publish(state, self._exchange.birth(), retain=True)
             backoff.reset()
             while not link.done():
-                message = self._exchange.say(now_ms())
+                message = self._unpublished or self._exchange.say(now_ms())
                 if message:
+                    self._unpublished = message
                     await self._client.publish(topics.up(self._number, message[0]), message[1])
+                    self._unpublished = None
                 else:
                     await sleep_ms(POLL_MS)
             end = await link

@@ -18,7 +18,7 @@ from types import FrameType
 from headend.links.failures import LinkError
 from headend.refusals import Refused
 from metersim.build import BuildError
-from metersim.child import ChildError
+from metersim.child import DEFAULT_HEAP, ChildError
 from openprepay.demo import draw
 from openprepay.demo.broker import KINDS, Broker, BrokerError
 from openprepay.demo.faults import FAULTS, WELD
@@ -34,7 +34,6 @@ from openprepay.demo.wire import BrokenWire
 
 START_S = int(datetime.datetime(2026, 1, 13, 17, tzinfo=datetime.UTC).timestamp())  # a winter evening
 CRUISE = 900
-DEFAULT_HEAP = "320K"
 _OLD = ("trace.jsonl", "keys.json", "token", "head-end.*", "line-*", "meter-*", "broker")
 _TROUBLE = (BrokerError, BuildError, ChildError, LinkError, OfficeError, Refused, TimeStopped, OSError)
 
