@@ -1,11 +1,4 @@
-"""`openprepay serve` runs the head end; `openprepay admin` says who may use it.
-
-A first start::
-
-    openprepay keys init --root-key root.keys              the keys; take root.keys offline
-    openprepay admin channel add pos-1 --scopes payments --max 500.00
-    openprepay serve
-"""
+"""`openprepay serve` runs the head end; `openprepay admin` says who may use it."""
 
 import argparse
 import asyncio
@@ -28,6 +21,13 @@ from headend.settings import BadSettings, Settings
 from headend.store import Store, open_store
 from headend.web import wire
 
+_FIRST_START = """\
+a first start:
+  openprepay keys init --root-key root.keys         the keys; take root.keys offline
+  openprepay admin channel add pos-1 --scopes payments --max 500.00
+  openprepay serve
+"""
+
 Command = Callable[[argparse.Namespace, Settings], None]
 
 
@@ -37,6 +37,8 @@ def serve(argv: list[str]) -> int:
         prog="openprepay serve",
         description="Run the head end: HTTP API and status page, signer, MQTT and Modbus links. Settings come from a "
         "TOML file and from the environment (OPENPREPAY_ and the setting's name in capitals). SIGTERM ends it.",
+        epilog=_FIRST_START,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
     parser.add_argument("--verbose", action="store_true", help="tell more on standard error")
@@ -112,7 +114,12 @@ async def _until_stopped(settings: Settings, keys: KeyStore) -> None:
     async with Service(settings, keys) as service:
         links = ", ".join(service.carriers)
         print(f"openprepay: {service.url} (status page), {service.url}/api/v1 (API); links: {links}", flush=True)
-        await stopped.wait()
+        told, over = asyncio.create_task(stopped.wait()), asyncio.create_task(service.over())
+        await asyncio.wait({told, over}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.is_set():
+            over.result()
+            raise RuntimeError("A part of the head end has ended by itself; see the log.")
+        over.cancel()
         print("openprepay: stopping", flush=True)
 
 

@@ -112,10 +112,10 @@ class Service:
         self._stack.append(desk.close)
         self._rounds = asyncio.create_task(self._go_round(), name="rounds")
         self._stack.append(self._halt)
-        server = HttpServer(build_app(desk), listening)
-        self._stack.append(server.stop)
-        await server.start()
-        self.url = server.url
+        self._server = HttpServer(build_app(desk), listening)
+        self._stack.append(self._server.stop)
+        await self._server.start()
+        self.url = self._server.url
         log.info("HTTP answers at %s.", self.url)
 
     def _desk(self) -> Desk:
@@ -140,6 +140,19 @@ class Service:
                     await ended
             except Exception:  # the rest has to be closed all the same
                 log.exception("Something did not stop in order.")
+
+    async def over(self) -> None:
+        """Returns, or raises, only when a part that has to run has ended although nobody stopped it."""
+        assert self._rounds is not None, "it was started"
+        parts = [asyncio.ensure_future(self._server.over()), asyncio.shield(self._rounds)]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                if not part.cancelled():
+                    part.result()
+        finally:
+            for part in parts:
+                part.cancel()
 
     async def __aenter__(self) -> Self:
         await self.start()

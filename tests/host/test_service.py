@@ -329,3 +329,18 @@ def test_a_broker_that_is_not_there_makes_it_not_ready(scene: Scene) -> None:
             assert (await http.post("/payments", json=PAY)).status_code == 201
 
     play(act())
+
+
+def test_a_part_that_ends_by_itself_is_noticed(scene: Scene) -> None:
+    """So that whoever supervises the process starts it again."""
+
+    async def act() -> None:
+        async with scene.service() as service:
+            over = asyncio.create_task(service.over())
+            assert await asyncio.wait({over}, timeout=0.3) == (set(), {over})
+            assert service._rounds is not None
+            service._rounds.cancel()
+            await asyncio.wait({over}, timeout=GIVE_UP_S)
+            assert over.done()
+
+    play(act())

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,9 @@ def test_the_server_stays_on_this_machine_unless_told_otherwise(host: str) -> No
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3"])
 def test_loopback_addresses_will_do(host: str) -> None:
-    bind(host, 0, beyond_loopback=False).close()
+    made = bind(host, 0, beyond_loopback=False)
+    assert made.proto == socket.IPPROTO_TCP, "asyncio turns Nagle's algorithm off for such alone: 40 ms an answer"
+    made.close()
 
 
 def test_an_address_that_cannot_be_used_is_named() -> None:

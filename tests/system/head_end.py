@@ -93,6 +93,9 @@ class HeadEnd:
         except urllib.error.HTTPError as refusal:
             with refusal:
                 return refusal.code, json.load(refusal)
+        except urllib.error.URLError as error:
+            code = self._process.poll() if self._process else "not started"
+            raise AssertionError(f"{method} {path}: {error.reason}; exit code {code}; log:\n{self.log()}") from error
 
     def __enter__(self) -> Self:
         return self

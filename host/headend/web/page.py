@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import jinja2
 import msgspec
 from msgspec import Meta
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -92,7 +93,7 @@ def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], 
         query = wire.read_query(request.scope["query_string"], PageQuery)
         language = query.lang if query.lang in words.LANGUAGES else ""
         language = language or words.choose(request.headers.get("accept-language", ""))
-        shown = await desk.read(board.read, desk.clock.now_s(), desk.report_every_s, query.after)
+        html = await desk.read(_read, renderer, desk, language, query)
         headers = {
             "Cache-Control": "no-store",
             "Content-Language": "zh-CN" if language == words.CHINESE else "en",
@@ -101,10 +102,15 @@ def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], 
             "Vary": "Accept-Language, Authorization",
             "X-Content-Type-Options": "nosniff",
         }
-        html = renderer.render(shown, language, query, desk.currency)
         return Response(html, 200, headers, media_type="text/html; charset=utf-8")
 
     return page
+
+
+def _read(conn: Connection, renderer: Renderer, desk: Desk, language: str, query: PageQuery) -> str:
+    """The whole page, made in a thread of the desk: a large board takes longer than the loop may wait."""
+    shown = board.read(conn, desk.clock.now_s(), desk.report_every_s, query.after)
+    return renderer.render(shown, language, query, desk.currency)
 
 
 async def _let_in(desk: Desk, admit: Callable[[Any], None], request: Request, visitor: Any) -> None:

@@ -32,7 +32,8 @@ def bind(host: str, port: int, beyond_loopback: bool) -> socket.socket:
     if not beyond_loopback and not all(ipaddress.ip_address(one[4][0]).is_loopback for one in found):
         expected = "an address of this machine alone, such as 127.0.0.1 (or set http_beyond_loopback)"
         raise Refused("http_host", host, expected)
-    made = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio turns Nagle's algorithm off: an answer goes out in two pieces.
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
@@ -86,9 +87,10 @@ class HttpServer:
                 raise RuntimeError("The HTTP server ended before it had started.")
             await asyncio.sleep(0.005)
 
-    @property
-    def serving(self) -> bool:
-        return self._serving is not None and not self._serving.done()
+    async def over(self) -> None:
+        """Returns when it serves no more, for whatever reason; raises what ended it."""
+        if self._serving is not None:
+            await asyncio.shield(self._serving)
 
     async def stop(self) -> None:
         """Take no more, answer what was asked, close. Idempotent."""
