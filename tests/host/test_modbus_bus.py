@@ -23,7 +23,7 @@ from tests.host.line_rig import UNITS, Line, framed, line, record_words, silent
 
 KINDS = ("serial", "socket", "tcp")
 RTU = ("serial", "socket")
-BRISK = Patience(answer_s=0.3, quiet_s=0.1, babble_s=0.5, reopen_s=0.05)
+BRISK = Patience(answer_s=0.6, quiet_s=0.1, babble_s=0.5, reopen_s=0.05)
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -301,7 +301,7 @@ def test_a_connection_on_which_nobody_answers_is_made_anew(kind: str) -> None:
     """Its other end may be gone; on a bus of which three meters are away, that costs a connection and nothing else."""
 
     async def scenario(one: Line) -> None:
-        quick = Patience(answer_s=0.1, quiet_s=0.01)
+        quick = Patience(answer_s=0.4, quiet_s=0.01)
         async with bus_on(one, quick) as bus:
             for _ in range(7):
                 assert await outcome(bus.read(13, 0, 1)) == failures.SILENT

@@ -29,7 +29,7 @@ from tests.host.meter_rig import INTERVALS, NUMBER, START_S, MeterSpace, meter
 
 PATIENT = Patience(answer_s=5.0, quiet_s=0.1, poll_s=0.01, verdict_s=5.0)
 BENCH = Workbench(NUMBER)
-HASTY = Patience(answer_s=0.3, quiet_s=0.1, poll_s=0.01, verdict_s=0.05)
+HASTY = Patience(answer_s=1.0, quiet_s=0.1, poll_s=0.01, verdict_s=0.05)
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -485,7 +485,7 @@ def test_too_much_waiting_for_one_bus_is_refused_and_the_other_goes_on(
         office = Office()
         slow.faults.extend([silent] * 10)
         addresses = {NUMBER: f"{site.port}?unit=1", 9: f"{slow.port}?unit=1"}
-        async with carrying(office.up, addresses.get, Patience(answer_s=0.3, quiet_s=0.01)) as carrier:
+        async with carrying(office.up, addresses.get, Patience(answer_s=0.6, quiet_s=0.01)) as carrier:
             ask = batches.pack_ask(batches.KIND_REPORT, nonce())
             crowd = [asyncio.create_task(carrier.send(Ask(9, ask))) for _ in range(5)]
             assert await carrier.send(Ask(NUMBER, ask))

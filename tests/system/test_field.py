@@ -100,5 +100,5 @@ def test_a_visit_to_a_meter(kind: str, ports: dict[str, str], tmp_path: Path) ->
     assert done.stdout.endswith("Genuine: made with the meter's key, for the question just asked.\n")
     done = field("events", *where)
     assert "credit applied" in done.stdout
-    done = field("scan", *where, "--to", 2)
+    done = field("scan", *where, "--to", 2, "--wait", 2)
     assert f"unit 1: meter {NUMBER:012d}" in done.stdout

@@ -119,7 +119,7 @@ def test_read_of_a_meter_that_is_not_commissioned(capsys: pytest.CaptureFixture[
         assert field(one, "intervals") == 0
         assert "holds no such records" in capsys.readouterr().out
         assert field(one, "report") == 4
-        assert field(one, "scan", "--to", 1) == 0
+        assert field(one, "scan", "--to", 1, "--wait", 2) == 0
         assert "unit 1: a meter not commissioned yet, firmware 0.1.0" in capsys.readouterr().out
 
 
@@ -410,7 +410,7 @@ def test_scan_finds_meters_and_tells_other_devices_apart(
     standing: tuple[Line, MeterSpace], capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, _ = standing
-    assert field(one, "scan", "--to", 4) == 0
+    assert field(one, "scan", "--to", 4, "--wait", 1) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "unit 1: meter 000000000007, firmware 0.1.0, bench (keys are readable)"
     assert told[1].startswith("unit 2: something answers (The answer is from no openprepay meter")
@@ -421,7 +421,7 @@ def test_scan_finds_meters_and_tells_other_devices_apart(
 def test_scan_over_a_serial_line_passes_the_silent(capsys: pytest.CaptureFixture[str]) -> None:
     with line("serial", {3: MeterSpace(meter()), 5: Space(5)}) as one:
         port = one.port.partition(":")[2]
-        assert main(["scan", "--port", port, "--baud", "115200", "--to", "6", "--lang", "zh"]) == 0
+        assert main(["scan", "--port", port, "--baud", "115200", "--to", "6", "--wait", "0.6", "--lang", "zh"]) == 0
         told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("地址 3：表 000000000007")
     assert told[1].startswith("地址 5：有应答")

@@ -48,8 +48,8 @@ def main(argv: list[str]) -> int:
 
 
 async def _run(given: argparse.Namespace, words: Words) -> int:
-    scanning = given.command == "scan"
-    bus = bus_at(given.port, given.baud, given.parity, scan.PATIENCE if scanning else Patience())
+    patience = scan.patience(given.wait) if given.command == "scan" else Patience()
+    bus = bus_at(given.port, given.baud, given.parity, patience)
     try:
         session = Session(MeterOnBus(bus, given.unit), words)
         return await _COMMANDS[given.command](session, given)
@@ -108,6 +108,9 @@ def parser() -> argparse.ArgumentParser:
     one = command("scan", "find out which units answer")
     one.add_argument("--from", dest="first", type=_unit, default=1, metavar="N", help="first unit (default 1)")
     one.add_argument("--to", dest="last", type=_unit, default=MAX_ADDRESS, metavar="N", help="last unit (default 247)")
+    one.add_argument(
+        "--wait", type=_seconds, default=scan.WAIT_S, metavar="SECONDS", help=f"for an answer (default {scan.WAIT_S})"
+    )
     one = command("watch", "a line now and then, until Ctrl-C")
     one.add_argument("--every", type=_seconds, default=5.0, metavar="SECONDS", help="default 5")
     one.add_argument("--count", type=_positive, default=0, metavar="N", help="end after so many lines")

@@ -10,10 +10,14 @@ from headend.links.failures import LinkError
 from headend.links.meter import MeterOnBus
 from meterlink import modbus, names, registers, topics
 
-# The identification takes 61 bytes; a meter answers it without delay.
-PATIENCE = Patience(answer_s=0.15, quiet_s=0.05, babble_s=2.0, frame_bytes=64)
+WAIT_S = 0.15  # a meter answers without delay; a gateway may take longer
 
 _NOBODY = (modbus.GATEWAY_PATH_UNAVAILABLE, modbus.GATEWAY_NO_RESPONSE)  # a gateway's word for silence
+
+
+def patience(wait_s: float) -> Patience:
+    """Little: the identification takes 61 bytes on the line, and what comes too late is passed over by its unit."""
+    return Patience(answer_s=wait_s, quiet_s=0.05, babble_s=2.0, frame_bytes=64)
 
 
 async def scan(session: Session, given: argparse.Namespace) -> int:
