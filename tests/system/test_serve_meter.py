@@ -72,8 +72,12 @@ def test_a_meter_is_sold_to_stopped_and_reconnected(tmp_path: Path) -> None:
             on = head_end.ask("GET", ME)[1]["supply"]
             assert (on["wanted"]["supply"], on["physical"]["contact"], on["why_off"]) == ("on", "closed", None)
 
-            explained = until(head_end, f"{ME}/reconciliation", lambda one: one["explained"] and one["source_shown"])
-            assert explained["difference"] == "0.00"
+            _, again = head_end.ask(
+                "POST", "/payments", {"payment_id": "2", "meter": str(NUMBER), "amount": "0.000001"}
+            )
+            assert confirmed(head_end, again["order"])["total"] == "20.000001"
+            explained = until(head_end, f"{ME}/reconciliation", lambda one: one["source_shown"])
+            assert (explained["explained"], explained["difference"]) == (True, "0.00")
         finally:
             running.send_signal(signal.SIGINT)
             running.wait(60)
