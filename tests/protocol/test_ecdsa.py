@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from meterlink import ecdsa, p256
 from meterlink.p256 import N, P
 from meterlink.p256_base import ODD_MULTIPLES
-from openprepay.bench_ecdsa import products_by_slice
+from openprepay.bench.ecdsa import products_by_slice
 from tests import upyhost
 
 Point = tuple[int, int]
