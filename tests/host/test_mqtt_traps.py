@@ -429,6 +429,41 @@ def test_a_session_that_another_client_has_taken_over_is_left_to_it(tmp_path: Pa
     run(scenario())
 
 
+def test_no_more_is_under_way_than_the_broker_allows() -> None:
+    """It announces a receive maximum of 3 and acknowledges one message at a time."""
+    seen: list[int] = []  # how many had come, each time before one was acknowledged
+
+    async def a_slow_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(HEAD_END.encode())
+        writer.write(b"\x20\x06\x00\x00\x03\x21\x00\x03")
+        await reader.readuntil(b"op/1/63/+/up/#")
+        writer.write(b"\x90\x43\x00\x01\x00" + b"\x01" * 64)
+        heard, acknowledged = b"", 0
+        while data := await reader.read(4096):
+            heard += data
+            mids = re.findall(rb"/dn/ask(..)", heard, re.DOTALL)
+            if len(mids) >= min(acknowledged + 3, 10) and acknowledged < len(mids):
+                seen.append(len(mids))
+                writer.write(b"\x40\x02" + mids[acknowledged])
+                acknowledged += 1
+                if len(mids) == 10:
+                    for mid in mids[acknowledged:]:
+                        writer.write(b"\x40\x02" + mid)
+                    acknowledged = 10
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(a_slow_one, "127.0.0.1", 0)
+        link = MqttCarrier(MqttOptions("127.0.0.1", server.sockets[0].getsockname()[1], HEAD_END))
+        async with server:
+            await link.start(Store().up)
+            await until(lambda: link.session.connected, "it is let in")
+            assert all(await asyncio.gather(*(link.send(Ask(A, b"question")) for _ in range(10))))
+            await link.stop()
+        assert seen == [3, 4, 5, 6, 7, 8, 9, 10]
+
+    run(scenario())
+
+
 def test_waits_double_until_a_connection_was_worth_it() -> None:
     backoff = Backoff(0.5, 60.0, lambda: 1.0)
     assert [backoff.pause_s(0.0001) for _ in range(10)] == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
