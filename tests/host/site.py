@@ -5,7 +5,7 @@ the OpenAPI document: its status has to be listed there and its body has to fit 
 """
 
 import asyncio
-import os
+import random
 import re
 import threading
 from concurrent.futures import Future
@@ -58,9 +58,9 @@ class Site:
         for field, value in desk.items():
             setattr(self.desk, field, value)
         self._budget = budget or ErrorBudget(burst=100_000)
-        self._engine = Engine(
-            self.store, self.keys, self.clock, os.urandom, signer=Signer(self.keys, SignerLog(None), self.clock, 10**15)
-        )
+        signer = Signer(self.keys, SignerLog(None), self.clock, 10**15)
+        entropy = random.Random(7).randbytes  # the same jitter in each run
+        self._engine = Engine(self.store, self.keys, self.clock, entropy, signer=signer)
         self._peers: dict[int, Peer] = {}
         self._clients: list[httpx.Client] = []
         self._ready: Future[str] = Future()

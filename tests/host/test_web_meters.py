@@ -89,7 +89,7 @@ def test_connecting_releases_that_hold_and_no_other(site: Site) -> None:
     assert any("hold tamper" in one["note"] for one in found["history"])
     client.post(f"{ME}/connect", json={"reason": "tamper", "close": "permit"})
     peer.be(**(CLOSED | {"holds": 0}))
-    site.run(1200)
+    site.run(1400)
     assert client.get(f"{API}/orders/{order['order']}").json()["state"] == "confirmed"
     assert client.get(ME).json()["supply"]["why_off"] is None
 
