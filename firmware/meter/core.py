@@ -71,6 +71,7 @@ class Meter:
         self.boot = 0
         self.log_id = 0
         self.unclean_starts = 0
+        self.latches = 0
         self.top_version = 0  # highest version of any order held
         self.counter = 0  # of reports and batches
         self.cursors = [0, 0]  # last interval and event that the head end has acknowledged
@@ -464,7 +465,7 @@ class Meter:
     # -- what the meter says -------------------------------------------------------------------------------------------
 
     def report(self, kind: int, nonce: bytes, aspect: int, selector: int) -> bytes:
-        """A report of 196 bytes about itself and a subject; ReportError before commissioning."""
+        """A report of 222 bytes about itself and a subject; ReportError before commissioning."""
         return reporting.report(self, kind, nonce, reporting.subject(self, aspect, selector))
 
     def take_receipt(self) -> "bytes | None":

@@ -7,7 +7,7 @@ import struct
 
 from meter import core, reporting
 from meter.ports import INDICATE_IDENTIFY
-from meterlink import batches, modbus, registers, results
+from meterlink import batches, modbus, orders, registers, results, states
 from meterlink.batches import BatchError
 from meterlink.modbus import crc16
 
@@ -115,7 +115,7 @@ class MeterRegisters(modbus.RegisterSpace):
             )
             + reporting.held_seq(meter.store.intervals)
             + reporting.held_seq(meter.store.events)
-            + (min(meter.unclean_starts, 0xFFFF), meter.clock.nonce)
+            + (min(meter.unclean_starts, 0xFFFF), meter.clock.nonce, meter.latches, states.MODE_LOCAL, 0)
         )
 
     def _result(self) -> tuple:
@@ -147,6 +147,10 @@ class MeterRegisters(modbus.RegisterSpace):
 
     def _order_values(self) -> tuple:
         return len(self._order), self._order
+
+    def _token_values(self) -> tuple:
+        typed_uc = self._meter.account.totals(orders.SOURCE_TYPED)[0]
+        return 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0, 0, 0, typed_uc, 0, 0, 0xFFFFFFFF, 0, 0, 0, 0, 0
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -238,6 +242,7 @@ _VALUES = {
     registers.BATCH: MeterRegisters._batch_values,
     registers.SOURCES: MeterRegisters._sources,
     registers.ORDER: MeterRegisters._order_values,
+    registers.TOKEN: MeterRegisters._token_values,
 }
 _MAILBOXES = {
     registers.ORDER_MAILBOX: MeterRegisters._take_order,

@@ -40,7 +40,7 @@ def held_seq(ring) -> "tuple[int, int]":
 
 
 def report(meter, kind: int, nonce: bytes, about: tuple) -> bytes:
-    """A report of 196 bytes; `about` is a subject as `subject` gives it."""
+    """A report of 222 bytes; `about` is a subject as `subject` gives it."""
     key = key_of(meter)
     meter.counter += 1
     supply, relay, c = meter.supply, meter.supply.relay, meter.committed()
@@ -85,6 +85,10 @@ def report(meter, kind: int, nonce: bytes, about: tuple) -> bytes:
         oldest,
         newest,
         held_seq(meter.store.events)[1],
+        meter.latches,
+        meter.clock.nonce,
+        meter.account.totals(orders.SOURCE_TYPED)[0],
+        0,
     )
     return reports.pack(values + about + totals, key)
 

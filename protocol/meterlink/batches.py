@@ -18,6 +18,13 @@ KIND_INTERVALS = 1
 KIND_EVENTS = 2
 KIND_REPORT = 3  # of a question only: answered by a report, not by a batch
 KIND_ORDER = 4  # of a question only: the last signed order held for aspect and selector
+KIND_CLOSING = 5  # of a question only: answered by the closing statement of the account closed last
+KIND_HELD = 6  # a batch of the versions held, one record an order (HELD_FORMAT)
+KIND_RECEIPT = 7  # of a question only: answered by the receipt of the last verdict for aspect and selector
+
+# A record of KIND_HELD, 24 bytes: aspect 1, role 1, selector 2, signing_epoch 2, version 4, issued_s 4, first 8 bytes
+# of the digest, 2 zero bytes. Their numbers (`first`) count from 1 at every question.
+HELD_FORMAT = ">BBHHII8sH"
 
 MAX_RECORDS = 40
 HEAD_FORMAT = ">BBHIBBIIII8sIH"
@@ -80,7 +87,7 @@ class Batch:
         raw = bytes(raw)
         f = struct.unpack_from(HEAD_FORMAT, raw, 0)
         end = HEAD_LENGTH + RECORD_LENGTH * f[12]
-        if f[0] != FORMAT or f[1] not in (KIND_INTERVALS, KIND_EVENTS) or end + MAC_LENGTH != len(raw):
+        if f[0] != FORMAT or f[1] not in (KIND_INTERVALS, KIND_EVENTS, KIND_HELD) or end + MAC_LENGTH != len(raw):
             raise BatchError("batch: format {}, kind {} and count {} do not fit".format(f[0], f[1], f[12]))
         if not key.check(LABEL_BATCH, raw[:end], raw[end:]):
             raise BatchError("batch: the MAC is not genuine")
@@ -108,7 +115,7 @@ def read_ask(raw: bytes) -> "tuple[int, bytes, int, int, int, int]":
     if len(raw) != ASK_LENGTH:
         raise BatchError("question: {} bytes given, {} expected".format(len(raw), ASK_LENGTH))
     form, kind, nonce, aspect, selector, first, count = struct.unpack(_ASK, raw)
-    if form != FORMAT or not KIND_INTERVALS <= kind <= KIND_ORDER or nonce == NO_NONCE or count > MAX_RECORDS:
+    if form != FORMAT or not KIND_INTERVALS <= kind <= KIND_RECEIPT or nonce == NO_NONCE or count > MAX_RECORDS:
         raise BatchError("question: format {}, kind {}, count {} are not known".format(form, kind, count))
     return kind, nonce, aspect, selector, first, count
 

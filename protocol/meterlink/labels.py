@@ -38,6 +38,7 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "overload": ("overload", "过负荷"),
         "supply_quality": ("supply outside its limits", "供电质量超限"),
         "not_commissioned": ("not commissioned", "未投运"),
+        "retired": ("retired", "已退役"),
     },
     "alarm": {
         "low_credit": ("low credit", "余额提醒"),
@@ -46,6 +47,19 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "storage": ("storage", "存储异常"),
         "clock": ("clock", "时钟异常"),
         "history_lost": ("history lost", "历史丢失"),
+        "tamper": ("tampering", "窃电报警"),
+        "retired": ("retired", "已退役"),
+    },
+    "mode": {
+        "local": ("local", "本地费控"),
+        "remote": ("remote", "远程费控"),
+        "postpaid": ("postpaid", "后付费"),
+    },
+    "latch": {
+        "flash_damaged": ("flash damaged", "闪存损坏"),
+        "unclean_starts": ("many unclean starts", "频繁异常上电"),
+        "wrong_tokens": ("many wrong tokens", "多次错误代码"),
+        "bypassed": ("bypassed", "旁路用电"),
     },
     "flag": {
         "clock_unknown": ("clock unknown", "时钟未知"),
@@ -74,6 +88,7 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "report": ("answer to a question", "应答报告"),
         "receipt": ("receipt", "回执"),
         "birth": ("birth", "上线报告"),
+        "closing": ("closing statement", "结清报告"),
     },
     "board_class": {"bench": ("bench (keys are readable)", "试验板"), "sealed": ("sealed", "封装")},
     "event": {
@@ -103,6 +118,17 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "order_applied": ("order applied", "指令执行"),
         "order_refused": ("order refused", "指令拒绝"),
         "tariff_switched": ("tariff switched", "电价切换"),
+        "epoch_opened": ("account opened", "开户"),
+        "account_retired": ("account closed for good", "销户"),
+        "history_recovered": ("history recovered", "历史恢复"),
+        "keys_changed": ("keys changed", "密钥更新"),
+        "mode_changed": ("mode of fee control changed", "费控模式切换"),
+        "source_folded": ("credit source closed", "充值来源关闭"),
+        "latches_cleared": ("latches cleared", "报警清除"),
+        "token_typed": ("token accepted", "代码接受"),
+        "token_refused": ("token refused", "代码拒绝"),
+        "tokens_locked": ("keypad locked", "键盘锁定"),
+        "token_replaced": ("token replaced by an order", "代码被远程充值替代"),
         "pulses_impossible": ("impossible pulses", "异常脉冲"),
     },
     "result": {
@@ -141,5 +167,9 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "bad_nonce": ("Refused: it answers no nonce of this meter.", "拒绝：随机数不符。"),
         "body_missing": ("Refused: its body has not arrived.", "拒绝：指令正文未到。"),
         "bad_crc": ("Refused: the bytes are not those that were sent.", "拒绝：传输校验错误。"),
+        "source_closed": ("Refused: that credit source is closed, with a lower total.", "拒绝：该充值来源已关闭。"),
+        "already_typed": ("Refused: the token that it replaces was typed already.", "拒绝：被替代的代码已输入使用。"),
+        "retired": ("Refused: the account on this meter is closed for good.", "拒绝：该表账户已销户。"),
+        "downgrade": ("Refused: the meter runs a newer version.", "拒绝：电表运行的版本更新。"),
     },
 }

@@ -1,6 +1,6 @@
 """HMAC-SHA-256 (RFC 2104) under the per-meter key, with one label per use, and constant-time comparison.
 
-One key serves four uses; a label of four bytes in front of every message keeps them apart, so that a report can never
+One key serves five uses; a label of four bytes in front of every message keeps them apart, so that a report can never
 be taken for an order's tag. MicroPython has `hashlib.sha256` in C but no `hmac`, so the construction is here.
 """
 
@@ -11,6 +11,7 @@ LABEL_ORDER_TAG = b"OP1T"
 LABEL_REPORT = b"OP1R"
 LABEL_BATCH = b"OP1B"
 LABEL_ACK = b"OP1A"
+LABEL_WRAP = b"OP1K"  # key stream that hides a new key on its way
 
 KEY_LENGTH = 32
 MAC_LENGTH = 16  # reports and batches: HMAC-SHA-256-128 (RFC 4868 2.1)

@@ -15,11 +15,11 @@ offset  size  field of the statement
 11      1     key_version: of the signing key
 12      1     tag_key_version: of the per-meter key
 13      1     flags: bit 0 = the body travels apart and `body` is its length (4) and SHA-256 (32)
-14      2     selector: source (credit), reason (supply), otherwise 0
+14      2     selector: source (credit), reason (supply), which keys (keys: KEYS_*), otherwise 0
 16      2     signing_epoch: of the signing database, 1..65535
-18      4     version: 1..2^32-1 within the signing epoch; 0 for credit, which has none
+18      4     version: 1..2^32-1 within the signing epoch; 0 for credit, epoch and retire, which have none
 22      4     issued_s: when it was stated
-26      4     not_after_s: last second at which it may apply; 0 = never expires
+26      4     not_after_s: last second at which it may apply; 0 = never expires, as for those three
 30      1     body_length: 0..137
 31      n     body, by aspect (`bodies.py`, `tariff.py`)
 ======  ====  ==========================================================================================
@@ -43,6 +43,9 @@ MAX_LENGTH = 240
 MAX_BODY = MAX_LENGTH - HEAD_LENGTH - SIGNATURE_LENGTH - TAG_LENGTH
 MAX_METER = 999_999_999_999_99  # 14 digits, below 2^48
 MAX_VERSION_JUMP = 1000
+MAX_EPOCH_JUMP = 16  # signing epochs ahead of the highest seen, without the root key
+SOURCE_TYPED = 0xFFFF  # the source that typed tokens credit; no order states it
+MAX_APART = 2048  # bytes of a body that travels apart
 
 FLAG_BODY_APART = 1
 
@@ -59,11 +62,18 @@ ASPECT_EPOCH = 10
 ASPECT_RECOVER = 11
 ASPECT_RETIRE = 12
 
-ROLE_ROOT = 1  # offline; keys, firmware, epochs; may state all but credit
+ROLE_ROOT = 1  # offline; keys, firmware, epochs; may state all but what makes money
 ROLE_CREDIT = 2
 ROLE_CONTROL = 3
 
-# Which key may state an aspect, beside root. Root cannot mint: credit takes its own key.
+KEYS_SIGNING = 0  # selectors of a `keys` order: the public keys that the meter accepts
+KEYS_TAG = 1  # the per-meter keys
+KEYS_DECODER = 2  # the decoder key of typed tokens
+
+# Account epochs outrank each other by themselves, credit by its totals: these have no version, and never expire.
+UNVERSIONED = (ASPECT_CREDIT, ASPECT_EPOCH, ASPECT_RETIRE)
+
+# Which key may state an aspect, beside root. Root cannot mint: credit, and totals to recover, take the credit key.
 ASPECT_ROLE = {
     ASPECT_CREDIT: ROLE_CREDIT,
     ASPECT_SUPPLY: ROLE_CONTROL,
@@ -75,9 +85,18 @@ ASPECT_ROLE = {
     ASPECT_FIRMWARE: ROLE_ROOT,
     ASPECT_CLEAR: ROLE_CONTROL,
     ASPECT_EPOCH: ROLE_ROOT,
-    ASPECT_RECOVER: ROLE_ROOT,
+    ASPECT_RECOVER: ROLE_CREDIT,
     ASPECT_RETIRE: ROLE_ROOT,
 }
+
+
+_SELECTORS = {
+    ASPECT_CREDIT: (1, SOURCE_TYPED - 1),
+    ASPECT_SUPPLY: (1, 31),
+    ASPECT_KEYS: (KEYS_SIGNING, KEYS_DECODER),
+}
+_APART = ">I32s"
+APART_LENGTH = 36
 
 
 class OrderError(ValueError):
@@ -90,7 +109,8 @@ class OrderError(ValueError):
 
 def may(role: int, aspect: int) -> bool:
     """Whether a key of `role` may state `aspect`."""
-    return ASPECT_ROLE.get(aspect) == role or (role == ROLE_ROOT and aspect != ASPECT_CREDIT and aspect in ASPECT_ROLE)
+    needed = ASPECT_ROLE.get(aspect)
+    return needed == role or (role == ROLE_ROOT and needed == ROLE_CONTROL)
 
 
 class Statement:
@@ -166,21 +186,27 @@ def _check(s: Statement) -> None:
     _range("body length", len(s.body), 0, MAX_BODY)
     if s.aspect not in ASPECT_ROLE:
         raise OrderError(results.UNKNOWN_ASPECT, "aspect: {} given, 1..{} expected".format(s.aspect, ASPECT_RETIRE))
-    if s.aspect == ASPECT_CREDIT:
+    if s.aspect in UNVERSIONED:
         _range("version", s.version, 0, 0)
         _range("not_after_s", s.not_after_s, 0, 0)
-        _range("selector", s.selector, 1, 0xFFFF)
+        _range("flags", s.flags, 0, 0)
     else:
         _range("version", s.version, 1, 0xFFFFFFFF)
-        if s.aspect == ASPECT_SUPPLY:
-            _range("selector", s.selector, 1, 31)
-        else:
-            _range("selector", s.selector, 0, 0)
+        if s.flags:
+            _range("body length", len(s.body), APART_LENGTH, APART_LENGTH)
+            _range("length of the body apart", apart(s.body)[0], 1, MAX_APART)
+    low, high = _SELECTORS.get(s.aspect, (0, 0))
+    _range("selector", s.selector, low, high)
 
 
 def _range(field: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise OrderError(results.BAD_FORMAT, "{}: {} given, {}..{} expected".format(field, value, low, high))
+
+
+def apart(body: bytes) -> "tuple[int, bytes]":
+    """(length, SHA-256) of a body that travels apart, from the body of the order that names it."""
+    return struct.unpack(_APART, body)
 
 
 def digest(statement: bytes) -> bytes:

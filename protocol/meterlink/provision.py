@@ -1,24 +1,32 @@
 """The provisioning record: what a meter is given at commissioning, before it takes any order.
 
-Layout: format 1 | meter 6 | account_epoch 2 | tag_key_version 1 | tag_key 32 | imp_per_kwh 4 | interval_minutes 1
-| currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64) | limits length 1 + body | tariff length 1 +
-body | first 16 bytes of SHA-256 over all before. It holds a secret (`tag_key`): it is made by the head end's key
-store, travels only to the meter, and is kept by neither tool nor log.
+Layout: format 1 (2) | meter 6 | use 1 | account_epoch 2 | tag_key_version 1 | tag_key 32 | imp_per_kwh 4
+| interval_minutes 1 | currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64) | limits length 1 + body
+| tariff length 1 + body | decoder length 1 (0 or 25) + (key 16, supply group code 4, key type 1, tariff index 1, key
+revision number 1, key expiry number 1, base date 1) | first 16 bytes of SHA-256 over all before. It holds secrets (the
+per-meter key, the decoder key): it is made by the head end's key store, travels only to the meter, and is kept by
+neither tool nor log.
 """
 
 import hashlib
 import struct
 
+from meterlink.bodies_root import check_decoder
 from meterlink.mac import KEY_LENGTH, equal
-from meterlink.orders import MAX_METER, ROLE_CONTROL, ROLE_ROOT
+from meterlink.orders import MAX_METER, ROLE_CONTROL, ROLE_ROOT, OrderError
 
-FORMAT = 1
+FORMAT = 2
+USE_BENCH = 1  # keys of a bench: refused by a sealed meter
+USE_PRODUCTION = 2  # refused by a bench meter, whose keys can be read out
 MAX_KEYS = 6
+CURRENCY_ENERGY = 0  # the account counts kWh: a "micro-currency" is a milliwatt-hour, a kWh costs 1 kWh
 CHECK_LENGTH = 16
 MAX_LENGTH = 800
 
-_HEAD = ">BHIHB32sIBHB"
-_HEAD_LENGTH = 50
+_HEAD = ">BHIBHB32sIBHB"
+_HEAD_LENGTH = 51
+_DECODER = ">16sIBBBBB"
+_DECODER_LENGTH = 25
 
 
 class ProvisionError(ValueError):
@@ -29,8 +37,9 @@ class Provision:
     """What the record holds.
 
     meter 1..10^14-1 · account_epoch 1..65535 · tag_key 32 bytes · imp_per_kwh 1..1 000 000 · interval_minutes a
-    divisor of 60 · currency ISO 4217 numeric · keys: ((role, key_version, public key of 64 bytes), …), at most 6 ·
-    limits and tariff: encoded bodies (`bodies.Limits.encode`, `tariff.Tariff.encode`).
+    divisor of 60 · currency ISO 4217 numeric, or CURRENCY_ENERGY · keys: ((role, key_version, public key of 64 bytes),
+    …), at most 6 · limits and tariff: encoded bodies (`bodies.Limits.encode`, `tariff.Tariff.encode`) · use: USE_* ·
+    decoder: None, or (decoder key of 16 bytes, attributes as `bodies_root.decode_decoder` has them).
     """
 
     def __init__(
@@ -45,6 +54,8 @@ class Provision:
         keys: "tuple[tuple[int, int, bytes], ...]",
         limits: bytes,
         tariff: bytes,
+        use: int = USE_BENCH,
+        decoder: "tuple[bytes, tuple[int, ...]] | None" = None,
     ) -> None:
         self.meter = meter
         self.account_epoch = account_epoch
@@ -56,6 +67,8 @@ class Provision:
         self.keys = keys
         self.limits = limits
         self.tariff = tariff
+        self.use = use
+        self.decoder = decoder
         self._check()
 
     def _check(self) -> None:
@@ -65,6 +78,7 @@ class Provision:
         _range("tag_key length", len(self.tag_key), KEY_LENGTH, KEY_LENGTH)
         _range("imp_per_kwh", self.imp_per_kwh, 1, 1_000_000)
         _range("currency", self.currency, 0, 999)
+        _range("use", self.use, USE_BENCH, USE_PRODUCTION)
         _range("keys", len(self.keys), 1, MAX_KEYS)
         if not 1 <= self.interval_minutes <= 60 or 60 % self.interval_minutes:
             raise ProvisionError("interval_minutes: {} given, a divisor of 60 expected".format(self.interval_minutes))
@@ -72,6 +86,12 @@ class Provision:
             _range("role", role, ROLE_ROOT, ROLE_CONTROL)
             _range("key_version", version, 0, 0xFF)
             _range("public key length", len(key), 64, 64)
+        if self.decoder:
+            _range("decoder key length", len(self.decoder[0]), 16, 16)
+            try:
+                check_decoder(self.decoder[1])
+            except OrderError as error:
+                raise ProvisionError(str(error))
 
     def encode(self) -> bytes:
         """The record as it goes to the meter."""
@@ -80,6 +100,7 @@ class Provision:
             FORMAT,
             self.meter >> 32,
             self.meter & 0xFFFFFFFF,
+            self.use,
             self.account_epoch,
             self.tag_key_version,
             self.tag_key,
@@ -91,6 +112,8 @@ class Provision:
         for role, version, key in self.keys:
             out += bytes((role, version)) + key
         out += bytes((len(self.limits),)) + self.limits + bytes((len(self.tariff),)) + self.tariff
+        decoder = struct.pack(_DECODER, self.decoder[0], *self.decoder[1]) if self.decoder else b""
+        out += bytes((len(decoder),)) + decoder
         return out + hashlib.sha256(out).digest()[:CHECK_LENGTH]
 
 
@@ -106,15 +129,20 @@ def decode(raw: bytes) -> Provision:
         raise ProvisionError("format: {} given, {} expected".format(f[0], FORMAT))
     at = _HEAD_LENGTH
     keys = []
-    for _ in range(f[9]):
+    for _ in range(f[10]):
         keys.append((raw[at], raw[at + 1], raw[at + 2 : at + 66]))
         at += 66
     limits = raw[at + 1 : at + 1 + raw[at]]
     at += 1 + raw[at]
     tariff = raw[at + 1 : at + 1 + raw[at]]
-    if at + 1 + raw[at] + CHECK_LENGTH != len(raw):
+    at += 1 + raw[at]
+    if raw[at] not in (0, _DECODER_LENGTH) or at + 1 + raw[at] + CHECK_LENGTH != len(raw):
         raise ProvisionError("record: {} bytes do not fit its fields".format(len(raw)))
-    return Provision(f[1] << 32 | f[2], f[3], f[4], f[5], f[6], f[7], f[8], tuple(keys), limits, tariff)
+    decoder = None
+    if raw[at]:
+        values = struct.unpack_from(_DECODER, raw, at + 1)
+        decoder = values[0], values[1:]
+    return Provision(f[1] << 32 | f[2], f[4], f[5], f[6], f[7], f[8], f[9], tuple(keys), limits, tariff, f[3], decoder)
 
 
 def _range(field: str, value: int, low: int, high: int) -> None:

@@ -18,3 +18,4 @@ CAUSE_OUT_OF_CREDIT = 0
 CAUSE_OVERLOAD = 1
 CAUSE_SUPPLY_QUALITY = 2  # voltage outside its limits, or not yet stable after power came back
 CAUSE_NOT_COMMISSIONED = 3
+CAUSE_RETIRED = 4

@@ -17,9 +17,10 @@ REPORT = 4
 BATCH = 5
 SOURCES = 6
 ORDER = 7
+TOKEN = 8
 
 SELF_TEST = 0x01020304
-MAP_VERSION = 1
+MAP_VERSION = 2
 
 _HEADER = (
     ("block_id", "u16", 0, ""),
@@ -100,7 +101,10 @@ BLOCKS = (
             ("event_oldest", "u32", 0, ""),
             ("event_newest", "u32", 0, ""),
             ("unclean_starts", "u16", 0, ""),
-            ("clock_nonce", "b8", 0, ""),
+            ("fresh", "b8", 0, ""),
+            ("latches", "u16", 0, ""),
+            ("mode", "u16", 0, ""),
+            ("until_wh", "u64", 0, "Wh"),
         ),
     ),
     (
@@ -124,7 +128,7 @@ BLOCKS = (
         REPORT,
         0x0300,
         "report",
-        _HEADER + (("report_length", "u16", 0, "bytes"), ("report", "b196", 0, "")),
+        _HEADER + (("report_length", "u16", 0, "bytes"), ("report", "b222", 0, "")),
     ),
     (
         BATCH,
@@ -140,6 +144,30 @@ BLOCKS = (
         # 126 registers: the one block that takes two readings (of one snapshot).
         _HEADER + (("order_length", "u16", 0, "bytes"), ("order", "b240", 0, "")),
     ),
+    (
+        TOKEN,
+        0x0700,
+        "token",
+        _HEADER
+        + (
+            ("typed_count", "u16", 0, ""),
+            ("typed_result", "u16", 0, ""),
+            ("typed_class", "u16", 0, ""),
+            ("typed_subclass", "u16", 0, ""),
+            ("typed_tid", "u32", 0, "min"),
+            ("typed_amount_uc", "u64", -6, "currency"),
+            ("typed_control", "u48", 0, ""),
+            ("typed_uc", "u64", -6, "currency"),
+            ("lockout_s", "u16", 0, "s"),
+            ("sections", "u16", 0, ""),
+            ("supply_group", "u32", 0, ""),
+            ("key_type", "u16", 0, ""),
+            ("tariff_index", "u16", 0, ""),
+            ("key_revision", "u16", 0, ""),
+            ("key_expiry", "u16", 0, ""),
+            ("base_date", "u16", 0, ""),
+        ),
+    ),
 )
 
 # Write-only mailboxes, one FC 16 from the base address: length in bytes, CRC-16/MODBUS of the bytes, the bytes padded
@@ -150,11 +178,14 @@ ORDER_MAILBOX = 0x1000
 ASK_MAILBOX = 0x1100
 ACK_MAILBOX = 0x1200
 IDENTIFY = 0x1300  # FC 06: blink and beep for that many seconds, 0..600
+PARCEL_MAILBOX = 0x1400  # a piece of a body that travels apart (`parcels.py`)
+TOKEN_MAILBOX = 0x1500  # 20 digits of a typed token; there on the service port only, elsewhere exception 2
 
 # FC 20: record number is the sequence number modulo 10 000, file the base + sequence // 10 000; 12 registers a record.
 FILE_RECORDS = 10_000
 INTERVAL_FILE = 1
 EVENT_FILE = 0x8001
+HELD_FILE = 0xF001  # the records of the last question of KIND_HELD, from record 1 on
 RECORD_REGISTERS = 12
 
 _TYPES = {"u16": "H", "u32": "I", "u48": "HI", "u64": "Q", "i64": "q"}

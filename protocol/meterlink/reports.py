@@ -1,8 +1,10 @@
 """Reports: what the meter proves about itself, under its per-meter key.
 
 A *report* answers the head end's nonce (idea 3: only such a report can confirm). A *receipt* is a report that the meter
-sends when it has judged an order; a *birth* one is sent when it joins a broker. All have one layout of 180 bytes and a
-MAC of 16. The *subject* is the order that a receipt judges, or the aspect and selector that the head end asked about.
+sends when it has judged an order; a *birth* one is sent when it joins a broker; a *closing* statement tells what an
+account stood at when it was closed: its time, registers and money are of that moment. All have one layout of 206 bytes
+and a MAC of 16. The *subject* is the order that a receipt judges, or the aspect and selector that the head end asked
+about.
 
 `FIELDS` is the layout: (name, struct code). `meter` has 48 bits, sent as 16 and 32.
 """
@@ -16,6 +18,7 @@ KIND_REPORT = 1
 KIND_RECEIPT = 2
 KIND_BIRTH = 3
 KIND_WILL = 4  # left with the broker at birth: says only which boot has gone
+KIND_CLOSING = 5
 
 NO_NONCE = bytes(8)
 
@@ -42,7 +45,7 @@ FIELDS = (
     ("load_ma", "I"),  # current behind the contact
     ("no_load_s", "H"),  # seconds without such current, saturated
     ("pending", "B"),  # states.PENDING_*: armed operation
-    ("mode", "B"),  # fee control: 0 local
+    ("mode", "B"),  # states.MODE_*: fee control
     ("due_s", "I"),  # when that operation is due, 0 = none
     ("import_wh", "Q"),
     ("export_wh", "Q"),
@@ -57,6 +60,10 @@ FIELDS = (
     ("interval_oldest", "I"),  # sequence numbers held; 0 = none
     ("interval_newest", "I"),
     ("event_newest", "I"),
+    ("latches", "H"),  # bit n: states.LATCH_* n
+    ("fresh", "8s"),  # the nonce that a clock or recover order must answer
+    ("typed_uc", "Q"),  # credited by typed tokens (source 65535), part of `credited_uc`
+    ("until_wh", "Q"),  # allowance: the import register up to which supply is covered
     ("aspect", "B"),  # the subject; 0 = none
     ("selector", "H"),
     ("signing_epoch", "H"),  # version that the meter holds of the subject
@@ -68,7 +75,7 @@ FIELDS = (
 )
 
 STRUCT = ">" + "".join([code for _, code in FIELDS])
-PAYLOAD_LENGTH = 180
+PAYLOAD_LENGTH = 206
 LENGTH = PAYLOAD_LENGTH + MAC_LENGTH
 
 _WILL = ">BBHII"
@@ -79,13 +86,13 @@ class ReportError(ValueError):
 
 
 def pack(values: "tuple[int | bytes, ...]", key: MacKey) -> bytes:
-    """196 bytes from values in the order of `FIELDS`."""
+    """222 bytes from values in the order of `FIELDS`."""
     payload = struct.pack(STRUCT, *values)
     return payload + key.mac(LABEL_REPORT, payload)
 
 
 class Report:
-    """A report that was verified: one attribute for each of `FIELDS`, `meter`, and `raw` (196 bytes, the evidence)."""
+    """A report that was verified: one attribute for each of `FIELDS`, `meter`, and `raw` (222 bytes, the evidence)."""
 
     # Names and types for readers and checkers; set from FIELDS (a test holds the two together).
     raw: bytes
@@ -127,6 +134,10 @@ class Report:
     interval_oldest: int
     interval_newest: int
     event_newest: int
+    latches: int
+    fresh: bytes
+    typed_uc: int
+    until_wh: int
     aspect: int
     selector: int
     signing_epoch: int

@@ -34,6 +34,10 @@ SUPERSEDED = 37  # gave way to a newer order before it was judged
 BAD_NONCE = 38  # answers no nonce of this meter, or moves the clock too far without one
 BODY_MISSING = 39  # the body travels apart and has not arrived
 BAD_CRC = 40  # mailbox: the bytes are not those that were sent
+SOURCE_CLOSED = 41  # a credit source whose final totals are folded already, and these are higher
+ALREADY_TYPED = 42  # a typed token that the order replaces was used at the meter: no part of the order applies
+RETIRED = 43  # the account is closed for good; only an `epoch` order opens another
+DOWNGRADE = 44  # an image older than the one that runs
 
 
 def succeeded(code: int) -> bool:

@@ -30,3 +30,14 @@ ALARM_RELAY = 2  # the relay is not what it was told to be
 ALARM_STORAGE = 3  # the journal cannot be written or was found damaged
 ALARM_CLOCK = 4
 ALARM_HISTORY_LOST = 5
+ALARM_TAMPER = 6  # a latch stands
+ALARM_RETIRED = 7
+
+MODE_LOCAL = 0  # the meter prices and counts down
+MODE_REMOTE = 1  # the head end prices and states an allowance
+MODE_POSTPAID = 2  # the head end bills; nothing is cut for want of credit
+
+LATCH_FLASH_DAMAGED = 0  # bits of the `latches` word: what happened stays shown until a signed clear
+LATCH_UNCLEAN_STARTS = 1
+LATCH_WRONG_TOKENS = 2
+LATCH_BYPASSED = 3

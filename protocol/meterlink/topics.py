@@ -13,12 +13,15 @@ UP_REPORT = "report"
 UP_INTERVALS = "intervals"
 UP_EVENTS = "events"
 UP_ORDER = "order"  # the last signed order held, on request
+UP_CLOSING = "closing"  # the closing statement of the account closed last, on request
+UP_HELD = "held"  # which orders are held, on request
 DN_ORDER = "order"
 DN_ASK = "ask"
 DN_ACK = "ack"
+DN_PARCEL = "parcel"  # a piece of a body that travels apart from its order
 
-_UP = (UP_STATE, UP_RECEIPT, UP_REPORT, UP_INTERVALS, UP_EVENTS, UP_ORDER)
-_DN = (DN_ORDER, DN_ASK, DN_ACK)
+_UP = (UP_STATE, UP_RECEIPT, UP_REPORT, UP_INTERVALS, UP_EVENTS, UP_ORDER, UP_CLOSING, UP_HELD)
+_DN = (DN_ORDER, DN_ASK, DN_ACK, DN_PARCEL)
 
 
 def shard(meter: int) -> int:

@@ -81,7 +81,7 @@ def test_hot_agrees_with_the_report():
         assert hot[name] == getattr(report, name), name
     assert hot["import_wh"] <= rig.meter.energy.import_wh and hot["import_wh"] > 1980
     assert hot["price_uc_per_kwh"] == 1_000_000 and hot["voltage_dv"] == 2300 and hot["power_w"] == 3600
-    assert hot["clock_nonce"] == rig.meter.clock.nonce
+    assert hot["fresh"] == rig.meter.clock.nonce
 
 
 def test_a_snapshot_is_latched_by_the_first_register_alone():

@@ -404,7 +404,7 @@ def test_a_counter_that_went_back_is_believed_for_an_answer_to_a_later_question(
     [
         (topics.UP_REPORT, b"", "malformed"),
         (topics.UP_REPORT, bytes(195), "malformed"),
-        (topics.UP_REPORT, bytes(196), "wrong_meter"),
+        (topics.UP_REPORT, bytes(222), "wrong_meter"),
         (topics.UP_STATE, bytes(28), "wrong_meter"),
         (topics.UP_INTERVALS, bytes(55), "malformed"),
         (topics.UP_EVENTS, bytes(5000), "malformed"),

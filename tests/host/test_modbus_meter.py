@@ -74,7 +74,7 @@ def test_every_block_is_read_as_the_meter_means_it(site: Line, space: MeterSpace
         assert (ident["log_id"], ident["boot"]) == (core.log_id, core.boot)
         assert (hot["balance_uc"], hot["import_wh"]) == (core.committed()[10], core.committed()[1])
         assert (hot["interval_oldest"], hot["interval_newest"]) == (1, INTERVALS)
-        assert hot["clock_nonce"] == core.clock.nonce
+        assert hot["fresh"] == core.clock.nonce
         assert found["sources"].values["credited_0_uc"] == 90_000_000
         held = found["order"].octets("order")[: found["order"].number("order_length")]
         assert orders.Order(held).stated.selector == 1

@@ -29,7 +29,7 @@ def report_values():
 
 def test_report_round_trip():
     raw = reports.pack(report_values(), KEY)
-    assert len(raw) == reports.LENGTH == 196
+    assert len(raw) == reports.LENGTH == 222
     report = reports.Report(raw, KEY)
     assert report.meter == METER == reports.meter_of(raw)
     values = report_values()

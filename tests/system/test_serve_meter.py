@@ -56,7 +56,7 @@ def test_a_meter_is_sold_to_stopped_and_reconnected(tmp_path: Path) -> None:
             on_meter = until(head_end, "/payments/1", lambda one: one["on_meter"])
             assert on_meter["on_meter_since"]["s"] > 0
             evidence = confirmed(head_end, paid["order"])["evidence"]
-            assert len(bytes.fromhex(evidence)) == 196
+            assert len(bytes.fromhex(evidence)) == 222
             supplied = until(head_end, ME, lambda one: one["supply"]["why_off"] is None)
             assert supplied["credit"]["in_flight"] == "0.00"
 

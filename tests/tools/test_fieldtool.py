@@ -94,7 +94,7 @@ def test_read_for_programs_holds_every_register(
     assert shown["ident"]["meter"] == NUMBER
     assert shown["hot"]["balance_uc"] == space.one.meter.committed()[10]
     assert (shown["hot"]["contact_name"], shown["hot"]["holds_names"]) == ("closed", [])
-    assert bytes.fromhex(shown["hot"]["clock_nonce"]) == space.one.meter.clock.nonce
+    assert bytes.fromhex(shown["hot"]["fresh"]) == space.one.meter.clock.nonce
 
 
 def test_read_says_why_supply_is_off(own: tuple[Line, MeterSpace], capsys: pytest.CaptureFixture[str]) -> None:
@@ -400,7 +400,7 @@ def test_a_report_is_asked_shown_and_verified(
     assert field(one, "report", "--json", "--key-file", key_file) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["meter"], shown["genuine"], shown["balances"]) == (NUMBER, True, True)
-    assert len(bytes.fromhex(shown["raw"])) == 196
+    assert len(bytes.fromhex(shown["raw"])) == 222
 
 
 # --- scan -------------------------------------------------------------------------------------------------------------
@@ -483,7 +483,7 @@ def test_every_register_shown_has_a_label_and_every_label_a_use() -> None:
     for block_id, _, name, fields in registers.BLOCKS:
         if block_id in (registers.IDENT, registers.HOT):
             shown = {one for _, block, names_ in words.SECTIONS if block == name for one in names_}
-            unseen = {"self_test", "block_id", "block_length", "snapshot", "clock_nonce"}
+            unseen = {"self_test", "block_id", "block_length", "snapshot", "fresh"}
             assert shown == {entry[0] for entry in fields} - unseen
 
 

@@ -161,7 +161,7 @@ def set_clock(
 ) -> int:
     """Set the meter's clock to now.
 
-    `nonce`: the meter's `clock_nonce` (8 bytes, from its registers); without it the clock moves by 60 s a day at most.
+    `nonce`: the meter's `fresh` nonce (8 bytes, from its registers); without it the clock moves by 60 s a day at most.
     The statement names no last second, which a clock that is wrong would judge wrongly: the outbox drops it in time.
     """
     if len(nonce) != len(NO_NONCE):

@@ -15,11 +15,11 @@ def main(folder: Path) -> int:
         fact = json.loads(line)
         if fact["kind"] not in KINDS:
             continue
-        raw = bytes.fromhex(fact["report"])  # payload 180, MAC 16; kind at 1, meter at 2..7, nonce at 18..25
-        mac = hmac.new(bytes.fromhex(keys[fact["meter"]]), b"OP1R" + raw[:180], hashlib.sha256).digest()[:16]
+        raw = bytes.fromhex(fact["report"])  # payload 206, MAC 16; kind at 1, meter at 2..7, nonce at 18..25
+        mac = hmac.new(bytes.fromhex(keys[fact["meter"]]), b"OP1R" + raw[:206], hashlib.sha256).digest()[:16]
         said = (len(raw), raw[1], int.from_bytes(raw[2:8], "big"), raw[18:26].hex())
-        if not hmac.compare_digest(mac, raw[180:]) or said != (
-            196, KINDS[fact["kind"]], int(fact["meter"]), fact.get("nonce", "00" * 8)
+        if not hmac.compare_digest(mac, raw[206:]) or said != (
+            222, KINDS[fact["kind"]], int(fact["meter"]), fact.get("nonce", "00" * 8)
         ):  # fmt: skip
             print(f"line {number}: the report does not prove it: {fact['fact']}")
             return 1
