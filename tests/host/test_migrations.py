@@ -29,7 +29,8 @@ def _parts(sql: str) -> list[str]:
     if table is None:
         return [sql]
     columns, *constraints = table[2].strip().split(", CONSTRAINT ")
-    return [table[1], columns, *sorted(part.strip() for part in constraints), table[3].strip()]
+    name = table[1].replace('"', "")  # a table that was copied to change it is quoted
+    return [name, columns, *sorted(part.strip() for part in constraints), table[3].strip()]
 
 
 def test_migrations_make_what_the_schema_says() -> None:

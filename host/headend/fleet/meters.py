@@ -9,7 +9,7 @@ from headend.fleet import address
 from headend.ledger import accounts
 from headend.refusals import Refused
 from headend.store import UnknownMeter
-from headend.store.schema import meter, meter_state
+from headend.store.schema import meter, meter_state, meter_trust
 from meterlink import bodies, tariff
 from meterlink.orders import MAX_METER, OrderError
 
@@ -76,6 +76,7 @@ def add_meter(conn: Connection, now_s: int, record: MeterRecord) -> None:
         raise MeterExists("meter", record.meter, "a number that is not in the fleet yet")
     conn.execute(insert(meter).values(**vars(record), added_s=now_s))
     conn.execute(insert(meter_state).values(meter=record.meter))
+    conn.execute(insert(meter_trust).values(meter=record.meter))
     accounts.open_account(conn, accounts.of_meter(record.meter))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from headend.refusals import Refused
-from headend.store.schema import database
+from headend.store.schema import credit_source, database
+from meterlink.orders import SOURCE_TYPED
 
 _ROW = select(database)
 
@@ -17,19 +18,21 @@ _ROW = select(database)
 def establish(conn: Connection, now_s: int, signing_epoch: int, source: int, currency: int) -> Row[Any]:
     """Write the row where there is none, and return what stands there, changed or not.
 
-    signing_epoch, source 1..65535 · currency ISO 4217 numeric 1..999. Raises Refused, also where the database keeps
-    its books in another currency.
+    signing_epoch 1..65535 · source 1..65534 · currency ISO 4217 numeric, 0 = accounts in kWh. Raises Refused, also
+    where the database keeps its books in another currency.
     """
-    for field, value, most in (
-        ("signing_epoch", signing_epoch, 0xFFFF),
-        ("source", source, 0xFFFF),
-        ("currency", currency, 999),
+    for field, value, least, most in (
+        ("signing_epoch", signing_epoch, 1, 0xFFFF),
+        ("source", source, 1, SOURCE_TYPED - 1),
+        ("currency", currency, 0, 999),
     ):
-        if not 1 <= value <= most:
-            raise Refused(field, value, f"1..{most}")
+        if not least <= value <= most:
+            raise Refused(field, value, f"{least}..{most}")
     if conn.execute(select(database.c.one)).one_or_none() is None:
         row = {"one": 1, "signing_epoch": signing_epoch, "source": source, "currency": currency, "created_s": now_s}
         conn.execute(insert(database).values(row))
+        opened = {"source": source, "signing_epoch": signing_epoch, "opened_s": now_s, "why": "first"}
+        conn.execute(insert(credit_source).values(opened))
     standing = get(conn)
     if standing.currency != currency:
         raise Refused("currency", currency, f"{standing.currency}, in which this database keeps its books")

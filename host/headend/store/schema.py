@@ -65,6 +65,7 @@ meter_state = Table(
     Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
     Column("touched", BigInteger, nullable=False, server_default="0"),  # raised by the lock
     Column("next_version", BigInteger, nullable=False, server_default="1"),  # of non-credit orders, one counter a meter
+    # Of the account epoch in force:
     Column("sold_uc", BigInteger, nullable=False, server_default="0"),  # total of our source
     Column("refunded_uc", BigInteger, nullable=False, server_default="0"),
     Column("on_meter_uc", BigInteger, nullable=False, server_default="0"),  # our source's total that a report has shown
@@ -86,6 +87,20 @@ meter_state = Table(
     Column("event_newest", BigInteger, nullable=False, server_default="0"),
     Column("next_ask_s", BigInteger, nullable=False, server_default="0"),  # when to ask for the next report
     Index("ix_meter_state_next_ask", "next_ask_s"),
+)
+
+# Of each meter, beside `meter_state` and under the same lock: what of keys, typed tokens and restores is under way.
+meter_trust = Table(
+    "meter_trust",
+    metadata,
+    Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
+    Column("next_tag_key_version", Integer),  # stated by a `keys` order, not yet seen in a report
+    Column("typed_uc", BigInteger, nullable=False, server_default="0"),  # typed tokens that a report has shown
+    Column("adjusted_uc", BigInteger, nullable=False, server_default="0"),  # total that our mode statements carry
+    # After a restore: the source whose last order is to be read back before credit is stated again, and what was paid
+    # meanwhile.
+    Column("readback_source", Integer),
+    Column("withheld_uc", BigInteger, nullable=False, server_default="0"),
 )
 
 channel = Table(
@@ -132,9 +147,10 @@ payment = Table(
     Column("amount_uc", BigInteger, nullable=False),
     Column("request_digest", LargeBinary, nullable=False),
     Column("total_uc", BigInteger, nullable=False),  # of our source after it: on the meter when a report shows it
-    Column("order_id", ForeignKey("order.id"), nullable=False),
+    Column("order_id", ForeignKey("order.id")),  # none where a typed token carries it, or it waits for a read-back
     Column("taken_s", BigInteger, nullable=False),
     Column("on_meter_s", BigInteger),  # meter time of the report that showed it
+    Column("account_epoch", Integer, nullable=False, server_default="1"),
     Index("ix_payment_meter", "meter", "total_uc"),
 )
 
@@ -175,6 +191,112 @@ order = Table(
         sqlite_where=text("state in ('queued')"),
         postgresql_where=text("state in ('queued')"),
     ),
+)
+
+# Credit sources of this system: the database's own, and those of databases that it follows.
+credit_source = Table(
+    "credit_source",
+    metadata,
+    Column("source", Integer, primary_key=True, autoincrement=False),
+    Column("signing_epoch", Integer, nullable=False),
+    Column("opened_s", BigInteger, nullable=False),
+    Column("closed_s", BigInteger),
+    Column("why", String(120), nullable=False),
+)
+
+# What an account stood at when it was closed; provisional where no authenticated statement of the meter is there.
+closing = Table(
+    "closing",
+    metadata,
+    Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
+    Column("account_epoch", Integer, primary_key=True, autoincrement=False),
+    Column("statement", LargeBinary),  # the meter's report of kind closing
+    Column("provisional", Integer, nullable=False),
+    Column("closed_s", BigInteger, nullable=False),  # meter time; of a provisional one ours
+    Column("import_wh", BigInteger, nullable=False),
+    Column("export_wh", BigInteger, nullable=False),
+    Column("balance_uc", BigInteger, nullable=False),
+    Column("credited_uc", BigInteger, nullable=False),
+    Column("charged_uc", BigInteger, nullable=False),
+    Column("cause", String(24), nullable=False),
+    Column("taken_s", BigInteger, nullable=False),
+)
+
+# Sales found on a meter, under our own signature, that the books do not know: what a restored database had lost.
+recovered = Table(
+    "recovered",
+    metadata,
+    Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
+    Column("account_epoch", Integer, primary_key=True, autoincrement=False),
+    Column("source", Integer, primary_key=True, autoincrement=False),
+    Column("total_uc", BigInteger, primary_key=True, autoincrement=False),  # of the source after it
+    Column("amount_uc", BigInteger, nullable=False),
+    Column("evidence", LargeBinary, nullable=False),  # the signed order that was read back
+    Column("found_s", BigInteger, nullable=False),
+    Column("channel", String(40)),  # the payment, posted again, that it was found to be
+    Column("payment_id", String(64)),
+)
+
+# Orders that were signed in advance with the root key: the next account epochs of a meter, and its retirement.
+presigned = Table(
+    "presigned",
+    metadata,
+    Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
+    Column("aspect", Integer, primary_key=True, autoincrement=False),
+    Column("account_epoch", Integer, primary_key=True, autoincrement=False),
+    Column("signed", LargeBinary, nullable=False),
+    Column("imported_s", BigInteger, nullable=False),
+    Column("order_id", ForeignKey("order.id")),  # the order that it was used for
+)
+
+# Typed tokens: whose decoder key a meter holds, and what was vended.
+decoder = Table(
+    "decoder",
+    metadata,
+    Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
+    Column("pan", String(18), nullable=False),
+    Column("supply_group", Integer, nullable=False),
+    Column("key_type", Integer, nullable=False),
+    Column("tariff_index", Integer, nullable=False),
+    Column("key_revision", Integer, nullable=False),
+    Column("key_expiry", Integer, nullable=False),
+    Column("base_date", Integer, nullable=False),  # year
+    Column("next_tid", BigInteger, nullable=False, server_default="0"),  # lowest one that is free, under this key
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("meter", ForeignKey("meter.meter"), nullable=False),
+    Column("account_epoch", Integer, nullable=False),
+    Column("supply_group", Integer, nullable=False),
+    Column("key_revision", Integer, nullable=False),
+    Column("tid", BigInteger, nullable=False),
+    Column("class", Integer, nullable=False),
+    Column("subclass", Integer, nullable=False),
+    Column("register", BigInteger, nullable=False),  # the block's last field but the CRC
+    Column("amount_uc", BigInteger, nullable=False),  # worth in the account's unit; 0 for all but credit
+    Column("digits", String(20)),  # until it is signed: none
+    Column("state", String(16), nullable=False),  # reserved | vended | voiding | void | used | replaced
+    Column("channel", String(40)),
+    Column("payment_id", String(64)),
+    Column("order_id", ForeignKey("order.id")),  # the order that replaces it
+    Column("actor", String(80), nullable=False),
+    Column("issued_s", BigInteger, nullable=False),
+    Column("changed_s", BigInteger, nullable=False),
+    Column("used_s", BigInteger),  # meter time
+    UniqueConstraint("meter", "supply_group", "key_revision", "tid", "class", "subclass"),
+    Index("ix_token_meter", "meter", "state"),
+    Index("ix_token_payment", "channel", "payment_id"),
+)
+
+# The body of an order whose own body only names it, because it travels apart.
+order_body = Table(
+    "order_body",
+    metadata,
+    Column("order_id", ForeignKey("order.id"), primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
 )
 
 order_history = Table(
