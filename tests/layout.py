@@ -44,13 +44,15 @@ RULES = {
     "firmware/meter/drivers": Rule("meter.drivers", {"meterlink", "meter"}, _EDGE, ()),
     "firmware/meter/boards": Rule("meter.boards", {"meterlink", "meter"}, _EDGE, ()),
     "simulator/metersim": Rule("metersim", {"meterlink", "meter", "metersim"}, None, ("simulator",)),
-    "host/headend": Rule("headend", {"meterlink", "headend"}, None, ("core", "console", "postgresql")),
+    "host/headend": Rule("headend", {"meterlink", "headend"}, None, ("core", "console", "hsm", "postgresql")),
     "tools/fieldtool": Rule("fieldtool", {"meterlink", "headend.links", "fieldtool"}, None, ("core", "console")),
-    "tools/openprepay": Rule("openprepay", FIRST_PARTY, None, ("core", "simulator", "console", "postgresql", "bench")),
+    "tools/openprepay": Rule(
+        "openprepay", FIRST_PARTY, None, ("core", "simulator", "console", "hsm", "postgresql", "bench")
+    ),
 }
 
 # Where a distribution's module is not its name with underscores.
-MODULES = {"paho-mqtt": "paho", "psycopg[binary]": "psycopg", "pyserial": "serial"}
+MODULES = {"paho-mqtt": "paho", "psycopg[binary]": "psycopg", "pyserial": "serial", "python-pkcs11": "pkcs11"}
 
 
 class Import(NamedTuple):

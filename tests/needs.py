@@ -18,6 +18,7 @@ _PACKAGES = {
     "mosquitto_sub": "mosquitto-clients",
     "mosquitto_passwd": "mosquitto",
     "mbpoll": "mbpoll",
+    "softhsm2-util": "softhsm2",
 }
 
 

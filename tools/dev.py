@@ -33,11 +33,16 @@ MINIMUM = (3, 11)
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 # program -> the Debian package that brings it. The tests use them as foreign peers; the demo does without.
-PROGRAMS = {"mosquitto": "mosquitto", "mosquitto_pub": "mosquitto-clients", "mbpoll": "mbpoll"}
+PROGRAMS = {
+    "mosquitto": "mosquitto",
+    "mosquitto_pub": "mosquitto-clients",
+    "mbpoll": "mbpoll",
+    "softhsm2-util": "softhsm2",
+}
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where Debian puts mosquitto; not on everyone's PATH
 
 # lock file -> what `lock` resolves into it: extras of pyproject.toml, or requirements in a file of that name with .in
-LOCKS = {"runtime.txt": ["console", "postgresql"], "dev.txt": ["dev"], "typings.txt": [], "lock.txt": []}
+LOCKS = {"runtime.txt": ["console", "hsm", "postgresql"], "dev.txt": ["dev"], "typings.txt": [], "lock.txt": []}
 
 
 def main(argv: list[str]) -> int:

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from headend.keys import sealed
-from headend.keys.keystore import KeyName, KeyStore, NoSuchKey
+from headend.keys.holder import KeyName, NoSuchKey, VendingName
+from headend.keys.keystore import KeyStore
 from headend.keys.sealed import KeyFileError, Work
+from headend.keys.state import KeyState
 from headend.refusals import Refused
 from meterlink import ecdsa
 from meterlink.orders import ROLE_CONTROL, ROLE_CREDIT, ROLE_ROOT
@@ -161,7 +164,7 @@ def test_the_root_key_can_be_kept_apart() -> None:
 def test_signatures_are_deterministic_as_rfc_6979_says() -> None:
     """RFC 6979, A.2.5: P-256 with SHA-256, messages "sample" and "test"."""
     scalar = 0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721
-    keys = KeyStore(1, 1, {}, {}, {CREDIT: scalar})
+    keys = KeyStore(KeyState(), {CREDIT: scalar}, {})
     for message, r, s in (
         (
             b"sample",
@@ -192,7 +195,7 @@ def test_signatures_verify_with_the_meters_verifier_and_with_a_foreign_one() -> 
 
 
 def test_each_meter_and_version_has_its_own_key() -> None:
-    two = KeyStore(1, 1, {1: bytes(32), 2: bytes([1]) * 32}, {}, {})
+    two = KeyStore(KeyState(tag_keys=frozenset({1, 2})), {}, {1: bytes(32), 2: bytes([1]) * 32})
     keys = [two.meter_key(meter, version) for meter in (1, 2, 1 << 46) for version in (1, 2)]
     assert len(set(keys)) == 6 and all(len(key) == 32 for key in keys)
     assert two.mac_key(1, 2) is two.mac_key(1, 2)
@@ -201,11 +204,12 @@ def test_each_meter_and_version_has_its_own_key() -> None:
 
 
 def test_the_derivation_does_not_change() -> None:
-    """Meters in the field hold these bytes: HKDF-SHA-256, no salt, info = purpose, meter (6 bytes), version."""
+    """Meters in the field hold these bytes: HKDF-Expand-SHA-256, info = purpose, meter (6 bytes), version."""
     master = bytes(range(32))
-    assert KeyStore(1, 1, {1: master}, {}, {}).meter_key(17, 1).hex() == (
-        "d65456a3b7e81d2f9c041c1a0a4fdc30e8cce24f2c1efe709230ce64b388b25e"
-    )
+    info = b"openprepay meter key 1" + (17).to_bytes(6, "big") + b"\x01"
+    expected = "024ee29659537cb385dc8791c191d2f4a42bc083b2e03299f069e1ec5372b333"
+    assert HKDFExpand(hashes.SHA256(), 32, info).derive(master).hex() == expected
+    assert KeyStore(KeyState(tag_keys=frozenset({1})), {}, {1: master}).meter_key(17, 1).hex() == expected
 
 
 @pytest.mark.parametrize(("meter", "version"), [(0, 1), (1 << 48, 1), (17, 2)])
@@ -227,23 +231,47 @@ def test_generation_takes_its_entropy_from_where_it_is_told() -> None:
 def test_a_scalar_out_of_range_is_drawn_again() -> None:
     drawn = iter([b"\xff" * 32, bytes(32), b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, b"\x04" * 32])
     keys = KeyStore.generate(lambda length: next(drawn))
-    assert keys.public_key(KeyName(ROLE_ROOT, 1)) == KeyStore(
-        1, 1, {}, {}, {CREDIT: int.from_bytes(b"\x01" * 32, "big")}
-    ).public_key(CREDIT)
+    first = KeyStore(KeyState(), {CREDIT: int.from_bytes(b"\x01" * 32, "big")}, {})
+    assert keys.public_key(KeyName(ROLE_ROOT, 1)) == first.public_key(CREDIT)
+
+
+OTHER_POINT = KEYS.public_key(KeyName(ROLE_CONTROL, 1))
+REVOKED = {"public": {CREDIT: KEYS.public_key(CREDIT)}, "revoked": frozenset({CREDIT})}
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("stated", "private", "secrets"),
     [
-        {"signing_epoch": 0},
-        {"source": 65536},
-        {"masters": {1: b"short"}},
-        {"public": {CREDIT: bytes(64)}},
-        {"public": {CREDIT: KEYS.public_key(KeyName(ROLE_CONTROL, 1))}, "private": {CREDIT: 5}},
-        {"public": {KeyName(9, 1): KEYS.public_key(CREDIT)}},
+        ({"signing_epoch": 0}, {}, {}),
+        ({"signing_epoch": 65_536}, {}, {}),
+        ({"source": 65_535}, {}, {}),
+        ({"use": "staging"}, {}, {}),
+        ({"signing_epoch": 2, "closed_sources": {1: 1}}, {}, {}),
+        ({"signing_epoch": 2, "source": 2, "closed_sources": {1: 2}}, {}, {}),
+        ({"public": {CREDIT: bytes(64)}}, {}, {}),
+        ({"public": {CREDIT: OTHER_POINT}}, {CREDIT: 5}, {}),
+        ({"public": {KeyName(9, 1): OTHER_POINT}}, {}, {}),
+        ({"revoked": frozenset({CREDIT})}, {}, {}),
+        (REVOKED, {CREDIT: 5}, {}),
+        ({"tag_keys": frozenset({1})}, {}, {}),
+        ({"tag_keys": frozenset({1})}, {}, {1: b"short"}),
+        ({"tag_keys": frozenset({256})}, {}, {256: bytes(32)}),
+        ({}, {}, {1: bytes(32)}),
+        ({"vending": {VendingName(1, 10): None}}, {}, {VendingName(1, 10): bytes(20)}),
+        ({"vending": {VendingName(1_000_000, 1): None}}, {}, {VendingName(1_000_000, 1): bytes(20)}),
+        ({"vending": {VendingName(1, 1): None}}, {}, {VendingName(1, 1): bytes(32)}),
     ],
 )
-def test_keys_that_do_not_fit_are_refused(fields: dict[str, Any]) -> None:
-    whole: dict[str, Any] = {"signing_epoch": 1, "source": 1, "masters": {}, "public": {}, "private": {}}
+def test_keys_that_do_not_fit_are_refused(
+    stated: dict[str, Any], private: dict[KeyName, int], secrets: dict[Any, bytes]
+) -> None:
     with pytest.raises(KeyFileError):
-        KeyStore(**{**whole, **fields})
+        KeyStore(KeyState(**stated), private, secrets)
+
+
+def test_a_file_of_another_format_is_named_so(path: Path) -> None:
+    """A store of the first format derives other meter keys: it must not be opened as if it were one of today."""
+    head = json.loads(path.read_text())
+    path.write_text(json.dumps(head | {"format": "openprepay-keys-1"}))
+    with pytest.raises(KeyFileError, match=r"The format is 'openprepay-keys-1'; openprepay-keys-2 was expected"):
+        KeyStore.load(path, PASSPHRASE)

@@ -2,7 +2,8 @@
 
 JSON text: {"format", "scrypt": {"n", "r", "p"}, "salt", "nonce", "sealed"}, the last three in hexadecimal. The key is
 scrypt (RFC 7914) of the passphrase; the content AES-256-GCM (NIST SP 800-38D) with everything before `sealed` as
-associated data, so that no parameter can be changed unnoticed.
+associated data, so that no parameter can be changed unnoticed. Where the passphrase is a random secret that custodians
+hold shares of, "shares": [needed, made] stands there too.
 """
 
 import json
@@ -17,11 +18,12 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from headend.refusals import Refused
 
-FORMAT = "openprepay-keys-1"
+FORMAT = "openprepay-keys-2"
 MAX_FILE = 1_000_000
 MIN_PASSPHRASE = 12
 MODE = 0o600
 
+_NO_KEY_FILE = "This is not a key file, or it is damaged."
 _KEY_LENGTH = 32
 _SALT_LENGTH = 16
 _NONCE_LENGTH = 12
@@ -39,47 +41,73 @@ DEFAULT_WORK = Work(1 << 17, 8, 1)
 _LARGEST = Work(1 << 20, 16, 4)  # what a file may ask of the machine that opens it
 
 
+class Head(NamedTuple):
+    """What a file tells unopened: the work of a guess, and how many `shares` of its secret (needed, made) there are."""
+
+    work: Work
+    shares: tuple[int, int] | None
+
+
 class KeyFileError(Exception):
     """A key file that cannot be used; the text says which and why, and holds no secret."""
 
 
-def seal(plain: bytes, passphrase: str, work: Work | None = None) -> bytes:
-    """The file's bytes; raises Refused for a passphrase under 12 characters."""
+def seal(plain: bytes, passphrase: str, work: Work | None = None, shares: tuple[int, int] | None = None) -> bytes:
+    """The file's bytes; raises Refused for a passphrase under 12 characters.
+
+    `shares`: (needed, made), where the passphrase is split among custodians.
+    """
     if len(passphrase) < MIN_PASSPHRASE:
         raise Refused("passphrase", f"{len(passphrase)} characters", f"at least {MIN_PASSPHRASE} characters")
     n, r, p = work or DEFAULT_WORK
     salt, nonce = os.urandom(_SALT_LENGTH), os.urandom(_NONCE_LENGTH)
-    head = {"format": FORMAT, "scrypt": {"n": n, "r": r, "p": p}, "salt": salt.hex(), "nonce": nonce.hex()}
-    sealed = AESGCM(_derive(passphrase, salt, Work(n, r, p))).encrypt(nonce, plain, _bound(head))
-    return (json.dumps(head | {"sealed": sealed.hex()}, indent=1) + "\n").encode()
+    bound: dict[str, Any] = {"format": FORMAT, "scrypt": {"n": n, "r": r, "p": p}}
+    bound |= {"salt": salt.hex(), "nonce": nonce.hex()} | ({"shares": list(shares)} if shares else {})
+    sealed = AESGCM(_derive(passphrase, salt, Work(n, r, p))).encrypt(nonce, plain, _bound(bound))
+    return (json.dumps(bound | {"sealed": sealed.hex()}, indent=1) + "\n").encode()
 
 
 def unseal(raw: bytes, passphrase: str) -> bytes:
     """What was sealed; raises KeyFileError for another format, a wrong passphrase or any change of the bytes."""
+    work, shares = head(raw)
+    bound = json.loads(raw)
     try:
-        head = json.loads(raw)
-        sealed = bytes.fromhex(head.pop("sealed"))
-        salt, nonce = bytes.fromhex(head["salt"]), bytes.fromhex(head["nonce"])
-        work = Work(*(int(head["scrypt"][name]) for name in Work._fields))
-        form = head["format"]
+        sealed = bytes.fromhex(bound.pop("sealed"))
+        salt, nonce = bytes.fromhex(bound["salt"]), bytes.fromhex(bound["nonce"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise KeyFileError(_NO_KEY_FILE) from error
+    try:
+        return AESGCM(_derive(passphrase, salt, work)).decrypt(nonce, sealed, _bound(bound))
+    except (InvalidTag, ValueError) as error:
+        wrong = "The passphrase is wrong" if shares is None else "The shares are another file's"
+        raise KeyFileError(f"{wrong}, or the file was changed.") from error
+
+
+def head(raw: bytes) -> Head:
+    """What a file says of itself; nothing of it is proved before it was opened. Raises KeyFileError."""
+    try:
+        held = json.loads(raw)
+        form = held["format"]
+        if form != FORMAT:
+            raise KeyFileError(f"The format is {str(form)[:40]!r}; {FORMAT} was expected.")
+        work = Work(*(int(held["scrypt"][name]) for name in Work._fields))
+        shares = held.get("shares")
+        if shares is not None:
+            needed, made = map(int, shares)
+            shares = needed, made
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise KeyFileError("This is not a key file, or it is damaged.") from error
-    if form != FORMAT:
-        raise KeyFileError(f"The format is {str(form)[:40]!r}; {FORMAT} was expected.")
+        raise KeyFileError(_NO_KEY_FILE) from error
     if not all(1 <= value <= most for value, most in zip(work, _LARGEST, strict=True)) or work.n & (work.n - 1):
         raise KeyFileError("The scrypt parameters are out of range: the file is damaged.")
-    try:
-        return AESGCM(_derive(passphrase, salt, work)).decrypt(nonce, sealed, _bound(head))
-    except (InvalidTag, ValueError) as error:
-        raise KeyFileError("The passphrase is wrong, or the file was changed.") from error
+    return Head(work, shares)
 
 
 def _derive(passphrase: str, salt: bytes, work: Work) -> bytes:
     return Scrypt(salt=salt, length=_KEY_LENGTH, n=work.n, r=work.r, p=work.p).derive(passphrase.encode())
 
 
-def _bound(head: dict[str, Any]) -> bytes:
-    return json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
+def _bound(held: dict[str, Any]) -> bytes:
+    return json.dumps(held, sort_keys=True, separators=(",", ":")).encode()
 
 
 def read_secret(path: Path) -> bytes:
