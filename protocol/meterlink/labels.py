@@ -172,4 +172,34 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "retired": ("Refused: the account on this meter is closed for good.", "拒绝：该表账户已销户。"),
         "downgrade": ("Refused: the meter runs a newer version.", "拒绝：电表运行的版本更新。"),
     },
+    "typed": {
+        "none": ("No token was typed yet.", "尚未输入任何代码。"),
+        "accepted": ("Accepted.", "已接受。"),
+        "section_stored": ("Part of a key change: type the others too.", "密钥更换的一部分：请继续输入其余代码。"),
+        "display": ("Shown on the display.", "显示或自检。"),
+        "rejected": ("Rejected: mistyped, or not for this meter.", "拒绝：输入有误，或不是本表的代码。"),
+        "used": ("Rejected: this token was used before.", "拒绝：该代码已使用过。"),
+        "old": ("Rejected: too old.", "拒绝：代码过旧。"),
+        "key_expired": ("Rejected: the meter needs a key change first.", "拒绝：密钥已到期，请先更换密钥。"),
+        "overflow": (
+            "Rejected: it would exceed the credit limit. It can be used later.",
+            "拒绝：超过囤积限值，余额下降后可再使用。",
+        ),
+        "not_implemented": ("Rejected: this meter does not do that.", "拒绝：本表没有该功能。"),
+        "wrong_unit": (
+            "Rejected: the account has another unit. The token stays good.",
+            "拒绝：账户单位不同，代码仍有效。",
+        ),
+        "locked": ("Locked after wrong entries: wait, then type it again.", "输入错误过多，已锁定：请稍后重新输入。"),
+        "capped": (
+            "Rejected: it would exceed this month's limit for typed tokens. It can be used later.",
+            "拒绝：超过本月代码充值上限，以后可再使用。",
+        ),
+        "off": ("Rejected: this meter takes no typed tokens.", "拒绝：本表已停用代码输入。"),
+        "malformed": ("Not a token: 20 digits are expected.", "格式错误：应为20位数字。"),
+        "storage_failed": (
+            "Rejected: the meter could not store it. The token stays good.",
+            "拒绝：电表存储失败，代码仍有效。",
+        ),
+    },
 }

@@ -2,6 +2,7 @@
 case."""
 
 from meterlink import events, orders, reasons, records, reports, results, states
+from meterlink.sts import results as typed
 
 
 def _table(module: object, prefix: str = "") -> dict[int, str]:
@@ -28,6 +29,7 @@ FLAG = _table(records, "FLAG_")
 ASPECT = _table(orders, "ASPECT_")
 ROLE = _table(orders, "ROLE_")
 REPORT = _table(reports, "KIND_")
+TYPED = _table(typed)  # what a meter answers to a typed token
 
 
 def of(table: dict[int, str], code: int) -> str:

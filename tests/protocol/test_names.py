@@ -17,7 +17,16 @@ def test_every_register_has_its_sentence_and_no_sentence_is_left_over():
 
 
 def test_codes_are_unique():
-    for table in (names.RESULT, names.EVENT, names.HOLD, names.CAUSE, names.ASPECT, names.ROLE, names.ALARM):
+    for table in (
+        names.RESULT,
+        names.EVENT,
+        names.HOLD,
+        names.CAUSE,
+        names.ASPECT,
+        names.ROLE,
+        names.ALARM,
+        names.TYPED,
+    ):
         assert len(set(table.values())) == len(table) > 0
 
 
@@ -47,6 +56,7 @@ def test_names_both_ways():
         ("role", names.ROLE),
         ("event", names.EVENT),
         ("result", names.RESULT),
+        ("typed", names.TYPED),
     ],
 )
 def test_every_code_has_its_words_in_both_languages(label: str, table: dict[int, str]) -> None:
