@@ -27,6 +27,15 @@ KEY_LIMITS = 9
 KEY_PERIOD = 10
 KEY_EVENTS = 11
 KEY_CURSORS = 12
+KEY_ACCOUNT = 13  # which account is open, and below which version orders are old
+KEY_CLOSING = 14  # what the account closed last stood at
+KEY_ALLOWANCE = 15  # mode and allowance as stated
+KEY_COUNTDOWN = 16  # what is left of them; beside each checkpoint in the modes that count it
+KEY_LATCHES = 17
+KEY_STARTS = 18  # times of the last unclean starts
+KEY_TAG_KEYS = 19  # where an order has changed those of the provisioning record
+KEY_SIGNING_KEYS = 20
+KEY_FOLDED = 0x60  # and the 31 after it: one a credit source that was folded
 
 PROVISION_SPLIT = 256
 

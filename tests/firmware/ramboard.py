@@ -270,7 +270,7 @@ class Rig:
         """All that an order could change: the journal, and the state in memory."""
         m = self.meter
         journal = {}
-        keys = list(range(1, 13)) + [aspect << 8 | place for aspect in range(1, 13) for place in range(32)]
+        keys = list(range(1, 256)) + [aspect << 8 | place for aspect in range(1, 13) for place in range(32)]
         for key in keys:
             value = m.store.journal.get(key)
             if value is not None:
