@@ -37,6 +37,7 @@ def refused(code, action, *arguments):
 
 
 def test_round_trip():
+    """OP-ORD-07 OP-ORD-02"""
     raw = orders.seal(statement().encode(), SIGNATURE, KEY)
     order = Order(raw)
     assert len(raw) == 31 + 6 + 64 + 8
@@ -49,13 +50,14 @@ def test_round_trip():
 
 
 def test_known_answer():
-    """The layout is a contract: these bytes never change."""
+    """OP-ORD-02: the layout is a contract: these bytes never change."""
     raw = orders.seal(statement().encode(), SIGNATURE, KEY)
     head = "0102001cbe991a14000103020300000100040000000565" + "53f1006553f48406"
     assert raw[:37].hex() == head + "0100ffffffff", raw[:37].hex()
 
 
 def test_tag_covers_the_signature():
+    """OP-ORD-09"""
     raw = bytearray(orders.seal(statement().encode(), SIGNATURE, KEY))
     for i in range(len(raw)):
         raw[i] ^= 1
@@ -67,6 +69,7 @@ def test_tag_covers_the_signature():
 
 
 def test_every_field_is_bounded():
+    """OP-ORD-04 OP-ORD-05"""
     for field, value, code in (
         ("aspect", 0, results.UNKNOWN_ASPECT),
         ("aspect", 13, results.UNKNOWN_ASPECT),
@@ -86,6 +89,7 @@ def test_every_field_is_bounded():
 
 
 def test_credit_has_neither_version_nor_expiry():
+    """OP-ORD-06"""
     body = bodies.encode_credit(10, 0, [])
     fields = {"aspect": orders.ASPECT_CREDIT, "role": orders.ROLE_CREDIT, "body": body}
     refused(results.BAD_FORMAT, statement(version=1, not_after_s=0, **fields).encode)
@@ -95,6 +99,7 @@ def test_credit_has_neither_version_nor_expiry():
 
 
 def test_lengths():
+    """OP-ORD-01 OP-ORD-03"""
     raw = orders.seal(statement().encode(), SIGNATURE, KEY)
     for wrong in (b"", raw[:-1], raw + b"\0", bytes(241), raw[:102]):
         refused(results.BAD_LENGTH, Order, wrong)
@@ -102,6 +107,7 @@ def test_lengths():
 
 
 def test_roles():
+    """OP-ORD-23"""
     assert orders.may(orders.ROLE_CREDIT, orders.ASPECT_CREDIT)
     assert not orders.may(orders.ROLE_ROOT, orders.ASPECT_CREDIT)
     assert not orders.may(orders.ROLE_CONTROL, orders.ASPECT_CREDIT)
@@ -112,6 +118,7 @@ def test_roles():
 
 
 def test_credit_body():
+    """OP-ORD-14 OP-ORD-40"""
     sales = [(100, 100), (250, 150), (300, 50)]
     assert bodies.decode_credit(bodies.encode_credit(300, 20, sales)) == (300, 20, sales)
     for total, refunded, listed in (
@@ -129,6 +136,7 @@ def test_credit_body():
 
 
 def test_supply_body():
+    """OP-ORD-14"""
     body = bodies.encode_supply(bodies.RELEASE, bodies.CLOSE_DIRECT, 7, 9)
     assert bodies.decode_supply(body) == (bodies.RELEASE, bodies.CLOSE_DIRECT, 7, 9)
     refused(results.BAD_BODY, bodies.encode_supply, 2)
@@ -137,6 +145,7 @@ def test_supply_body():
 
 
 def test_limits_body():
+    """OP-ORD-14"""
     limits = bodies.Limits(10, 5, 900, 10, 60, 10, 60000)
     assert bodies.decode_limits(limits.encode()).encode() == limits.encode()
     refused(results.BAD_BODY, bodies.Limits(5, 10, 0, 0, 0, 0, 0).encode)
@@ -145,6 +154,7 @@ def test_limits_body():
 
 
 def test_clock_body():
+    """OP-ORD-14"""
     body = bodies.encode_clock(b"12345678", 1800000000)
     assert bodies.decode_clock(body) == (b"12345678", 1800000000)
     refused(results.BAD_BODY, bodies.encode_clock, bytes(8), 1)

@@ -28,6 +28,7 @@ def report_values():
 
 
 def test_report_round_trip():
+    """OP-REP-01"""
     raw = reports.pack(report_values(), KEY)
     assert len(raw) == reports.LENGTH == 222
     report = reports.Report(raw, KEY)
@@ -38,6 +39,7 @@ def test_report_round_trip():
 
 
 def test_every_bit_of_a_report_counts():
+    """OP-REP-02"""
     raw = bytearray(reports.pack(report_values(), KEY))
     for i in range(len(raw)):
         for bit in (0, 3, 7):
@@ -49,6 +51,7 @@ def test_every_bit_of_a_report_counts():
 
 
 def test_money_identity():
+    """OP-REP-06"""
     names = [field[0] for field in reports.FIELDS]
     values = list(report_values())
     for name, value in (
@@ -66,6 +69,7 @@ def test_money_identity():
 
 
 def test_will():
+    """OP-REP-14"""
     raw = reports.pack_will(METER, 77, KEY)
     assert len(raw) == 28
     assert reports.read_will(raw, KEY) == (METER, 77)
@@ -82,6 +86,7 @@ def batch(count=3):
 
 
 def test_batch():
+    """OP-BAT-01"""
     raw = batch()
     got = batches.Batch(raw, KEY)
     assert (got.kind, got.meter, got.log_id, got.first, got.count) == (1, METER, 99, 5, 3)
@@ -101,6 +106,7 @@ def test_empty_batch():
 
 
 def test_question():
+    """OP-BAT-04"""
     raw = batches.pack_ask(batches.KIND_REPORT, b"12345678", 2, 7)
     assert len(raw) == batches.ASK_LENGTH
     assert batches.read_ask(raw) == (batches.KIND_REPORT, b"12345678", 2, 7, 0, 0)
@@ -111,6 +117,7 @@ def test_question():
 
 
 def test_acknowledgement():
+    """OP-BAT-03"""
     raw = batches.pack_ack(1, METER, 99, 1234, KEY)
     assert batches.read_ack(raw, METER, KEY) == (1, 99, 1234)
     raises(batches.BatchError, batches.read_ack, raw, METER + 1, KEY)
