@@ -12,12 +12,12 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from headend.clock import SystemClock
-from headend.keys import passphrase
-from headend.keys.keystore import KeyStore
+from headend.keys.holder import KeyHolder
+from headend.keys.place import open_keys
 from headend.keys.sealed import KeyFileError
 from headend.ledger import channels
 from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
+from headend.settings import INSIDE, BadSettings, Settings
 from headend.store import Store, open_store
 from headend.web import wire
 
@@ -97,14 +97,14 @@ def _serve(given: argparse.Namespace, settings: Settings) -> None:
     )
     for noisy in ("alembic", "asyncio", "pymodbus", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    path = Path(settings.keystore)
-    secret = passphrase.find(os.environ, passphrase.KEYSTORE, settings.passphrase_file, str(path))
-    keys = KeyStore.load(path, secret)
+    keys = None
+    if settings.signer == INSIDE:
+        keys = open_keys(settings.keystore, os.environ, settings.passphrase_file)
     _make_folder(settings.database)
     asyncio.run(_until_stopped(settings, keys))
 
 
-async def _until_stopped(settings: Settings, keys: KeyStore) -> None:
+async def _until_stopped(settings: Settings, keys: KeyHolder | None) -> None:
     from headend.service import Service
 
     stopped = asyncio.Event()

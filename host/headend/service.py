@@ -1,5 +1,8 @@
 """The running head end: store, engine, signer, links and HTTP, put together in one asyncio loop.
 
+The signer runs inside, or is a process of its own (`settings.signer`). Then payments are taken also while it is away,
+and orders wait.
+
 The loop never waits for the database or the signer: the engine runs in threads of its own. A round asks the engine what
 is due and hands each action to the carrier of its meter; it comes at once after a payment or an order of this program,
 otherwise when the engine says, and at least every `ROUND_S` for what other processes commit.
@@ -14,22 +17,25 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from headend.clock import Clock, SystemClock
 from headend.engine import Action, Engine, Policy
-from headend.keys.keystore import KeyStore
+from headend.keys.holder import KeyHolder
 from headend.keys.signer import Signer
+from headend.keys.signer_client import SignerClient
 from headend.keys.signer_log import SignerLog
+from headend.keys.signer_wire import SignerAway
 from headend.links.port import Carrier, Sent
 from headend.orders.policy import Entropy
 from headend.refusals import Refused
-from headend.settings import Settings
+from headend.settings import INSIDE, Settings
 from headend.store import Store, identity, open_store
 from headend.store.schema import meter
 from headend.web.app import build_app
@@ -50,6 +56,7 @@ R = TypeVar("R")
 class Service:
     """Started and stopped once. `url` is where HTTP answers; `engine`, `store` and `carriers` may be looked at.
 
+    `keys`: None where the signer is a process of its own, which holds them.
     `carriers` as an argument: in place of those that the settings name. `settings.http_port` 0 takes any free port.
     """
 
@@ -60,7 +67,7 @@ class Service:
     def __init__(
         self,
         settings: Settings,
-        keys: KeyStore,
+        keys: KeyHolder | None,
         *,
         clock: Clock | None = None,
         entropy: Entropy = os.urandom,
@@ -70,6 +77,7 @@ class Service:
         self.settings = settings
         self.carriers: dict[str, Carrier] = {}
         self._keys = keys
+        self._client: SignerClient | None = None
         self._clock = clock or SystemClock()
         self._entropy = entropy
         self._policy = policy or Policy()
@@ -95,20 +103,20 @@ class Service:
         self._loop = asyncio.get_running_loop()
         listening = bind(settings.http_host, settings.http_port, settings.http_beyond_loopback)
         self._stack.append(listening.close)
-        signed = SignerLog(Path(settings.signer_log) if settings.signer_log else None)
-        self._stack.append(signed.close)
+        signer = self._open_signer()
         self.store = await asyncio.to_thread(open_store, settings.database)
         self._stack.append(partial(asyncio.to_thread, self.store.close))
         await asyncio.to_thread(self._establish)
         self._threads = ThreadPoolExecutor(SEND_THREADS, thread_name_prefix="engine")
         self._stack.append(self._threads.shutdown)
-        signer = Signer(self._keys, signed, self._clock, settings.max_increase_uc)
-        self.engine = Engine(self.store, self._keys, self._clock, self._entropy, signer=signer, policy=self._policy)
+        self.engine = Engine(
+            self.store, self._key_source(), self._clock, self._entropy, signer=signer, policy=self._policy
+        )
         for carrier in self._given if self._given is not None else self._carriers():
             self.carriers[carrier.name] = carrier
             self._stack.append(carrier.stop)
             await carrier.start(partial(self._up, carrier))
-        desk = self._desk()
+        desk = self._desk = await asyncio.to_thread(self._make_desk)
         self._stack.append(desk.close)
         self._rounds = asyncio.create_task(self._go_round(), name="rounds")
         self._stack.append(self._halt)
@@ -118,12 +126,12 @@ class Service:
         self.url = self._server.url
         log.info("HTTP answers at %s.", self.url)
 
-    def _desk(self) -> Desk:
+    def _make_desk(self) -> Desk:
         return Desk(
             store=self.store,
             clock=self._clock,
             currency=self.settings.currency,
-            new_key_version=self._keys.tag_key_version,
+            new_key_version=self._tag_key_version(),
             report_every_s=self._policy.poll_s,
             wake=self.wake,
             trouble=self._troubles,
@@ -189,6 +197,8 @@ class Service:
 
     async def _round(self) -> float:
         """Hand out what is due; returns how long there is nothing to do."""
+        if self._client is not None and self._client.trouble:
+            await self._in_thread(self._look_for_signer, self._client)
         if len(self._work) >= UNDER_WAY:
             return ROUND_S
         now_s = self._clock.now_s()
@@ -249,13 +259,48 @@ class Service:
     async def _in_thread(self, fn: Callable[..., R], *args: Any) -> R:
         return await self._loop.run_in_executor(self._threads, partial(fn, *args))
 
+    # --- the signer ---------------------------------------------------------------------------------------------------
+
+    def _open_signer(self) -> Signer | SignerClient:
+        settings = self.settings
+        if settings.signer != INSIDE:
+            self._client = SignerClient(settings.signer)
+            self._stack.append(self._client.close)
+            return self._client
+        if self._keys is None:
+            raise Refused("signer", settings.signer, "the keys as well, or unix:PATH")
+        signed = SignerLog(Path(settings.signer_log) if settings.signer_log else None)
+        self._stack.append(signed.close)
+        return Signer(self._keys, signed, self._clock, settings.caps())
+
+    def _key_source(self) -> KeyHolder | SignerClient:
+        keys = self._client or self._keys
+        assert keys is not None, "the signer was opened"
+        return keys
+
+    def _look_for_signer(self, client: SignerClient) -> None:
+        with suppress(SignerAway):
+            self._desk.new_key_version = client.look().tag_key_version
+
+    def _tag_key_version(self) -> int:
+        """The one that new meters get; while the signer is away, the one that the newest of the meters have."""
+        try:
+            return self._key_source().tag_key_version
+        except SignerAway:
+            return self.store.read(_highest_key_version)
+
     # --- set-up and state ---------------------------------------------------------------------------------------------
 
     def _establish(self) -> None:
         """Write down which database this is, or see that it is the one of these keys."""
-        keys, now_s = self._keys, self._clock.now_s()
-        arguments = (now_s, keys.signing_epoch, keys.source, self.settings.currency)
-        standing = self.store.write(identity.establish, *arguments).result()
+        keys, now_s = self._key_source(), self._clock.now_s()
+        try:
+            numbers = keys.signing_epoch, keys.source
+        except SignerAway as away:
+            log.warning("%s", away)
+            self.store.read(identity.get)  # a database that has no numbers yet has to wait for them
+            return
+        standing = self.store.write(identity.establish, now_s, *numbers, self.settings.currency).result()
         for field, held, wanted in (
             ("signing_epoch", standing.signing_epoch, keys.signing_epoch),
             ("source", standing.source, keys.source),
@@ -291,6 +336,8 @@ class Service:
             found["dispatcher"] = "It does not run."
         elif self._loop.time() - self._round_at > LATE_S:
             found["dispatcher"] = f"Its round has taken {self._loop.time() - self._round_at:.0f} s."
+        if self._client is not None and self._client.trouble:
+            found["signer"] = self._client.trouble
         for name, carrier in self.carriers.items():
             session = getattr(carrier, "session", None)  # a link with a standing connection: MQTT
             if session is not None and not session.connected:
@@ -301,6 +348,10 @@ class Service:
 def _carriers_of(conn: Connection, numbers: set[int]) -> dict[int, str]:
     found = conn.execute(select(meter.c.meter, meter.c.carrier).where(meter.c.meter.in_(numbers)))
     return dict(found.all())
+
+
+def _highest_key_version(conn: Connection) -> int:
+    return conn.execute(select(func.max(meter.c.tag_key_version))).scalar_one() or 1
 
 
 def _address_of(conn: Connection, number: int) -> str | None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from headend.keys.signer_books import Caps
 from meterlink.bodies import MAX_UC
 
 PREFIX = "OPENPREPAY_"
+INSIDE = "inside"  # of the setting `signer`
 CONFIG = PREFIX + "CONFIG"
 
 # Variables of the same prefix that are not settings.
@@ -32,8 +34,17 @@ class Settings:
     database: str = "sqlite:///var/openprepay.sqlite"
     keystore: str = "var/openprepay.keys"
     passphrase_file: str = ""  # "": from the environment or a prompt
+    signer: str = INSIDE  # or unix:PATH, the socket of a signer in a process of its own
+    # What the signer reads, wherever it runs (see docs/signer.md).
     signer_log: str = "var/openprepay.signed"
-    max_increase_uc: int = 10_000_000_000  # the most that one credit order may add
+    signer_uids: str = ""  # users beside its own that may connect to its socket: names or numbers, comma-separated
+    max_increase_uc: int = 10_000_000_000  # the most that one credit order may add …
+    max_meter_day_uc: int = 50_000_000_000  # … and all of one meter, in a day of UTC
+    max_channel_day_uc: int = 10_000_000_000_000
+    max_day_uc: int = 100_000_000_000_000
+    max_token_day_wh: int = 500_000  # typed tokens of one meter
+    max_token_month_wh: int = 2_000_000
+    max_meter_keys_per_minute: int = 6_000  # keys that the head end may have to verify reports with
     currency: int = 156  # ISO 4217 numeric; fixed once the database exists
     http_host: str = "127.0.0.1"
     http_port: int = 8470
@@ -45,6 +56,17 @@ class Settings:
     mqtt_ca: str = ""  # PEM files, for mqtts
     mqtt_certificate: str = ""
     mqtt_key: str = ""
+
+    def caps(self) -> Caps:
+        """What the signer holds orders and tokens to."""
+        return Caps(
+            self.max_increase_uc,
+            self.max_meter_day_uc,
+            self.max_channel_day_uc,
+            self.max_day_uc,
+            self.max_token_day_wh,
+            self.max_token_month_wh,
+        )
 
     @classmethod
     def load(cls, path: Path | None, environ: Mapping[str, str]) -> Self:
@@ -115,7 +137,10 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "database": ("a URL such as sqlite:///var/openprepay.sqlite", _is_sqlite),
     "keystore": ("the path of a file", bool),
     "signer_log": ("the path of a file", bool),
+    "signer": ("inside or unix:PATH", lambda value: value == INSIDE or value.startswith("unix:")),
     "max_increase_uc": (f"1..{MAX_UC}", lambda value: 1 <= value <= MAX_UC),
+    **{f"max_{name}": (f"0..{MAX_UC}", lambda value: 0 <= value <= MAX_UC) for name in Caps._fields[1:]},
+    "max_meter_keys_per_minute": ("1..10000000", lambda value: 1 <= value <= 10_000_000),
     "currency": ("an ISO 4217 number, 1..999", lambda value: 1 <= value <= 999),
     "http_host": ("a host name or address", bool),
     "http_port": ("1..65535", lambda value: 1 <= value <= 65535),

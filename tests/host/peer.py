@@ -12,6 +12,7 @@ from headend.clock import ManualClock
 from headend.engine import Ack, Action, Ask, Deliver, Engine, Policy
 from headend.keys.keystore import KeyStore
 from headend.keys.signer import Signer
+from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
 from headend.store import Store
 from headend.store.schema import meter_state, order, order_history, outbox
@@ -132,7 +133,7 @@ class Bench:
         self.keys = KeyStore.generate(self.noise)
         self.clock = ManualClock(NOW_S)
         self.store: Store = open_books()
-        self._signer = Signer(self.keys, SignerLog(None), self.clock, 10**12)
+        self._signer = Signer(self.keys, SignerLog(None), self.clock, Caps(10**12))
         self._policy = policy
         self._restart = restart
         self._engine: Engine | None = None

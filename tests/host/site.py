@@ -22,6 +22,7 @@ from headend.clock import ManualClock
 from headend.engine import Engine
 from headend.keys.keystore import KeyStore
 from headend.keys.signer import Signer
+from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
 from headend.ledger import channels
 from headend.orders.actions import Action, Ask, Deliver
@@ -58,7 +59,7 @@ class Site:
         for field, value in desk.items():
             setattr(self.desk, field, value)
         self._budget = budget or ErrorBudget(burst=100_000)
-        signer = Signer(self.keys, SignerLog(None), self.clock, 10**15)
+        signer = Signer(self.keys, SignerLog(None), self.clock, Caps(10**15))
         entropy = random.Random(7).randbytes  # the same jitter in each run
         self._engine = Engine(self.store, self.keys, self.clock, entropy, signer=signer)
         self._peers: dict[int, Peer] = {}

@@ -15,6 +15,7 @@ from headend.clock import ManualClock
 from headend.keys.keystore import KeyName, KeyStore, NoSuchKey
 from headend.keys.sealed import KeyFileError
 from headend.keys.signer import Signer
+from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
 from headend.ledger import payments
 from headend.orders import signing, statements
@@ -41,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def signer(log: SignerLog, keys: KeyStore = KEYS, cap_uc: int = CAP_UC) -> Signer:
-    return Signer(keys, log, ManualClock(NOW_S), cap_uc)
+    return Signer(keys, log, ManualClock(NOW_S), Caps(cap_uc))
 
 
 def pay(store: Store, payment_id: str, amount_uc: int, meter: int = METER) -> Row[Any]:

@@ -1,44 +1,89 @@
-"""The signer: turns committed statements into orders.
+"""The signer: turns committed statements into orders, and reserved tokens into digits.
 
 It alone uses the private keys, outside any transaction. It trusts the database for nothing that makes money: it signs
-only for the signing epoch and source of its own key store, reads the total out of the body that it signs, and holds the
-growth against what its own log says it has signed before. Signing the same statement again gives the same bytes.
+only for the signing epoch and source of its own key store, reads the totals out of the body that it signs, and holds
+what they add against what its own log says it has signed before. Signing the same statement again states the same, and
+counts once.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from operator import attrgetter
+from threading import Lock
+from typing import Any
 
-from sqlalchemy import Row
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from headend.clock import Clock
-from headend.keys.keystore import KeyStore
-from headend.keys.signer_log import Line, SignerLog
+from headend.keys import signer_tokens as tokens
+from headend.keys.holder import KeyHolder, KeyName, NoSuchKey
+from headend.keys.signer_books import Account, Caps
+from headend.keys.signer_lines import DIGEST_LENGTH, EvidenceLine, OrderLine, TokenLine
+from headend.keys.signer_log import SignerLog
 from headend.refusals import Refused
-from meterlink import bodies, orders
-from meterlink.orders import ASPECT_CREDIT, ASPECT_ROLE, OrderError, Statement
+from meterlink import bodies, bodies_root, orders
+from meterlink.orders import ASPECT_CREDIT, ASPECT_RECOVER, ASPECT_ROLE, Order, OrderError, Statement
+
+# What an order is that was found on a meter.
+LOGGED = "logged"
+UNLOGGED = "unlogged_signature"  # our key made it, and not this signer: the key, or the log, is not ours alone
+FOREIGN = "foreign_signature"
+
+_EARNED = 0  # stands for a source in the books: what a recover order states as earned
 
 
-class _Made(NamedTuple):
-    raw: bytes
-    line: Line
+class Stated(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A row of `order` with what else signing needs; the names and units of the row.
+
+    `database_epoch`: signing epoch of the database · `key_version`: the signing key, None for the newest of the role ·
+    `evidence_order`: of a closed source, the order with the highest total that was read back from the meter.
+    """
+
+    id: int
+    meter: int
+    aspect: int
+    selector: int
+    account_epoch: int
+    signing_epoch: int
+    version: int
+    total_uc: int
+    issued_s: int
+    not_after_s: int
+    body: bytes
+    actor: str
+    tag_key_version: int
+    database_epoch: int
+    flags: int = 0
+    key_version: int | None = None
+    evidence_order: bytes | None = None
+
+
+_OPTIONAL = ("flags", "key_version", "evidence_order")
+_REQUIRED = tuple(name for name in Stated.__struct_fields__ if name not in _OPTIONAL)
+_required = attrgetter(*_REQUIRED)
+
+
+def stated(rows: Sequence[Any]) -> list[Stated]:
+    """Rows of one query as what they state; a column of `_OPTIONAL` need not be there."""
+    there = [name for name in _OPTIONAL if rows and hasattr(rows[0], name)]
+    return [Stated(*_required(row), **{name: getattr(row, name) for name in there}) for row in rows]
 
 
 class Signer:
     """Signs rows of `order`, joined with what else signing needs: the meter's `tag_key_version`, and the signing epoch
-    of the database as `database_epoch`.
-
-    `max_increase_uc`: the most that one order may add to a source's total.
+    of the database as `database_epoch`. Callable in any thread.
     """
 
-    def __init__(self, keys: KeyStore, log: SignerLog, clock: Clock, max_increase_uc: int) -> None:
-        if not 1 <= max_increase_uc <= bodies.MAX_UC:
-            raise Refused("max_increase_uc", max_increase_uc, f"1..{bodies.MAX_UC}")
+    def __init__(self, keys: KeyHolder, log: SignerLog, clock: Clock, caps: Caps) -> None:
         self._keys = keys
         self._log = log
         self._clock = clock
-        self._max_increase_uc = max_increase_uc
+        self._caps = caps.checked()
+        self._alone = Lock()
 
-    def sign_statement(self, row: Row[Any]) -> bytes:
+    def sign_statement(self, row: Any) -> bytes:
         """The whole order: statement, signature, tag. It is in the log, on disk, when this returns.
 
         Raises Refused (epoch, source, cap, a key that is not here, a body that cannot be); KeyFileError without a log.
@@ -48,42 +93,145 @@ class Signer:
             raise signed
         return signed
 
-    def sign_statements(self, rows: Sequence[Row[Any]]) -> list[bytes | Refused]:
+    def sign_statements(self, rows: Sequence[Any]) -> list[bytes | Refused]:
         """Sign several with one write to the log; in place of an order stands the reason why it was refused."""
-        now_s = self._clock.now_s()
-        made: list[_Made | Refused] = []
-        for row in rows:
-            try:
-                made.append(self._make(row, now_s))
-            except Refused as refused:
-                made.append(refused)
-        lines = [one.line for one in made if isinstance(one, _Made)]
-        if lines:
-            self._log.append(lines)
-        return [one.raw if isinstance(one, _Made) else one for one in made]
+        return self.sign(stated(rows))
 
-    def _make(self, row: Row[Any], now_s: int) -> _Made:
+    def sign(self, statements: Sequence[Stated]) -> list[bytes | Refused]:
+        """The same for what rows state."""
+        made: list[bytes | Refused] = []
+        lines: list[OrderLine] = []
+        with self._alone:
+            now_s = self._clock.now_s()
+            self._log.books.turn(now_s)
+            try:
+                for one in statements:
+                    try:
+                        made.append(self._make(one, now_s, lines))
+                    except Refused as refused:
+                        made.append(refused)
+            finally:  # whatever ended it: what the books have counted has to stand in the log
+                if lines:
+                    self._log.append(lines)
+        return made
+
+    def make_token(self, wanted: tokens.TokenWanted) -> str:
+        """The 20 digits of a typed token; it is in the log, on disk, when this returns.
+
+        The same token again gives the same digits, and counts once. Raises Refused: a field out of its range, a TID
+        that is not above all that its PAN had before or lies too far ahead, a cap, a key that is not here.
+        """
+        digest = tokens.digest(wanted)
+        amount_wh, tid_s = tokens.energy_wh(wanted), tokens.issued_s(wanted)
+        with self._alone:
+            now_s = self._clock.now_s()
+            made = tokens.digits(self._keys, wanted, now_s)
+            if self._log.has(digest):
+                return made
+            if tid_s > now_s + tokens.MAX_AHEAD_S:
+                raise Refused("tid", wanted.tid, f"at most {tokens.MAX_AHEAD_S} s ahead of now")
+            books = self._log.books
+            books.turn(now_s)
+            books.check_token(self._caps, wanted.pan, wanted.tid, tid_s, amount_wh)
+            line = TokenLine(
+                now_s,
+                wanted.meter,
+                wanted.pan,
+                wanted.token_class,
+                wanted.subclass,
+                wanted.tid,
+                tid_s,
+                amount_wh,
+                wanted.channel,
+                digest.hex(),
+            )
+            books.count(line)
+            self._log.append([line])
+        return made
+
+    def was_signed(self, digest: bytes) -> bool:
+        """Whether the log holds an order (or token) with this digest; its first 8 bytes are enough."""
+        if len(digest) < DIGEST_LENGTH:
+            raise Refused("digest", digest.hex(), f"at least {DIGEST_LENGTH} bytes")
+        with self._alone:
+            return self._log.has(digest)
+
+    def judge_found(self, raw: bytes) -> str:
+        """What an order is that was read back from a meter: LOGGED, UNLOGGED or FOREIGN. Raises Refused."""
+        order = _order(raw)
+        if not self._is_ours(order):
+            return FOREIGN
+        return LOGGED if self.was_signed(order.digest) else UNLOGGED
+
+    def accept_evidence(self, raw: bytes) -> int:
+        """Learn the totals of a closed source from a credit order with our own signature; returns the total now known.
+
+        For a log that was lost with the old database. Raises Refused for anything else: what a source in use has been
+        credited stands in the log alone, and a retired key proves nothing.
+        """
+        order = _order(raw)
+        with self._alone:
+            return self._accept(order)
+
+    def _accept(self, order: Order) -> int:
+        found = order.stated
+        if found.aspect != ASPECT_CREDIT or found.selector not in self._keys.closed_sources:
+            raise Refused("evidence", f"aspect {found.aspect}, {found.selector}", "a credit order of a closed source")
+        name = KeyName(found.role, found.key_version)
+        if name in self._keys.revoked() or not self._is_ours(order):
+            raise Refused("evidence", order.digest.hex(), "an order with the signature of a credit key in force")
+        total_uc, refunded_uc, _ = bodies.decode_credit(found.body)
+        account = (found.meter, found.account_epoch, found.selector)
+        known_uc = self._log.totals.get(account, 0)
+        if total_uc <= known_uc:
+            return known_uc
+        line = EvidenceLine(self._clock.now_s(), *account, total_uc, refunded_uc, order.digest.hex())
+        self._log.books.count(line)
+        self._log.append([line])
+        return total_uc
+
+    def _is_ours(self, order: Order) -> bool:
+        """Whether one of our keys, in force or not, made the order's signature."""
+        role, version = order.stated.role, order.stated.key_version
+        try:
+            point = self._keys.public_key(KeyName(role, version))
+        except NoSuchKey:
+            return False
+        return orders.may(role, order.stated.aspect) and _verifies(point, order)
+
+    # --- one statement ------------------------------------------------------------------------------------------------
+
+    def _make(self, row: Stated, now_s: int, lines: list[OrderLine]) -> bytes:
+        """The order; its line is counted and put to `lines`."""
         keys = self._keys
-        for epoch in (row.database_epoch, row.signing_epoch):
-            if epoch != keys.signing_epoch:
-                raise Refused("signing_epoch", epoch, f"{keys.signing_epoch}, the key store's")
+        epoch = keys.signing_epoch
+        if row.database_epoch != epoch or row.signing_epoch != epoch:
+            wrong = row.database_epoch if row.database_epoch != epoch else row.signing_epoch
+            raise Refused("signing_epoch", wrong, f"{epoch}, the key store's")
         if row.aspect not in ASPECT_ROLE:
             raise Refused("aspect", row.aspect, f"one of {sorted(ASPECT_ROLE)}")
-        name = keys.newest(ASPECT_ROLE[row.aspect])
-        total_uc = self._credit(row) if row.aspect == ASPECT_CREDIT else 0
+        role = ASPECT_ROLE[row.aspect]
+        name = keys.newest(role) if row.key_version is None else KeyName(role, row.key_version)
+        total_uc = refunded_uc = increase_uc = 0
+        recovered: tuple[tuple[int, int, int], ...] = ()
+        if row.aspect == ASPECT_CREDIT:
+            total_uc, refunded_uc, increase_uc = self._credit(row)
+        elif row.aspect == ASPECT_RECOVER:
+            recovered, increase_uc = self._recover(row)
         statement = Statement(
-            aspect=row.aspect,
-            meter=row.meter,
-            account_epoch=row.account_epoch,
-            role=name.role,
-            key_version=name.version,
-            tag_key_version=row.tag_key_version,
-            selector=row.selector,
-            signing_epoch=row.signing_epoch,
-            version=row.version,
-            issued_s=row.issued_s,
-            not_after_s=row.not_after_s,
-            body=row.body,
+            row.aspect,
+            row.meter,
+            row.account_epoch,
+            name.role,
+            name.version,
+            row.tag_key_version,
+            row.selector,
+            row.signing_epoch,
+            row.version,
+            row.issued_s,
+            row.not_after_s,
+            row.body,
+            row.flags,
         )
         try:
             encoded = statement.encode()
@@ -91,32 +239,85 @@ class Signer:
             raise Refused("order", row.id, f"a statement that can be encoded ({error})") from error
         digest = orders.digest(encoded)
         raw = orders.seal(encoded, keys.sign(name, digest), keys.mac_key(row.meter, row.tag_key_version))
-        line = Line(
-            at_s=now_s,
-            order_id=row.id,
-            meter=row.meter,
-            account_epoch=row.account_epoch,
-            aspect=row.aspect,
-            selector=row.selector,
-            signing_epoch=row.signing_epoch,
-            version=row.version,
-            total_uc=total_uc,
-            digest=digest.hex(),
+        refunded_before_uc = self._log.books.refunded.get((row.meter, row.account_epoch, row.selector), 0)
+        line = OrderLine(
+            now_s,
+            row.id,
+            row.meter,
+            row.account_epoch,
+            row.aspect,
+            row.selector,
+            row.signing_epoch,
+            row.version,
+            total_uc,
+            refunded_uc,
+            increase_uc,
+            max(0, refunded_uc - refunded_before_uc),
+            row.actor,
+            digest.hex(),
+            recovered,
         )
-        return _Made(raw, line)
+        self._log.books.count(line)
+        lines.append(line)
+        return raw
 
-    def _credit(self, row: Row[Any]) -> int:
-        """Check a credit statement against the log and return its total."""
-        if row.selector != self._keys.source:
-            raise Refused("source", row.selector, f"{self._keys.source}, the key store's")
+    def _credit(self, row: Stated) -> tuple[int, int, int]:
+        """Check a credit statement against the log: (total, refunded, what it adds)."""
         try:
-            total_uc, _, _ = bodies.decode_credit(row.body)
+            total_uc, refunded_uc, _ = bodies.decode_credit(row.body)
         except OrderError as error:
             raise Refused("body", row.body.hex(), f"a credit statement ({error})") from error
         if total_uc != row.total_uc:
             raise Refused("total_uc", row.total_uc, f"{total_uc}, which the body states")
-        key = (row.meter, row.account_epoch, row.selector)
-        signed_uc = self._log.totals.get(key, 0)
-        if total_uc - signed_uc > self._max_increase_uc:
-            raise Refused("total_uc", total_uc, f"at most {signed_uc + self._max_increase_uc} (cap of one order)")
-        return total_uc
+        account = (row.meter, row.account_epoch, row.selector)
+        if row.selector == self._keys.source:
+            return total_uc, refunded_uc, self._log.books.check_credit(self._caps, account, row.actor, total_uc)
+        if row.selector not in self._keys.closed_sources:
+            raise Refused("source", row.selector, f"{self._keys.source}, the key store's, or a closed one")
+        if row.evidence_order is not None:
+            self._accept(_order(row.evidence_order))
+        self._is_known(account, total_uc)
+        return total_uc, refunded_uc, 0
+
+    def _recover(self, row: Stated) -> tuple[tuple[tuple[int, int, int], ...], int]:
+        """Check a recover statement, which sets totals of all sources: (those totals, what they add).
+
+        Sources of ours that are closed are held to what is known; all others, and what was earned, add what is above.
+        """
+        try:
+            held = bodies_root.decode_recover(row.body)
+        except OrderError as error:
+            raise Refused("body", row.body.hex(), f"a recover statement ({error})") from error
+        stated_totals = (*held.sources, (_EARNED, held.earned_uc, 0))
+        increase_uc = 0
+        for source, total_uc, _ in stated_totals:
+            account = (row.meter, row.account_epoch, source)
+            if source in self._keys.closed_sources:
+                self._is_known(account, total_uc)
+            else:
+                increase_uc += max(0, total_uc - self._log.totals.get(account, 0))
+        if increase_uc:
+            self._log.books.check_increase(self._caps, row.meter, row.actor, increase_uc)
+        return stated_totals, increase_uc
+
+    def _is_known(self, account: Account, total_uc: int) -> None:
+        known_uc = self._log.totals.get(account, 0)
+        if total_uc > known_uc:
+            raise Refused("total_uc", total_uc, f"at most {known_uc}: source {account[2]} is closed")
+
+
+def _order(raw: bytes) -> Order:
+    try:
+        return Order(raw)
+    except OrderError as error:
+        raise Refused("order", raw.hex(), f"an order ({error})") from error
+
+
+def _verifies(point: bytes, order: Order) -> bool:
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + point)
+    r, s = int.from_bytes(order.signature[:32], "big"), int.from_bytes(order.signature[32:], "big")
+    try:
+        key.verify(utils.encode_dss_signature(r, s), order.digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
+    except InvalidSignature:
+        return False
+    return True

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, literal, select, update
 
+from headend.keys.signer_wire import SignerAway
 from headend.orders import lifecycle
 from headend.orders.policy import Policy
 from headend.refusals import Refused
@@ -20,7 +21,10 @@ DIGEST_LENGTH = 8
 
 
 class Signer(Protocol):
-    """Signs what rows of `unsigned` state; in place of an order stands the reason why it was refused."""
+    """Signs what rows of `unsigned` state; in place of an order stands the reason why it was refused.
+
+    Raises SignerAway while it does not answer.
+    """
 
     def sign_statements(self, rows: Sequence[Row[Any]]) -> list[bytes | Refused]: ...
 
@@ -28,12 +32,18 @@ class Signer(Protocol):
 def sign_pending(store: Store, signer: Signer, now_s: int, policy: Policy) -> int:
     """Sign the statements that wait for it, oldest first; returns how many were.
 
-    One that the signer refuses stays as it is, says so in its history, and is tried again at the slow pace.
+    One that the signer refuses stays as it is, says so in its history, and is tried again at the slow pace. While the
+    signer is away all of them wait, say so, and are tried again soon.
     """
     waiting = store.read(unsigned, now_s, policy.batch_signatures)
     if not waiting:
         return 0
-    made = list(zip([row.id for row in waiting], signer.sign_statements(waiting), strict=True))
+    numbers = [row.id for row in waiting]
+    try:
+        made = list(zip(numbers, signer.sign_statements(waiting), strict=True))
+    except SignerAway as away:
+        store.write(_postpone, now_s, numbers, str(away), policy.retry_s, lane=ORDERS).result()
+        return 0
     store.write(_store, now_s, made, policy.slow_s, lane=ORDERS).result()
     return sum(isinstance(one, bytes) for _, one in made)
 
@@ -52,6 +62,12 @@ def unsigned(conn: Connection, now_s: int, limit: int) -> list[Row[Any]]:
             .limit(limit)
         ).all()
     )
+
+
+def _postpone(conn: Connection, now_s: int, numbers: Sequence[int], why: str, wait_s: int) -> None:
+    for order_id in numbers:
+        lifecycle.remark(conn, now_s, order_id, "signer", why)
+    conn.execute(update(outbox).where(outbox.c.order_id.in_(numbers)).values(next_s=now_s + wait_s))
 
 
 def _store(conn: Connection, now_s: int, made: Sequence[tuple[int, bytes | Refused]], slow_s: int) -> None:

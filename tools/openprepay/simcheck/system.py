@@ -10,6 +10,7 @@ from headend.fleet.meters import MeterRecord, add_meter
 from headend.keys.keystore import KeyStore
 from headend.keys.provision import provision_record
 from headend.keys.signer import Signer
+from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
 from headend.ledger.channels import add_channel, new_token
 from headend.orders.actions import Ack, Action, Deliver
@@ -95,7 +96,7 @@ class System:
         self.network = Network(self.rng)
         self.store: Store = open_store("sqlite://")
         self.keystore = KeyStore.generate(entropy=self.rng.randbytes)
-        self.signer = Signer(self.keystore, SignerLog(None), self.clock, MAX_ORDER_UC)
+        self.signer = Signer(self.keystore, SignerLog(None), self.clock, Caps(MAX_ORDER_UC))
         self.engine = self._engine()
         self.restarts = 0
         self.tariff = Tariff((self.rng.randrange(500_000, 3_000_000), 900_000), ((0, 0), (32, 1), (72, 0)))

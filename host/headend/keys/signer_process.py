@@ -1,0 +1,125 @@
+"""`openprepay signer`: the signer as a process of its own, and what may be asked of its log.
+
+It holds the keys, so the head end holds none: that one states what it wants signed over a Unix socket (`signer_wire`).
+It reads the same settings as the head end does, from a file of its own: `keystore`, `passphrase_file`, `signer` (the
+socket), `signer_uids`, `signer_log` and the caps, `max_…`. SIGTERM ends it.
+"""
+
+import argparse
+import logging
+import os
+import pwd
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from headend.clock import SystemClock
+from headend.keys.place import open_keys
+from headend.keys.sealed import KeyFileError
+from headend.keys.signer import Signer
+from headend.keys.signer_client import path_of
+from headend.keys.signer_log import SignerLog
+from headend.keys.signer_report import GROUPS, check, show
+from headend.keys.signer_server import SignerServer
+from headend.refusals import Refused
+from headend.settings import BadSettings, Settings
+
+log = logging.getLogger("openprepay.signer")
+
+
+def main(argv: list[str]) -> int:
+    """0 when it was done, or ended in order; 1 when it could not be, or the log is not whole; 2 for bad usage."""
+    try:
+        given = _parser().parse_args(argv)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    try:
+        run: Callable[[argparse.Namespace, Settings], int] = given.run
+        return run(given, Settings.load(given.config, os.environ))
+    except (Refused, KeyFileError, BadSettings) as error:
+        print(f"openprepay signer: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(given: argparse.Namespace, settings: Settings) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    path, uids = Path(path_of(settings.signer)), users(settings.signer_uids)
+    held = SignerLog(Path(settings.signer_log))
+    try:
+        keys = open_keys(settings.keystore, os.environ, settings.passphrase_file)
+        signer = Signer(keys, held, SystemClock(), settings.caps())
+        server = SignerServer(path, signer, keys, uids, settings.max_meter_keys_per_minute)
+        server.open()
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: server.stop())
+            print(f"openprepay signer: {settings.signer}, signing epoch {keys.signing_epoch}", flush=True)
+            _tell_systemd("READY=1")
+            server.serve()
+            _tell_systemd("STOPPING=1")
+            print("openprepay signer: stopping", flush=True)
+        finally:
+            server.close()
+    finally:
+        held.close()
+    return 0
+
+
+def _check(given: argparse.Namespace, settings: Settings) -> int:
+    """Read the whole log, see that its chain holds, and print what it adds up to. Works beside a running signer."""
+    return check(given.log or Path(settings.signer_log), given.by)
+
+
+def _show(given: argparse.Namespace, settings: Settings) -> int:
+    """Print the lines of the log, the oldest first."""
+    return show(given.log or Path(settings.signer_log), given.meter, given.last)
+
+
+def users(text: str) -> frozenset[int]:
+    """Our own user, and those that a comma-separated list names or numbers. Raises Refused."""
+    found = {os.getuid()}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.add(int(part) if part.isdecimal() else pwd.getpwnam(part).pw_uid)
+        except KeyError:
+            raise Refused("signer_uids", part, "a user of this machine, by name or number") from None
+    return frozenset(found)
+
+
+def _tell_systemd(state: str) -> None:
+    """sd_notify(3), where whoever started us wants to hear it."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as conn:
+            try:
+                conn.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+            except OSError as error:
+                log.warning("NOTIFY_SOCKET does not take %s: %s.", state, error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
+    parser = argparse.ArgumentParser(
+        prog="openprepay signer",
+        parents=[common],
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=_run)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace, Settings], int]) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, parents=[common], help=run.__doc__, description=run.__doc__)
+        made.set_defaults(run=run)
+        made.add_argument("--log", type=Path, help="the log (else of the settings)")
+        return made
+
+    checking = command("check", _check)
+    checking.add_argument("--by", choices=GROUPS, help="list the credit of each")
+    listing = command("log", _show)
+    listing.add_argument("--meter", type=int, help="of one meter alone")
+    listing.add_argument("--last", type=int, metavar="N", help="the newest N alone")
+    return parser
