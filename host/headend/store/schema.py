@@ -95,12 +95,18 @@ meter_trust = Table(
     metadata,
     Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
     Column("next_tag_key_version", Integer),  # stated by a `keys` order, not yet seen in a report
+    Column("old_tag_key_version", Integer),  # held beside the one in force, until a `keys` order drops it
+    # Newest signing keys that the meter is proved to hold; none where no `keys` order of ours was confirmed yet.
+    Column("credit_key_version", Integer),
+    Column("control_key_version", Integer),
     Column("typed_uc", BigInteger, nullable=False, server_default="0"),  # typed tokens that a report has shown
     Column("adjusted_uc", BigInteger, nullable=False, server_default="0"),  # total that our mode statements carry
     # After a restore: the source whose last order is to be read back before credit is stated again, and what was paid
     # meanwhile.
     Column("readback_source", Integer),
+    Column("readback_order", LargeBinary),  # what the meter held of it, once that is proved; none: nothing
     Column("withheld_uc", BigInteger, nullable=False, server_default="0"),
+    Column("whole_report", LargeBinary),  # the newest one from before the meter lost its history
 )
 
 channel = Table(
@@ -151,6 +157,7 @@ payment = Table(
     Column("taken_s", BigInteger, nullable=False),
     Column("on_meter_s", BigInteger),  # meter time of the report that showed it
     Column("account_epoch", Integer, nullable=False, server_default="1"),
+    Column("source", Integer, nullable=False, server_default="1"),  # whose total `total_uc` is
     Index("ix_payment_meter", "meter", "total_uc"),
 )
 
@@ -169,7 +176,7 @@ order = Table(
     Column("not_after_s", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("state", String(20), nullable=False),
-    Column("wants", String(12), nullable=False),  # what confirms it: off | on | permit | credit | version
+    Column("wants", String(12), nullable=False),  # what confirms it: off | on | permit | credit | version …
     Column("signed", LargeBinary),  # statement + signature + tag
     Column("digest", LargeBinary),  # first 8 bytes
     Column("result", Integer, nullable=False, server_default="0"),
@@ -179,6 +186,7 @@ order = Table(
     Column("evidence_time_s", BigInteger),
     Column("sent_s", BigInteger),  # first handed to a carrier
     Column("changed_s", BigInteger, nullable=False),
+    Column("wrap_key_version", Integer),  # the per-meter key under which its body hides a key, where it does
     Index("ix_order_meter", "meter", "aspect", "selector"),
     Index("ix_order_state", "state"),
     # At most one unsent order per meter and aspect and selector.
@@ -219,6 +227,7 @@ closing = Table(
     Column("credited_uc", BigInteger, nullable=False),
     Column("charged_uc", BigInteger, nullable=False),
     Column("cause", String(24), nullable=False),
+    Column("moved_to", String(80), nullable=False),  # the account that what is left goes to
     Column("taken_s", BigInteger, nullable=False),
 )
 
@@ -235,6 +244,20 @@ recovered = Table(
     Column("found_s", BigInteger, nullable=False),
     Column("channel", String(40)),  # the payment, posted again, that it was found to be
     Column("payment_id", String(64)),
+)
+
+# What a person has to look at: found by the program, settled by the program or by that person.
+finding = Table(
+    "finding",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("meter", ForeignKey("meter.meter"), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("amount_uc", BigInteger, nullable=False, server_default="0"),
+    Column("note", String(200), nullable=False),
+    Column("found_s", BigInteger, nullable=False),
+    Column("settled_s", BigInteger),
+    Index("ix_finding_meter", "meter", "kind"),
 )
 
 # Orders that were signed in advance with the root key: the next account epochs of a meter, and its retirement.
@@ -317,7 +340,7 @@ outbox = Table(
     Column("order_id", ForeignKey("order.id"), primary_key=True, autoincrement=False),
     Column("meter", BigInteger, nullable=False),
     Column("next_s", BigInteger, nullable=False),  # when to act next
-    Column("step", String(8), nullable=False, server_default="deliver"),  # what to do then: deliver | ask
+    Column("step", String(8), nullable=False, server_default="deliver"),  # what to do then: deliver | ask | receipt
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("lease", String(40)),
     Column("lease_until_s", BigInteger),

@@ -12,8 +12,11 @@ _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 # Changing a table copies it, and a copy has no triggers.
 _PAYMENT_RULES = {
-    "payment_update": "BEFORE UPDATE OF channel, payment_id, meter, amount_uc, request_digest, total_uc, taken_s,"
+    "payment_update": "BEFORE UPDATE OF channel, payment_id, meter, amount_uc, request_digest, taken_s,"
     " account_epoch ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never changed'); END",
+    # After a restore, what the meter turns out not to have is stated by the source that follows.
+    "payment_place": "BEFORE UPDATE OF source, total_uc ON payment WHEN OLD.on_meter_s IS NOT NULL"
+    " BEGIN SELECT RAISE(ABORT, 'a payment that the meter has shown stays where it was found'); END",
     "payment_delete": "BEFORE DELETE ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never deleted'); END",
     "payment_order": "BEFORE UPDATE OF order_id ON payment WHEN OLD.order_id IS NOT NULL"
     " BEGIN SELECT RAISE(ABORT, 'the order of a payment is never changed'); END",
@@ -28,14 +31,22 @@ def upgrade() -> None:
     with op.batch_alter_table("payment") as table:
         table.alter_column("order_id", existing_type=_ROW_ID, nullable=True)
         table.add_column(sa.Column("account_epoch", sa.Integer(), server_default="1", nullable=False))
+        table.add_column(sa.Column("source", sa.Integer(), server_default="1", nullable=False))
+    op.execute("UPDATE payment SET source = (SELECT source FROM database)")
+    op.add_column("order", sa.Column("wrap_key_version", sa.Integer(), nullable=True))
     op.create_table(
         "meter_trust",
         sa.Column("meter", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("next_tag_key_version", sa.Integer(), nullable=True),
+        sa.Column("old_tag_key_version", sa.Integer(), nullable=True),
+        sa.Column("credit_key_version", sa.Integer(), nullable=True),
+        sa.Column("control_key_version", sa.Integer(), nullable=True),
         sa.Column("typed_uc", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("adjusted_uc", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("readback_source", sa.Integer(), nullable=True),
+        sa.Column("readback_order", sa.LargeBinary(), nullable=True),
         sa.Column("withheld_uc", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("whole_report", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["meter"], ["meter.meter"], name="fk_meter_trust_meter"),
         sa.PrimaryKeyConstraint("meter", name="pk_meter_trust"),
     )
@@ -76,6 +87,7 @@ def upgrade() -> None:
         sa.Column("credited_uc", sa.BigInteger(), nullable=False),
         sa.Column("charged_uc", sa.BigInteger(), nullable=False),
         sa.Column("cause", sa.String(length=24), nullable=False),
+        sa.Column("moved_to", sa.String(length=80), nullable=False),
         sa.Column("taken_s", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["meter"], ["meter.meter"], name="fk_closing_meter"),
         sa.PrimaryKeyConstraint("meter", "account_epoch", name="pk_closing"),
@@ -95,6 +107,20 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["meter"], ["meter.meter"], name="fk_recovered_meter"),
         sa.PrimaryKeyConstraint("meter", "account_epoch", "source", "total_uc", name="pk_recovered"),
     )
+
+    op.create_table(
+        "finding",
+        sa.Column("id", _ROW_ID, nullable=False),
+        sa.Column("meter", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("amount_uc", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column("found_s", sa.BigInteger(), nullable=False),
+        sa.Column("settled_s", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["meter"], ["meter.meter"], name="fk_finding_meter"),
+        sa.PrimaryKeyConstraint("id", name="pk_finding"),
+    )
+    op.create_index("ix_finding_meter", "finding", ["meter", "kind"])
 
     op.create_table(
         "presigned",
