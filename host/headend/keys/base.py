@@ -64,7 +64,6 @@ class StatedKeys(ABC):
     def save(self) -> None: ...
 
     def unnamed(self) -> set[Name]:
-        """Keys that lie there although the state does not name them: left over from a change that was cut short."""
         return set()
 
     # --- the epoch ----------------------------------------------------------------------------------------------------
@@ -201,7 +200,9 @@ class StatedKeys(ABC):
 
     def retire(self, name: Name) -> None:
         state = self.state
-        if isinstance(name, VendingName):
+        if name in self.unnamed():
+            pass
+        elif isinstance(name, VendingName):
             self._find_vending(name)
             held = {vending: expires_s for vending, expires_s in state.vending.items() if vending != name}
             self.state = replace(state, vending=held)

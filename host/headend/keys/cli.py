@@ -1,4 +1,4 @@
-"""`openprepay keys`: make a key store, look at it, export public keys, provision a meter.
+"""`openprepay keys`: make a key store, look at it, export public keys, change keys, provision a meter.
 
 No secret is ever printed, and no passphrase is taken from the command line.
 """
@@ -7,18 +7,24 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from headend.fleet.meters import get_meter
-from headend.keys import passphrase
+from headend.keys import cli_change, custodians, passphrase, words
+from headend.keys.holder import BENCH, PRODUCTION, KeyHolder
 from headend.keys.keystore import KeyStore
+from headend.keys.place import Place, open_keys
 from headend.keys.provision import provision_record
 from headend.keys.sealed import KeyFileError, write_secret
+from headend.keys.state import KeyState
 from headend.refusals import Refused
 from headend.settings import BadSettings, Settings
 from headend.store import identity, open_store
 from meterlink import names
+from meterlink.orders import ROLE_ROOT
 
 _SETTINGS = ("keystore", "passphrase_file", "database")
 
@@ -44,35 +50,80 @@ def main(argv: list[str]) -> int:
 
 
 def _init(given: argparse.Namespace) -> None:
-    """Make fresh keys: the head end's file, and the root key's file to be taken offline."""
-    store, root = Path(given.keystore), Path(given.root_key)
-    for path in (store, root):
-        if path.exists():
-            raise KeyFileError(f"{path} is there already; it is not overwritten.")
-    secret = passphrase.find(os.environ, passphrase.KEYSTORE, given.passphrase_file, str(store), again=True)
-    root_secret = secret
-    if os.environ.get(passphrase.ROOT) or given.root_passphrase_file:
-        root_secret = passphrase.find(os.environ, passphrase.ROOT, given.root_passphrase_file, str(root))
-    keys = KeyStore.generate(signing_epoch=given.signing_epoch, source=given.source)
-    keys.root_only().save(root, root_secret)
-    keys.without_root().save(store, secret)
-    print(f"{store}: keys for signing epoch {keys.signing_epoch}, credit source {keys.source}.")
-    print(f"{root}: the root key. Take this file offline; a head end does not need it.")
+    """Make fresh keys: the head end's, and the root key's file to be taken offline."""
+    place, root_file = Place(given.keystore), Path(given.root_key)
+    shares = custodians.parse(given.custodians) if given.custodians else None
+    if root_file.exists():
+        raise KeyFileError(f"{root_file} is there already; it is not overwritten.")
+    secret = place.find_passphrase(os.environ, given.passphrase_file, again=True)
+    use = BENCH if given.bench else PRODUCTION
+    with (
+        _all_or_none() as written,
+        place.creating(secret, given.signing_epoch, given.source, use) as keys,
+    ):
+        root = KeyStore(KeyState(given.signing_epoch, given.source, use), {}, {})
+        name = root.make_signing_key(ROLE_ROOT)
+        keys.add_public_key(name, root.public_key(name))
+        if shares:
+            root_secret, texts = custodians.split(shares)
+            for number, text in enumerate(texts, 1):
+                path = root_file.with_name(f"{root_file.name}.share-{number}")
+                write_secret(path, text.encode())
+                written.append(path)
+        else:
+            root_secret = _root_secret(given, place, secret)
+        root.save(root_file, root_secret, shares=shares)
+        written.append(root_file)
+    print(f"{place}: keys for signing epoch {keys.signing_epoch}, credit source {keys.source}, use {use}.")
+    print(f"{root_file}: the root key. Take this file offline; a head end does not need it.")
+    if shares:
+        needed, made = shares
+        print(f"{written[0]} … {written[made - 1]}: any {needed} of these {made} open it. Give each to its custodian.")
+
+
+@contextmanager
+def _all_or_none() -> Iterator[list[Path]]:
+    """Files that are listed in it are removed again when the block fails."""
+    written: list[Path] = []
+    try:
+        yield written
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _root_secret(given: argparse.Namespace, place: Place, secret: str) -> str:
+    """The root file's own passphrase, else that of the key file; a PIN is too short to be one."""
+    if os.environ.get(passphrase.ROOT) or given.root_passphrase_file or place.hsm:
+        file = given.root_passphrase_file
+        return passphrase.find(os.environ, passphrase.ROOT, file, str(given.root_key), again=True)
+    return secret
 
 
 def _show(given: argparse.Namespace) -> None:
-    """Tell what a key file holds, without any secret."""
+    """Tell what a key store holds, without any secret."""
     keys = _open(given)
+    print(f"use            {keys.use}")
     print(f"signing epoch  {keys.signing_epoch}")
     print(f"credit source  {keys.source}")
-    print(f"tag keys       {', '.join(map(str, keys.tag_key_versions())) or 'none'}")
-    for name in keys.names():
-        half = "signs" if keys.can_sign(name) else "public half only"
+    for source, epoch in sorted(keys.closed_sources.items()):
+        print(f"closed source  {source}, its last signing epoch was {epoch}")
+    for name in sorted([*keys.names(), *keys.revoked()]):
+        half = "revoked" if name in keys.revoked() else "signs" if keys.can_sign(name) else "public half only"
         print(f"{names.of(names.ROLE, name.role):<8} {name.version:>3}   {keys.fingerprint(name)}   {half}")
+    for version in keys.tag_key_versions():
+        print(f"{words.TAG:<8} {version:>3}   check value {keys.check_value(version)}")
+    for vending in keys.vending_names():
+        expires_s = keys.vending_expires_s(vending)
+        until = "" if expires_s is None else f"   expires {datetime.fromtimestamp(expires_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        print(f"{words.show(vending)}   check value {keys.check_value(vending)}{until}")
+    for left_over in sorted(map(words.show, keys.unnamed())):
+        print(f"{left_over}   left over from a change that was cut short; retire-version destroys it")
 
 
 def _export_public(given: argparse.Namespace) -> None:
-    """Write the public keys as JSON."""
+    """Write the public keys in force as JSON."""
     keys = _open(given)
     listed = [
         {
@@ -113,41 +164,69 @@ def _provision(given: argparse.Namespace) -> None:
     print(f"{given.out}: {len(record)} bytes for meter {row.meter}. It holds the meter's key: delete it when done.")
 
 
-def _open(given: argparse.Namespace) -> KeyStore:
-    path = Path(given.keystore)
-    return KeyStore.load(path, passphrase.find(os.environ, passphrase.KEYSTORE, given.passphrase_file, str(path)))
+def _open(given: argparse.Namespace) -> KeyHolder:
+    return open_keys(given.keystore, os.environ, given.passphrase_file)
 
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
-    common.add_argument("--keystore", help="the key file (else of the settings)")
+    common.add_argument("--keystore", help="the key file, or pkcs11:token=… (else of the settings)")
     common.add_argument(
-        "--passphrase-file", help=f"file of mode 0600 with the passphrase (else {passphrase.KEYSTORE}, else asked for)"
+        "--passphrase-file",
+        help=f"file of mode 0600 with the passphrase or PIN (else {passphrase.KEYSTORE}, else asked for)",
+    )
+    root = argparse.ArgumentParser(add_help=False)
+    root.add_argument(
+        "--root-passphrase-file",
+        default="",
+        help=f"the root key's own passphrase (else {passphrase.ROOT}, else that of the key file)",
     )
     parser = argparse.ArgumentParser(prog="openprepay keys", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def command(
+        name: str,
+        run: Callable[[argparse.Namespace], None],
+        *parents: argparse.ArgumentParser,
+        under: "argparse._SubParsersAction[argparse.ArgumentParser]" = commands,
+    ) -> argparse.ArgumentParser:
         # No abbreviations: --passphrase must not be taken for --passphrase-file.
-        made = commands.add_parser(
-            name, parents=[common], help=run.__doc__, description=run.__doc__, allow_abbrev=False
+        made = under.add_parser(
+            name, parents=[common, *parents], help=run.__doc__, description=run.__doc__, allow_abbrev=False
         )
         made.set_defaults(run=run)
         return made
 
-    init = command("init", _init)
+    init = command("init", _init, root)
     init.add_argument("--root-key", required=True, help="file for the root key, to be taken offline")
-    init.add_argument(
-        "--root-passphrase-file",
-        default="",
-        help=f"its own passphrase (else {passphrase.ROOT}, else that of the key file)",
-    )
+    init.add_argument("--custodians", metavar="K/N", help="split what opens the root key: any K of N people open it")
+    init.add_argument("--bench", action="store_true", help="keys for test benches, which no production meter takes")
     init.add_argument("--signing-epoch", type=int, default=1)
     init.add_argument("--source", type=int, default=1, help="credit source of the database")
     command("show", _show)
     export = command("export-public", _export_public)
     export.add_argument("--out", type=Path, help="file to write (else standard output)")
+
+    rotate = command("rotate", cli_change.rotate, root)
+    rotate.add_argument("kind", metavar="KEY", help=words.KINDS)
+    rotate.add_argument("--drop", action="store_true", help="retire the version before it at once")
+    rotate.add_argument("--root-key", type=Path, help="the root key's file, to rotate root")
+    rotate.add_argument("--share", type=Path, action="append", default=[], help="a custodian's share; repeat it")
+    retire = command("retire-version", cli_change.retire_version)
+    retire.add_argument("kind", metavar="KEY", help=words.KINDS)
+    retire.add_argument("version", type=int, help="its version (of a vending key: its KRN)")
+    epoch = commands.add_parser("epoch", help=cli_change.epoch.__doc__).add_subparsers(required=True, metavar="COMMAND")
+    command("open", cli_change.epoch, under=epoch)
+    vending = commands.add_parser("vending", help="Keys of typed tokens.").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    add = command("add", cli_change.vending_add, under=vending)
+    add.add_argument("--sgc", type=int, required=True, help="supply group code, 0..999999")
+    add.add_argument("--krn", type=int, required=True, help="key revision number, 1..9")
+    add.add_argument("--expires", help="when it issues nothing more, such as 2030-12-31T00:00:00Z")
+    add.add_argument("--import", dest="import_file", type=Path, help="file of mode 0600 with 40 hexadecimal digits")
+
     provision = command("provision", _provision)
     provision.add_argument("meter", type=int)
     provision.add_argument("--database", help="database URL (else of the settings)")

@@ -12,7 +12,7 @@ from pathlib import Path
 import shamir_mnemonic
 from shamir_mnemonic.share import Share
 
-from headend.keys.sealed import KeyFileError, read_secret, write_secret
+from headend.keys.sealed import KeyFileError, read_secret
 from headend.refusals import Refused
 
 SECRET_LENGTH = 32
@@ -31,20 +31,11 @@ def parse(text: str) -> Shares:
     return needed, made
 
 
-def share_out(beside: Path, shares: Shares) -> tuple[str, list[Path]]:
-    """Draw a secret and write its shares to files of mode 0600 beside `beside`: FILE.share-1, FILE.share-2, …
-
-    Gives the secret as 64 hexadecimal digits. Raises KeyFileError; files that were written by then stay.
-    """
+def split(shares: Shares) -> tuple[str, list[str]]:
+    """Draw a secret: 64 hexadecimal digits, and the text of each share's file."""
     secret = os.urandom(SECRET_LENGTH)
     (mnemonics,) = shamir_mnemonic.generate_mnemonics(1, [shares], secret, iteration_exponent=0)
-    paths = [beside.with_name(f"{beside.name}.share-{number}") for number in range(1, shares[1] + 1)]
-    for path in paths:
-        if path.exists():
-            raise KeyFileError(f"{path} is there already; it is not overwritten.")
-    for path, mnemonic in zip(paths, mnemonics, strict=True):
-        write_secret(path, mnemonic.encode() + b"\n")
-    return secret.hex(), paths
+    return secret.hex(), [mnemonic + "\n" for mnemonic in mnemonics]
 
 
 def combine(paths: Iterable[Path]) -> str:

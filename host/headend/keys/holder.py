@@ -131,10 +131,14 @@ class KeyHolder(Protocol):
         """DKGA04: the first 16 bytes of HMAC-SHA-256(vending key, message). The message is built by who asks."""
         ...
 
-    # --- for people to compare ----------------------------------------------------------------------------------------
+    # --- for people ---------------------------------------------------------------------------------------------------
 
     def check_value(self, name: VendingName | int) -> str:
-        """Six hexadecimal digits of an HMAC under a vending key or a master key over a fixed text of its own."""
+        """Six hexadecimal digits of an HMAC under a vending key or a master key over a fixed text, to be compared."""
+        ...
+
+    def unnamed(self) -> set[Name]:
+        """Keys that are there and out of use: what a change that was cut short left over. `retire` destroys them."""
         ...
 
 

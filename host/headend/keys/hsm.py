@@ -185,9 +185,8 @@ class HsmKeys(StatedKeys):
 
     def unnamed(self) -> set[Name]:
         state = self.state
-        held: set[Name] = {*state.public, *state.tag_keys, *state.vending}
-        named = {_label(name) for name in held}
-        return {_name(label) for label in self._objects.keys() - named - {_STATE}}
+        used: set[Name] = {*state.in_force(), *state.tag_keys, *state.vending}
+        return {name for name in map(_name, self._objects) if name is not None} - used
 
     # --- the state file -----------------------------------------------------------------------------------------------
 
@@ -251,8 +250,8 @@ def _label(name: Name) -> str:
     return f"{_PREFIX}master/{name}"
 
 
-def _name(label: str) -> Name:
-    """The opposite of `_label`; raises KeyFileError for a label that is none of ours."""
+def _name(label: str) -> Name | None:
+    """The opposite of `_label`; None for what is no key of these."""
     kind, *numbers = label.removeprefix(_PREFIX).split("/")
     try:
         if kind == "vending":
@@ -260,7 +259,7 @@ def _name(label: str) -> Name:
         (version,) = map(int, numbers)
         return version if kind == "master" else KeyName(names.code(names.ROLE, kind), version)
     except (ValueError, TypeError):
-        raise KeyFileError(f"The token holds {label}, which is not a name that openprepay gives.") from None
+        return None
 
 
 def _log_in(uri: HsmUri, pin: str, *, rw: bool) -> pkcs11.Session:

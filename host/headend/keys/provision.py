@@ -1,6 +1,6 @@
 """The provisioning record of a meter, from the key store. It holds the meter's own key: it goes to the meter only."""
 
-from headend.keys.keystore import KeyStore
+from headend.keys.holder import KeyHolder
 from headend.refusals import Refused
 from meterlink.orders import ROLE_CONTROL, ROLE_CREDIT, ROLE_ROOT
 from meterlink.provision import Provision, ProvisionError
@@ -9,7 +9,7 @@ ROLES = (ROLE_ROOT, ROLE_CREDIT, ROLE_CONTROL)
 
 
 def provision_record(
-    keys: KeyStore,
+    keys: KeyHolder,
     *,
     meter: int,
     account_epoch: int,

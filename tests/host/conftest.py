@@ -1,0 +1,37 @@
+"""Fixtures that several files of this folder use."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headend.keys import sealed
+from headend.keys.sealed import Work
+from tests.host.keyplaces import KINDS, KeyPlace, configure
+
+
+@pytest.fixture(scope="session")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The path of SoftHSM's module, with tokens in a folder of this run."""
+    before = os.environ.get("SOFTHSM2_CONF")
+    yield configure(tmp_path_factory.mktemp("softhsm"))
+    if before is None:
+        del os.environ["SOFTHSM2_CONF"]
+
+
+@pytest.fixture(params=KINDS)
+def key_place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyPlace:
+    """An empty place of each kind in turn."""
+    return _place(request.param, request, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def token_place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyPlace:
+    """An empty token."""
+    return _place("hsm", request, tmp_path, monkeypatch)
+
+
+def _place(kind: str, request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> KeyPlace:
+    monkeypatch.setattr(sealed, "DEFAULT_WORK", Work(1 << 10, 8, 1))  # guesses at this passphrase may be cheap
+    return KeyPlace(kind, folder, request.getfixturevalue("softhsm") if kind == "hsm" else "")
