@@ -21,6 +21,7 @@ from meter.inbox import Inbox
 from meter.profile import Profile
 from meter.store import Store
 from meter.supply import Supply
+from meter.typed import NO_KEY, Typed
 from meterlink import bodies, events, orders, provision, records, reports, states, tariff
 from meterlink.mac import MacKey
 
@@ -41,7 +42,7 @@ class Meter:
     """One meter over a board (`ports.Board`). Nothing happens before `start`.
 
     number, account_epoch: 0 before commissioning · commissioned · history_lost · boot, log_id · clock, energy, account,
-    pricing, supply, profile, inbox, log, store: the parts.
+    pricing, supply, profile, inbox, typed, log, store: the parts.
     """
 
     CARRIER_BUS = 0
@@ -60,6 +61,7 @@ class Meter:
         self.log = EventLog()
         self.supply = Supply(board, self.note, self._commit_supply)
         self.inbox = Inbox(self)
+        self.typed = Typed(self)
         self.given: "provision.Provision | None" = None
         self.mac_key: "MacKey | None" = None
         self.number = 0
@@ -115,15 +117,18 @@ class Meter:
         raw = bytes(raw)
         split_at = store.PROVISION_SPLIT
         before = self.profile.state()
+        typed_before = self.typed.state()
+        self.typed.set_decoder(*(given.decoder or NO_KEY))
         self.profile.minutes = given.interval_minutes
         self.profile.open(self.now_s(), self.energy.import_wh, self.energy.export_wh, self._flags())
         items = [
             (store.KEY_PROVISION, raw[:split_at]),
             (store.KEY_PERIOD, self.profile.pack()),
             (store.KEY_SUPPLY, self.supply.pack()),
-        ]
+        ] + self.typed.items(typed_before)
         if not self.commit([(store.KEY_PROVISION_TAIL, raw[split_at:])]) or not self.commit(items, True):
             self.profile.restore(before)
+            self.typed.restore(typed_before)
             raise provision.ProvisionError("journal: it could not be written")
         self.take_provision(given)
 
@@ -180,8 +185,9 @@ class Meter:
         out_of_credit = self.commissioned and self.account.balance_uc() <= 0
         self.supply.step(mono_s, elapsed_s, out_of_credit, self.store.failed)
         self.profile.flags |= self._flags()
+        self.typed.step(elapsed_s)
         if crossed or self._period_open or self._checkpoint_due():
-            self.commit([])
+            self.commit(self.typed.waiting())
         self._write_events()
 
     def _meter(self, start_s: int, end_s: int, imported: int, exported: int) -> None:
@@ -434,6 +440,10 @@ class Meter:
     def press_connect(self) -> None:
         """The customer pressed the reconnection key."""
         self.supply.press()
+
+    def type_token(self, digits: str):
+        """A token was typed at the keypad or came over the service port, never over a network: a `typed.Outcome`."""
+        return self.typed.enter(digits)
 
     def public_key(self, role: int, version: int) -> "bytes | None":
         """The key of a role and version, or None."""

@@ -9,6 +9,7 @@ INDICATE_IDENTIFY = 1  # somebody looks for this meter
 INDICATE_TRIP = 2  # supply goes off when the seconds have passed
 
 UNKNOWN_DV = 0xFFFF
+UNKNOWN_W = 0xFFFFFFFF
 
 
 class Board:
@@ -47,8 +48,8 @@ class Board:
         return UNKNOWN_DV
 
     def power_w(self) -> int:
-        """Active power; 0xFFFFFFFF where it is not measured."""
-        return 0xFFFFFFFF
+        """Active power; UNKNOWN_W where it is not measured."""
+        return UNKNOWN_W
 
     def coil(self, close: bool) -> None:
         """Start a pulse on the closing or the opening coil. Hardware ends it (a timer or one-shot), never a task."""

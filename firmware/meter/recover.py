@@ -29,6 +29,7 @@ def start(meter) -> None:
     life = _read_life(meter)
     lost = not _read_account(meter, status == FRESH) or lost
     _read_supply(meter)
+    meter.typed.load()
     lost = not _read_provision(meter) or lost
     meter.damaged = status == DAMAGED
     newly_lost = lost and not meter.history_lost

@@ -22,7 +22,7 @@ it is.
 
 import struct
 
-from meter.ports import INDICATE_TRIP, UNKNOWN_DV
+from meter.ports import INDICATE_TRIP, UNKNOWN_DV, UNKNOWN_W
 from meter.relay import Relay
 from meterlink import events, reasons, states
 from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD, Limits
@@ -92,6 +92,7 @@ class Supply:
         self.causes = 0
         self.keyed = 0
         self.limits = NO_LIMITS
+        self.power_limit_w = 0  # kept with the state of typed tokens, which set it; 0 = none
         self._armed: "dict[int, int]" = {}  # hold number or _OWN + cause -> due by the monotonic clock
         self._resume_s = -1  # what was left of an armed trip before the power failed, -1: nothing was armed
         self._close_due_s: "int | None" = None
@@ -229,8 +230,7 @@ class Supply:
         return self._stable_for_s >= self.limits.stable_s
 
     def _watch_load(self, elapsed_s: int) -> None:
-        limit_ma = self.limits.max_current_ma
-        if limit_ma and self.relay.load_ma > limit_ma and self.control == _ON:
+        if self.control == _ON and self._overloaded():
             self._overload_for_s += elapsed_s
             self._overload_until_s = self._mono_s + OVERLOAD_REST_S
             if self._overload_for_s >= OVERLOAD_S:
@@ -239,6 +239,10 @@ class Supply:
             self._overload_for_s = 0
             if self._mono_s >= self._overload_until_s:
                 self._set_cause(_OVERLOAD, False)
+
+    def _overloaded(self) -> bool:
+        power_w = self._board.power_w()
+        return 0 < self.limits.max_current_ma < self.relay.load_ma or 0 < self.power_limit_w < power_w < UNKNOWN_W
 
     def _set_cause(self, bit: int, stands: bool) -> None:
         self.causes = self.causes | bit if stands else self.causes & ~bit
