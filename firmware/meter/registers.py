@@ -10,6 +10,7 @@ from meter.ports import INDICATE_IDENTIFY
 from meterlink import batches, modbus, orders, registers, results, states
 from meterlink.batches import BatchError
 from meterlink.modbus import crc16
+from meterlink.sts.token import DIGITS
 
 MAX_IDENTIFY_S = 600
 _MAIL_HEAD = 2  # registers in front of a mailbox's bytes: length, CRC
@@ -17,7 +18,7 @@ _VENDOR = (b"openprepay", b"meter", core.VERSION.encode())
 
 
 class MeterRegisters(modbus.RegisterSpace):
-    """What a meter shows to one link (`carrier`: Meter.CARRIER_BUS or CARRIER_TCP)."""
+    """What a meter shows to one link (`carrier`: Meter.CARRIER_*, CARRIER_LOCAL for a service port)."""
 
     def __init__(self, meter, carrier: int = core.Meter.CARRIER_BUS) -> None:
         self._meter = meter
@@ -149,8 +150,25 @@ class MeterRegisters(modbus.RegisterSpace):
         return len(self._order), self._order
 
     def _token_values(self) -> tuple:
-        typed_uc = self._meter.account.totals(orders.SOURCE_TYPED)[0]
-        return 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0, 0, 0, typed_uc, 0, 0, 0xFFFFFFFF, 0, 0, 0, 0, 0
+        typed = self._meter.typed
+        last = typed.last
+        return (
+            (
+                typed.count,
+                last.code,
+                last.token_class,
+                last.subclass,
+                last.tid,
+                last.amount_uc,
+                last.control >> 32,
+                last.control & 0xFFFFFFFF,
+                self._meter.account.totals(orders.SOURCE_TYPED)[0],
+                typed.lockout.left_s,
+                typed.sections_stored(),
+            )
+            + typed.attributes
+            + (self._meter.supply.power_limit_w,)
+        )
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -159,7 +177,7 @@ class MeterRegisters(modbus.RegisterSpace):
         if address == registers.IDENTIFY and count == 1:
             return self._identify(data[0] << 8 | data[1])
         handler = _MAILBOXES.get(address)
-        if handler is None:
+        if handler is None or (address == registers.TOKEN_MAILBOX and self._carrier != core.Meter.CARRIER_LOCAL):
             return modbus.ILLEGAL_ADDRESS
         length = data[0] << 8 | data[1]
         if count <= _MAIL_HEAD or count != _MAIL_HEAD + (length + 1) // 2:
@@ -197,6 +215,14 @@ class MeterRegisters(modbus.RegisterSpace):
         else:
             self._batch = reply
             self._latch_id(registers.BATCH)
+        return 0
+
+    def _take_token(self, mail: bytes) -> int:
+        """What became of it stands in its block, latched now."""
+        if len(mail) != DIGITS or not mail.isdigit():
+            return modbus.ILLEGAL_VALUE
+        self._meter.type_token(mail.decode())
+        self._latch_id(registers.TOKEN)
         return 0
 
     def _take_ack(self, mail: bytes) -> int:
@@ -248,4 +274,5 @@ _MAILBOXES = {
     registers.ORDER_MAILBOX: MeterRegisters._take_order,
     registers.ASK_MAILBOX: MeterRegisters._take_ask,
     registers.ACK_MAILBOX: MeterRegisters._take_ack,
+    registers.TOKEN_MAILBOX: MeterRegisters._take_token,
 }

@@ -147,6 +147,10 @@ class Typed:
 
     # -- what the core and orders do with it ---------------------------------------------------------------------------
 
+    def sections_stored(self) -> int:
+        """Bit n: section n + 1 of a key change is stored."""
+        return 15 - sum([1 << number - 1 for number in self.sections.missing()])
+
     def step(self, elapsed_s: int) -> None:
         """Let powered time pass."""
         self.lockout.step(elapsed_s)

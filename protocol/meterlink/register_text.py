@@ -101,6 +101,7 @@ FIELD = {
     "key_revision": "Key revision number; 0 = no decoder key.",
     "key_expiry": "Key expiry number, in units of 65 536 minutes.",
     "base_date": "Base date of token identifiers: 0 1993, 1 2014, 2 2035.",
+    "power_limit_w": "Maximum power that a typed token has set; above it supply goes off as at overload. 0 = none.",
 }
 
 

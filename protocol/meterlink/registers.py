@@ -166,6 +166,7 @@ BLOCKS = (
             ("key_revision", "u16", 0, ""),
             ("key_expiry", "u16", 0, ""),
             ("base_date", "u16", 0, ""),
+            ("power_limit_w", "u32", 0, "W"),
         ),
     ),
 )
