@@ -86,6 +86,7 @@ meter_state = Table(
     Column("event_whole_to", BigInteger, nullable=False, server_default="0"),
     Column("event_newest", BigInteger, nullable=False, server_default="0"),
     Column("next_ask_s", BigInteger, nullable=False, server_default="0"),  # when to ask for the next report
+    Column("replacing", BigInteger),  # the typed token that our credit statements name, until that is settled
     Index("ix_meter_state_next_ask", "next_ask_s"),
 )
 
@@ -158,6 +159,7 @@ payment = Table(
     Column("on_meter_s", BigInteger),  # meter time of the report that showed it
     Column("account_epoch", Integer, nullable=False, server_default="1"),
     Column("source", Integer, nullable=False, server_default="1"),  # whose total `total_uc` is
+    Column("delivery", String(8), nullable=False, server_default="wire"),  # wire | token: not part of `total_uc`
     Index("ix_payment_meter", "meter", "total_uc"),
 )
 
@@ -300,11 +302,11 @@ token = Table(
     Column("subclass", Integer, nullable=False),
     Column("register", BigInteger, nullable=False),  # the block's last field but the CRC
     Column("amount_uc", BigInteger, nullable=False),  # worth in the account's unit; 0 for all but credit
-    Column("digits", String(20)),  # until it is signed: none
-    Column("state", String(16), nullable=False),  # reserved | vended | voiding | void | used | replaced
+    Column("digits", String(20)),  # until the signer has made it: none
+    Column("state", String(16), nullable=False),  # tokens.book.STATES
     Column("channel", String(40)),
-    Column("payment_id", String(64)),
-    Column("order_id", ForeignKey("order.id")),  # the order that replaces it
+    Column("payment_id", String(64)),  # of another token than credit: the channel's own id of its request
+    Column("order_id", ForeignKey("order.id")),  # the first credit order that names it, to replace or to void it
     Column("actor", String(80), nullable=False),
     Column("issued_s", BigInteger, nullable=False),
     Column("changed_s", BigInteger, nullable=False),
@@ -312,6 +314,19 @@ token = Table(
     UniqueConstraint("meter", "supply_group", "key_revision", "tid", "class", "subclass"),
     Index("ix_token_meter", "meter", "state"),
     Index("ix_token_payment", "channel", "payment_id"),
+)
+
+# Who did what with a token, and what the meter said of it.
+token_history = Table(
+    "token_history",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("token_id", ForeignKey("token.id"), nullable=False),
+    Column("at_s", BigInteger, nullable=False),
+    Column("event", String(24), nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("note", String(200), nullable=False, server_default=""),
+    Index("ix_token_history_token", "token_id"),
 )
 
 # The body of an order whose own body only names it, because it travels apart.

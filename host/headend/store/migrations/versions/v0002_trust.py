@@ -13,7 +13,7 @@ _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 # Changing a table copies it, and a copy has no triggers.
 _PAYMENT_RULES = {
     "payment_update": "BEFORE UPDATE OF channel, payment_id, meter, amount_uc, request_digest, taken_s,"
-    " account_epoch ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never changed'); END",
+    " account_epoch, delivery ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never changed'); END",
     # After a restore, what the meter turns out not to have is stated by the source that follows.
     "payment_place": "BEFORE UPDATE OF source, total_uc ON payment WHEN OLD.on_meter_s IS NOT NULL"
     " BEGIN SELECT RAISE(ABORT, 'a payment that the meter has shown stays where it was found'); END",
@@ -22,6 +22,12 @@ _PAYMENT_RULES = {
     " BEGIN SELECT RAISE(ABORT, 'the order of a payment is never changed'); END",
     "recovered_delete": "BEFORE DELETE ON recovered BEGIN SELECT RAISE(ABORT, 'a sale that was found stays'); END",
     "token_delete": "BEFORE DELETE ON token BEGIN SELECT RAISE(ABORT, 'a token is never deleted'); END",
+    "token_digits": "BEFORE UPDATE OF digits, tid, amount_uc ON token WHEN OLD.digits IS NOT NULL"
+    " BEGIN SELECT RAISE(ABORT, 'a token that was made is never changed'); END",
+    "token_history_change": "BEFORE UPDATE ON token_history"
+    " BEGIN SELECT RAISE(ABORT, 'the history of a token is never changed'); END",
+    "token_history_delete": "BEFORE DELETE ON token_history"
+    " BEGIN SELECT RAISE(ABORT, 'the history of a token is never deleted'); END",
 }
 
 
@@ -32,6 +38,8 @@ def upgrade() -> None:
         table.alter_column("order_id", existing_type=_ROW_ID, nullable=True)
         table.add_column(sa.Column("account_epoch", sa.Integer(), server_default="1", nullable=False))
         table.add_column(sa.Column("source", sa.Integer(), server_default="1", nullable=False))
+        table.add_column(sa.Column("delivery", sa.String(length=8), server_default="wire", nullable=False))
+    op.add_column("meter_state", sa.Column("replacing", sa.BigInteger(), nullable=True))
     op.execute("UPDATE payment SET source = (SELECT source FROM database)")
     op.add_column("order", sa.Column("wrap_key_version", sa.Integer(), nullable=True))
     op.create_table(
@@ -178,6 +186,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_token_meter", "token", ["meter", "state"])
     op.create_index("ix_token_payment", "token", ["channel", "payment_id"])
+    op.create_table(
+        "token_history",
+        sa.Column("id", _ROW_ID, nullable=False),
+        sa.Column("token_id", _ROW_ID, nullable=False),
+        sa.Column("at_s", sa.BigInteger(), nullable=False),
+        sa.Column("event", sa.String(length=24), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("note", sa.String(length=200), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["token_id"], ["token.id"], name="fk_token_history_token_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_token_history"),
+    )
+    op.create_index("ix_token_history_token", "token_history", ["token_id"])
 
     for name, rule in _PAYMENT_RULES.items():
         op.execute(f"CREATE TRIGGER {name} {rule}")
