@@ -14,7 +14,7 @@ from pathlib import Path
 
 from headend.fleet.meters import get_meter
 from headend.keys import cli_change, custodians, passphrase, words
-from headend.keys.holder import BENCH, PRODUCTION, KeyHolder
+from headend.keys.holder import BENCH, PRODUCTION, KeyHolder, KeyName
 from headend.keys.keystore import KeyStore
 from headend.keys.place import Place, open_keys
 from headend.keys.provision import provision_record
@@ -110,8 +110,8 @@ def _show(given: argparse.Namespace) -> None:
     for source, epoch in sorted(keys.closed_sources.items()):
         print(f"closed source  {source}, its last signing epoch was {epoch}")
     for name in sorted([*keys.names(), *keys.revoked()]):
-        half = "revoked" if name in keys.revoked() else "signs" if keys.can_sign(name) else "public half only"
-        print(f"{names.of(names.ROLE, name.role):<8} {name.version:>3}   {keys.fingerprint(name)}   {half}")
+        role = names.of(names.ROLE, name.role)
+        print(f"{role:<8} {name.version:>3}   {keys.fingerprint(name)}   {_standing(keys, name)}")
     for version in keys.tag_key_versions():
         print(f"{words.TAG:<8} {version:>3}   check value {keys.check_value(version)}")
     for vending in keys.vending_names():
@@ -120,6 +120,14 @@ def _show(given: argparse.Namespace) -> None:
         print(f"{words.show(vending)}   check value {keys.check_value(vending)}{until}")
     for left_over in sorted(map(words.show, keys.unnamed())):
         print(f"{left_over}   left over from a change that was cut short; retire-version destroys it")
+
+
+def _standing(keys: KeyHolder, name: KeyName) -> str:
+    if name not in keys.names():
+        return "revoked"
+    if not keys.can_sign(name):
+        return "public half only"
+    return "signs" if name == keys.newest(name.role) else "in force"
 
 
 def _export_public(given: argparse.Namespace) -> None:

@@ -70,7 +70,7 @@ def retire_version(given: argparse.Namespace) -> None:
     name = words.parse(given.kind, given.version)
     with _changing(given) as keys:
         keys.retire(name)
-    print(f"{words.show(name)} is retired: its secret half is destroyed here. Backups of the store still hold it.")
+    print(f"{words.show(name)} is retired: what was secret of it is destroyed here. Backups still hold it.")
     print(RESTART)
 
 

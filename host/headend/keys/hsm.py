@@ -266,7 +266,8 @@ def _log_in(uri: HsmUri, pin: str, *, rw: bool) -> pkcs11.Session:
     try:
         module = pkcs11.lib(uri.module)
     except PKCS11Error as error:
-        raise KeyFileError(f"The PKCS #11 module {uri.module} cannot be loaded: {error}.") from None
+        why = str(error).rpartition(": ")[2]
+        raise KeyFileError(f"The PKCS #11 module {uri.module} cannot be loaded: {why}.") from None
     token = module.get_token(token_label=uri.token)
     try:
         return token.open(rw=rw, user_pin=pin)
