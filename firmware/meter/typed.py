@@ -80,7 +80,7 @@ class Typed:
         self.last = Outcome(results.NONE)
         self.count = 0
         self.key = b""
-        self.attributes = NO_KEY[1]
+        self.attributes: "tuple[int, ...]" = NO_KEY[1]
         self.tids = Tids()
         self.lockout = Lockout()
         self.sections = KeyChange()

@@ -23,10 +23,10 @@ class ChildMeter:
     """Firmware in a process of its own (MicroPython, or CPython with micropython=False), its physics in this one.
 
     board: the physics · folder: where flash image, provisioning record and console output lie (the record is removed
-    as soon as the meter has taken it) · record: provisioning record · serial: pty path for Modbus RTU · tcp:
-    HOST:PORT to serve Modbus TCP · mqtt: HOST:PORT of the broker, with tls = {"ca": …, "cert": …, "key": …, "server":
-    …} · heap: as MicroPython's -X heapsize= · orders: given to the meter over its local port at the first start ·
-    on_second: see `World`.
+    as soon as the meter has taken it) · record: provisioning record · serial, service: pty paths for Modbus RTU, of
+    the bus and of the service port · tcp: HOST:PORT to serve Modbus TCP · mqtt: HOST:PORT of the broker, with tls =
+    {"ca": …, "cert": …, "key": …, "server": …} · heap: as MicroPython's -X heapsize= · orders: given to the meter over
+    its local port at the first start · on_second: see `World`.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class ChildMeter:
         unit: int = 1,
         baud: int = 9600,
         serial: str | None = None,
+        service: str | None = None,
         tcp: str | None = None,
         mqtt: str | None = None,
         tls: dict[str, str] | None = None,
@@ -60,6 +61,7 @@ class ChildMeter:
             "unit": unit,
             "baud": baud,
             "serial": serial,
+            "service": service,
             "tcp": tcp,
             "mqtt": mqtt,
             "replay_ms": replay_ms,

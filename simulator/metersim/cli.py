@@ -9,13 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from meterlink import orders, topics
-from meterlink.provision import ProvisionError, decode
+from meterlink.provision import CURRENCY_ENERGY, ProvisionError, decode
 from metersim.board import VirtualBoard
 from metersim.build import BuildError
 from metersim.child import DEFAULT_HEAP, ChildError, ChildMeter
 from metersim.load import CsvLoad, Household, Load, LoadError
 from metersim.pty_line import PtyLine
-from metersim.workbench import Workbench
+from metersim.workbench import CURRENCY, DEFAULT_TARIFF, KWH_TARIFF, VENDING_KEY, Workbench
 
 
 class UsageError(ValueError):
@@ -38,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--serial", type=Path, metavar="LINK", help="serve Modbus RTU on a pty and link it here (9600 8E1)"
     )
+    one.add_argument(
+        "--service-port", type=Path, metavar="LINK", help="serve the service port on a pty: it takes typed tokens"
+    )
     one.add_argument("--baud", type=int, default=9600, metavar="N", help="of the line, 1200..115200 (default 9600)")
     one.add_argument("--unit", type=int, default=1, metavar="N", help="Modbus address, 1..247 (default 1)")
     one.add_argument("--tcp", metavar="HOST:PORT", help="serve Modbus TCP")
@@ -47,7 +50,10 @@ def parser() -> argparse.ArgumentParser:
         "--yearly-kwh", type=int, default=3500, metavar="N", help="of the household profile, without --load"
     )
     one.add_argument("--speed", type=int, default=1, metavar="N", help="virtual seconds per second, 1..100000")
-    one.add_argument("--credit", metavar="AMOUNT", help="credit to start with, in currency, e.g. 20.00")
+    one.add_argument(
+        "--kwh", action="store_true", help="the account counts kWh, which typed tokens credit, instead of a currency"
+    )
+    one.add_argument("--credit", metavar="AMOUNT", help="credit to start with, e.g. 20.00")
     one.add_argument(
         "--provision", type=Path, metavar="FILE", help="provisioning record of a head end, instead of bench keys"
     )
@@ -104,15 +110,20 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--baud: {arguments.baud} given, 1200..115200 expected")
     if not 1 <= arguments.speed <= 100_000:
         raise UsageError(f"--speed: {arguments.speed} given, 1..100000 expected")
-    if arguments.serial and arguments.serial.exists() and not arguments.serial.is_symlink():
-        raise UsageError(f"--serial: {arguments.serial} exists and is not a link; it will not be replaced")
+    for name, link in (("--serial", arguments.serial), ("--service-port", arguments.service_port)):
+        if link and link.exists() and not link.is_symlink():
+            raise UsageError(f"{name}: {link} exists and is not a link; it will not be replaced")
+    if arguments.serial and arguments.serial == arguments.service_port:
+        raise UsageError(f"--service-port: {arguments.serial} given, another link than --serial expected")
     if arguments.provision and arguments.credit:
         raise UsageError("--credit: only with bench keys; a meter of a head end gets its credit from the head end")
+    if arguments.provision and arguments.kwh:
+        raise UsageError("--kwh: only with bench keys; what an account counts, the head end's record says")
 
 
 def _record(arguments: argparse.Namespace, bench: Workbench) -> bytes:
     if not arguments.provision:
-        return bench.record()
+        return bench.record(currency=CURRENCY_ENERGY if arguments.kwh else CURRENCY)
     try:
         record = arguments.provision.read_bytes()
     except OSError as error:
@@ -126,13 +137,14 @@ def _record(arguments: argparse.Namespace, bench: Workbench) -> bytes:
 def _meter(arguments: argparse.Namespace) -> int:
     _check(arguments)
     load: Load = CsvLoad(arguments.load) if arguments.load else Household(arguments.yearly_kwh)
-    bench = Workbench(arguments.id)
+    bench = Workbench(arguments.id, tariff=KWH_TARIFF if arguments.kwh else DEFAULT_TARIFF)
     board = VirtualBoard(load, start_s=int(time.time()), seed=arguments.id)
     tcp = _address("--tcp", arguments.tcp) if arguments.tcp else None
     mqtt = _broker(arguments.mqtt) if arguments.mqtt else None
     credit = bench.credit(_amount_uc(arguments.credit)) if arguments.credit else None
     record = _record(arguments, bench)
     line = PtyLine(arguments.serial) if arguments.serial else None
+    service = PtyLine(arguments.service_port) if arguments.service_port else None
     meter = ChildMeter(
         board,
         folder=arguments.folder,
@@ -141,6 +153,7 @@ def _meter(arguments: argparse.Namespace) -> int:
         unit=arguments.unit,
         baud=arguments.baud,
         serial=line.meter_path if line else None,
+        service=service.meter_path if service else None,
         tcp=tcp,
         mqtt=mqtt,
         heap=arguments.heap,
@@ -155,8 +168,9 @@ def _meter(arguments: argparse.Namespace) -> int:
         return 0
     finally:
         meter.stop()
-        if line:
-            line.close()
+        for one in (line, service):
+            if one:
+                one.close()
     return 0
 
 
@@ -166,6 +180,8 @@ def _introduce(arguments: argparse.Namespace, bench: Workbench) -> None:
     print(f"Modbus unit {arguments.unit}")
     if arguments.serial:
         print(f"Modbus RTU  {arguments.serial}  ({arguments.baud} 8E1)")
+    if arguments.service_port:
+        print(f"service     {arguments.service_port}  (Modbus RTU {arguments.baud} 8E1; takes typed tokens)")
     if arguments.tcp:
         print(f"Modbus TCP  {arguments.tcp}")
     if arguments.mqtt:
@@ -173,8 +189,18 @@ def _introduce(arguments: argparse.Namespace, bench: Workbench) -> None:
     if not arguments.provision:
         print(f"credit key  {bench.public_key(orders.ROLE_CREDIT).hex()}  (bench: anybody can make it)")
         print(f"control key {bench.public_key(orders.ROLE_CONTROL).hex()}")
+        print(f"tokens      {_issue_command(bench)}")
     print(
         "registers   docs/protocol.md, chapter Registers; register 0 reads 01 02 03 04 by FC 03 and FC 04", flush=True
+    )
+
+
+def _issue_command(bench: Workbench) -> str:
+    """How to make a token of 10.0 kWh for this meter."""
+    a = bench.decoder
+    return (
+        f"openprepay sts issue --vending-key {VENDING_KEY.hex()} --pan {a.pan} --sgc {a.sgc} --ti {a.ti:02d}"
+        f" --kt {a.kt} --krn {a.krn} --ken {a.ken} --base {a.base} --class 0 --subclass 0 --units 100"
     )
 
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from meterlink import bodies, orders
 from meterlink.mac import MacKey
 from meterlink.provision import Provision
+from meterlink.sts import dkga04, issue
 from meterlink.tariff import Tariff
 
 SOURCE = 1
@@ -27,6 +28,10 @@ DEFAULT_LIMITS = bodies.Limits(
     max_current_ma=0,
 )
 DEFAULT_TARIFF = Tariff((580_000,))
+KWH_TARIFF = Tariff((1_000_000,))  # of an account that counts kWh: a kWh costs one
+CURRENCY = 156
+
+VENDING_KEY = hashlib.sha256(b"openprepay bench vending key").digest()[: dkga04.VENDING_KEY_LENGTH]
 
 
 class Workbench:
@@ -50,8 +55,25 @@ class Workbench:
         numbers = self._keys[role].public_key().public_numbers()
         return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
 
-    def record(self, imp_per_kwh: int = 1600, interval_minutes: int = 15) -> bytes:
-        """The provisioning record."""
+    @property
+    def decoder(self) -> dkga04.KeyAttributes:
+        """What the key of its typed tokens is bound to; it is derived from VENDING_KEY."""
+        drn = f"600727{self.meter % 10**11:011d}"
+        pan = next(pan for pan in (f"{drn}{check}" for check in range(10)) if dkga04.luhn(pan))
+        return dkga04.KeyAttributes(pan, sgc=123457, ti=1, kt=dkga04.KT_DUTK, krn=1, base=2014)
+
+    def decoder_key(self) -> bytes:
+        """The key of its typed tokens, 16 bytes."""
+        return dkga04.derive(VENDING_KEY, self.decoder)
+
+    def token(self, token_class: int, subclass: int, tid: int, register: int) -> str:
+        """A typed token for it: 20 digits."""
+        return issue.once(self.decoder_key(), token_class, subclass, tid % 16, tid, register)
+
+    def record(self, imp_per_kwh: int = 1600, interval_minutes: int = 15, currency: int = CURRENCY) -> bytes:
+        """The provisioning record; currency: provision.CURRENCY_ENERGY for an account that counts kWh."""
+        a = self.decoder
+        attributes = a.sgc, a.kt, a.ti, a.krn, a.ken, dkga04.BASES.index(a.base)
         return Provision(
             meter=self.meter,
             account_epoch=1,
@@ -59,10 +81,11 @@ class Workbench:
             tag_key=self.tag_key,
             imp_per_kwh=imp_per_kwh,
             interval_minutes=interval_minutes,
-            currency=156,
+            currency=currency,
             keys=tuple((role, KEY_VERSION, self.public_key(role)) for role in sorted(self._keys)),
             limits=self._limits.encode(),
             tariff=self._tariff.encode(),
+            decoder=(self.decoder_key(), attributes),
         ).encode()
 
     def order(

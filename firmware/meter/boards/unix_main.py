@@ -7,6 +7,7 @@ orders=DIR         signed orders order-0.bin, order-1.bin … given to the local
 witness=N           value of the monotonic witness, 0 at first
 unit=N              Modbus address, 1..247 (default 1)
 serial=PATH         serve Modbus RTU on this pty; baud=N decides its silences (default 9600)
+service=PATH        serve the service port on this pty: Modbus RTU that takes typed tokens as well
 tcp=HOST:PORT       serve Modbus TCP
 mqtt=HOST:PORT      connect to this broker; with ca=FILE cert=FILE key=FILE server=NAME over TLS
 replay_ms=N         how long an unacknowledged batch waits to be published again (default 5000)
@@ -34,6 +35,7 @@ _NAMES = (
     "unit",
     "serial",
     "baud",
+    "service",
     "tcp",
     "mqtt",
     "ca",
@@ -79,12 +81,10 @@ def links(meter: Meter, option: dict) -> list:
     """(name, function that makes the task) of every link that was asked for."""
     found = []
     unit = int(option.get("unit", "1"))
-    if "serial" in option:
-        from meter.boards.pty_link import PtyLink
-        from meter.shell import rtu
-
-        server = RtuServer(ServerPdu(MeterRegisters(meter, Meter.CARRIER_BUS)), unit)
-        found.append(("rtu", lambda: rtu.serve(server, PtyLink(option["serial"], int(option.get("baud", "9600"))))))
+    baud = int(option.get("baud", "9600"))
+    for name, carrier in (("serial", Meter.CARRIER_BUS), ("service", Meter.CARRIER_LOCAL)):
+        if name in option:
+            found.append((name, line(MeterRegisters(meter, carrier), unit, option[name], baud)))
     if "tcp" in option:
         from meter.shell.tcp import TcpShell
 
@@ -94,6 +94,15 @@ def links(meter: Meter, option: dict) -> list:
     if "mqtt" in option:
         found.append(("mqtt", uplink(meter, option).serve))
     return found
+
+
+def line(space: MeterRegisters, unit: int, path: str, baud: int):
+    """A function that makes the task which serves Modbus RTU on a pty."""
+    from meter.boards.pty_link import PtyLink
+    from meter.shell import rtu
+
+    server = RtuServer(ServerPdu(space), unit)
+    return lambda: rtu.serve(server, PtyLink(path, baud))
 
 
 def uplink(meter: Meter, option: dict):
