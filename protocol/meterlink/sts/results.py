@@ -9,9 +9,7 @@ ACCEPTED = 1  # done and durable: credit added, setting made, key changed
 SECTION_STORED = 2  # a section of a key change; the change happens when its last one is typed
 DISPLAY = 3  # class 1: the meter shows or tests what was asked; works on every meter
 
-REJECTED = (
-    16  # the CRC under this meter's key is wrong: mistyped, for another meter, or for an old key; counts as a guess
-)
+REJECTED = 16  # the CRC is wrong under this key: mistyped, of another meter or of an old key; counts as a guess
 USED = 17  # this token was taken before
 OLD = 18  # issued before the oldest token that the meter remembers
 KEY_EXPIRED = 19  # issued after the key number's end: the meter needs a key change first

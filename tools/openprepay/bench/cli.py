@@ -16,6 +16,8 @@ BENCHES = {
     "decode": ("decode", "interval records from sealed batches to rows"),
     "ingest": ("ingest", "interval records from the wire into SQLite"),
     "payments": ("payments", "payments into SQLite, one by one and in groups"),
+    "tokens": ("sts", "typed tokens: keys derived, tokens issued, tokens read on MicroPython"),
+    "keys": ("keys", "a key store in a file and in SoftHSM: meter keys derived, digests signed"),
     "simulate": ("simulate", "meters in process: days a second, memory each"),
 }
 
