@@ -52,7 +52,7 @@ def open_books(url: str = "sqlite://", meters: tuple[int, ...] = (METER,), **opt
 
 def report(keys: KeyStore, meter: int = METER, **fields: Any) -> reports.Report:
     """A genuine report about our credit source; the balance follows from the other terms unless it is given."""
-    values: dict[str, Any] = {name: 0 for name, _ in reports.FIELDS}
+    values: dict[str, Any] = {name: bytes(8) if code == "8s" else 0 for name, code in reports.FIELDS}
     values |= {"format": reports.FORMAT, "kind": reports.KIND_REPORT, "meter_high": meter >> 32}
     values |= {"meter_low": meter & 0xFFFFFFFF, "tag_key_version": 1, "boot": 1, "counter": 1, "nonce": bytes(8)}
     values |= {"time_s": NOW_S, "account_epoch": 1, "digest": bytes(8), "aspect": ASPECT_CREDIT, "selector": SOURCE}

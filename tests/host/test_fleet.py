@@ -28,7 +28,7 @@ def test_a_meter_is_added_with_its_state_and_account(store: Store) -> None:
     assert (row.carrier, row.address, row.label, row.interval_minutes) == ("modbus", added.address, "东门 2 号", 30)
     assert (row.tariff, row.limits, row.added_s) == (TARIFF, LIMITS, NOW_S)
     kinds = {sums.account: sums.kind for sums in store.read(balances.trial_balance)}
-    assert kinds[accounts.of_meter(18)] == accounts.CUSTOMER
+    assert kinds[accounts.of_meter(18, 1)] == accounts.CUSTOMER
 
 
 def test_meters_are_listed_by_number_in_pages(store: Store) -> None:

@@ -95,12 +95,12 @@ class Books(RuleBasedStateMachine):
     def zero_sum(self) -> None:
         rows = self.store.read(balances.trial_balance)
         assert sum(row.balance_uc for row in rows) == 0
-        assert {row.account for row in rows} >= {accounts.of_channel(CHANNEL), *map(accounts.of_meter, METERS)}
+        assert {row.account for row in rows} >= {accounts.of_channel(CHANNEL), *(accounts.of_meter(meter, 1) for meter in METERS)}
 
     @invariant()
     def conserved(self) -> None:
         for meter in METERS:
-            left_uc = self.store.read(balances.balance_uc, accounts.of_meter(meter))
+            left_uc = self.store.read(balances.balance_uc, accounts.of_meter(meter, 1))
             assert left_uc == self.sold(meter) - self.charged[meter]
         taken_uc = sum(amount_uc for _, amount_uc in self.paid.values())
         assert self.store.read(balances.balance_uc, accounts.of_channel(CHANNEL)) == -taken_uc

@@ -37,7 +37,7 @@ def test_a_payment_is_money_entry_statement_and_outbox_row(store: Store) -> None
     assert (stated.id, stated.state, stated.signed, stated.selector) == (answer.order_id, "queued", None, SOURCE)
     assert bodies.decode_credit(stated.body) == (5_000_000, 0, [(5_000_000, 5_000_000)])
     assert store.read(lambda conn: conn.execute(select(outbox.c.order_id)).scalars().all()) == [answer.order_id]
-    assert store.read(balances.balance_uc, accounts.of_meter(METER)) == 5_000_000
+    assert store.read(balances.balance_uc, accounts.of_meter(METER, 1)) == 5_000_000
     assert store.read(balances.balance_uc, accounts.of_channel(CHANNEL)) == -5_000_000
 
 

@@ -106,7 +106,7 @@ def test_a_payment_without_a_statement_is_a_difference(store: Store) -> None:
     assert explain(store, **both).difference_uc == 0
 
     def slip(conn: Connection) -> None:
-        sides = accounts.of_channel(CHANNEL), accounts.of_meter(METER)
+        sides = accounts.of_channel(CHANNEL), accounts.of_meter(METER, 1)
         entries.post(conn, NOW_S, entries.PAYMENT, *sides, 77, METER, "payment:pos-1:slipped")
 
     store.write(slip).result()
@@ -144,7 +144,7 @@ def test_growth_is_booked_once_whatever_order_reports_come_in(store: Store) -> N
     assert book(store, counter=2, charged_uc=200) == 0
     assert book(store, boot=2, counter=1, charged_uc=351) == 1
     assert store.read(balances.balance_uc, accounts.INCOME_ENERGY) == 351
-    assert store.read(balances.booked_uc, entries.CONSUMPTION, accounts.of_meter(METER)) == 351
+    assert store.read(balances.booked_uc, entries.CONSUMPTION, accounts.of_meter(METER, 1)) == 351
     causes = store.read(lambda conn: conn.execute(select(entry.c.cause).where(entry.c.kind == "consumption")).all())
     assert causes[0].cause == "report:000000000017:1:1:100"
 
@@ -167,7 +167,7 @@ def test_a_report_of_a_meter_that_is_not_ours_is_refused(store: Store) -> None:
 
 # --- entries ----------------------------------------------------------------------------------------------------------
 
-POS, CUSTOMER = accounts.of_channel(CHANNEL), accounts.of_meter(METER)
+POS, CUSTOMER = accounts.of_channel(CHANNEL), accounts.of_meter(METER, 1)
 
 
 @pytest.mark.parametrize(

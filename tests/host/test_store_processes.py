@@ -35,7 +35,7 @@ def check_books(conn: Connection) -> dict[str, int]:
         assert row.total_uc == total_uc
     state = conn.execute(select(meter_state).where(meter_state.c.meter == METER)).one()
     assert state.sold_uc == total_uc
-    assert balances.balance_uc(conn, accounts.of_meter(METER)) == total_uc
+    assert balances.balance_uc(conn, accounts.of_meter(METER, 1)) == total_uc
     assert balances.balance_uc(conn, accounts.of_channel(CHANNEL)) == -total_uc
     causes = set(conn.execute(select(entry.c.cause)).scalars())
     assert causes == {f"payment:{CHANNEL}:{row.payment_id}" for row in rows}

@@ -77,7 +77,7 @@ def add_meter(conn: Connection, now_s: int, record: MeterRecord) -> None:
     conn.execute(insert(meter).values(**vars(record), added_s=now_s))
     conn.execute(insert(meter_state).values(meter=record.meter))
     conn.execute(insert(meter_trust).values(meter=record.meter))
-    accounts.open_account(conn, accounts.of_meter(record.meter))
+    accounts.open_account(conn, accounts.of_meter(record.meter, record.account_epoch))
 
 
 def get_meter(conn: Connection, number: int) -> Row[Any]:

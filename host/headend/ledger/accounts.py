@@ -8,11 +8,14 @@ from meterlink import topics
 CHANNEL = "channel"  # who takes money for us
 CUSTOMER = "customer"
 INCOME = "income"
+CLEARING = "clearing"  # money whose other side is still to be found
+FORMER = "former"  # a customer whose account on a meter is closed: what we owe them, or they us
 
 # What a name begins with -> the account's kind.
-KINDS = {"channel:": CHANNEL, "meter:": CUSTOMER, "income:": INCOME}
+KINDS = {"channel:": CHANNEL, "meter:": CUSTOMER, "income:": INCOME, "clearing:": CLEARING, "former:": FORMER}
 
 INCOME_ENERGY = "income:energy"
+RECOVERED = "clearing:recovered"  # sales found on meters that the books had lost; owed by the channel that made them
 
 _OPEN = select(account.c.account).where(account.c.account == bindparam("named"))
 
@@ -21,9 +24,23 @@ def of_channel(channel: str) -> str:
     return f"channel:{channel}"
 
 
-def of_meter(meter: int) -> str:
-    """The customer account behind a meter."""
-    return f"meter:{topics.meter_name(meter)}"
+def of_meter(meter: int, epoch: int) -> str:
+    """The customer's account of a meter's account epoch (1..65535)."""
+    name = f"meter:{topics.meter_name(meter)}"
+    return name if epoch == 1 else f"{name}/{epoch}"
+
+
+def former_of(meter: int, epoch: int) -> str:
+    """The account of who was the customer in a meter's account epoch that is closed."""
+    return "former:" + of_meter(meter, epoch).removeprefix("meter:")
+
+
+def place_of(name: str) -> tuple[int, int] | None:
+    """(meter, account epoch) of a customer's account, by its name; None for any other account."""
+    if kind_of(name) != CUSTOMER:
+        return None
+    meter, _, epoch = name.removeprefix("meter:").partition("/")
+    return int(meter), int(epoch or 1)
 
 
 def kind_of(name: str) -> str:

@@ -32,7 +32,7 @@ def book(conn: Connection, now_s: int, report: Report) -> int:
         conn,
         now_s,
         entries.CONSUMPTION,
-        debit=accounts.of_meter(report.meter),
+        debit=accounts.of_meter(report.meter, epoch),
         credit=accounts.INCOME_ENERGY,
         amount_uc=grown_uc,
         meter=report.meter,

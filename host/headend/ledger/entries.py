@@ -11,11 +11,25 @@ from meterlink.bodies import MAX_UC
 
 PAYMENT = "payment"
 CONSUMPTION = "consumption"
+EARNED = "earned"  # for exported energy
+ADJUSTED = "adjusted"  # charged by the head end, taken off at the meter by a mode order
+RECOVERED = "recovered"  # a sale of ours, found on the meter, that the books had lost
+REPOSTED = "reposted"  # a payment, posted again, that is such a sale: the meter has it already
+MOVED = "moved"  # what is left of an account that is closed
 
-# Kind of entry -> (kind of the debited account, kind of the credited one).
+# Kind of entry -> each (kind of the debited account, kind of the credited one) that it may have.
 SIDES = {
-    PAYMENT: (accounts.CHANNEL, accounts.CUSTOMER),
-    CONSUMPTION: (accounts.CUSTOMER, accounts.INCOME),
+    PAYMENT: ((accounts.CHANNEL, accounts.CUSTOMER), (accounts.CHANNEL, accounts.FORMER)),
+    CONSUMPTION: ((accounts.CUSTOMER, accounts.INCOME),),
+    EARNED: ((accounts.INCOME, accounts.CUSTOMER),),
+    ADJUSTED: ((accounts.CUSTOMER, accounts.INCOME),),
+    RECOVERED: ((accounts.CLEARING, accounts.CUSTOMER),),
+    REPOSTED: ((accounts.CUSTOMER, accounts.CLEARING),),
+    MOVED: (
+        (accounts.CUSTOMER, accounts.CUSTOMER),
+        (accounts.CUSTOMER, accounts.FORMER),
+        (accounts.FORMER, accounts.CUSTOMER),
+    ),
 }
 
 _POST = insert(entry).returning(entry.c.id)
@@ -36,7 +50,7 @@ def post(
         raise ValueError(f"amount_uc: {amount_uc} given, 1..{MAX_UC} expected")
     if not 1 <= len(cause) <= 120:
         raise ValueError(f"cause: {len(cause)} characters given, 1..120 expected")
-    if (accounts.kind_of(debit), accounts.kind_of(credit)) != SIDES[kind]:
+    if (accounts.kind_of(debit), accounts.kind_of(credit)) not in SIDES[kind]:
         raise ValueError(f"{kind}: debit {debit} and credit {credit} given, accounts of kind {SIDES[kind]} expected")
     row = {
         "at_s": now_s,

@@ -1,8 +1,12 @@
 """Taking payments: money, entry, unsigned credit statement and outbox row in one commit.
 
 Idempotent by (channel, payment id): the same request again gets the same answer and changes nothing; the same id with
-other content is a conflict. What a payment bought is on the meter when a report shows our source's total at or above
-`total_uc`.
+other content is a conflict. What a payment bought is on the meter when a report shows the total of its `source` at or
+above `total_uc`.
+
+Three payments have no statement of their own: one that is found to be a sale which the meter has already (`recovered`),
+one that waits until a restored database has read its meter (`withheld_uc`), and one for an account that is closed,
+which goes to its former customer.
 """
 
 import hashlib
@@ -11,11 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from headend.ledger import accounts, entries
+from headend.ledger import accounts, entries, recovered
 from headend.orders import statements
 from headend.refusals import Refused
-from headend.store import lock_meter
-from headend.store.schema import channel, meter_state, payment
+from headend.store import identity, lock_meter
+from headend.store.schema import channel, closing, meter, meter_state, meter_trust, payment
 from meterlink.bodies import MAX_UC
 
 MAX_ID = 64
@@ -33,9 +37,24 @@ _SHOWN = (
 _ARRIVED = (
     update(payment)
     .where(payment.c.meter == bindparam("of"), payment.c.total_uc <= bindparam("total"))
-    .where(payment.c.on_meter_s.is_(None))
+    .where(payment.c.source == bindparam("from_source"), payment.c.on_meter_s.is_(None))
+    .where(
+        payment.c.account_epoch
+        == select(meter.c.account_epoch).where(meter.c.meter == bindparam("of")).scalar_subquery()
+    )
     .values(on_meter_s=bindparam("at_s"))
 )
+_STANDING = (
+    select(meter.c.account_epoch, meter_trust.c.readback_source, meter_trust.c.withheld_uc, closing.c.moved_to)
+    .join(meter_trust, meter_trust.c.meter == meter.c.meter)
+    .outerjoin(closing, (closing.c.meter == meter.c.meter) & (closing.c.account_epoch == meter.c.account_epoch))
+    .where(meter.c.meter == bindparam("of"))
+)
+_CLOSED = select(closing.c.moved_to).where(
+    closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("closed")
+)
+_WITHHELD = update(meter_trust).where(meter_trust.c.meter == bindparam("of")).values(withheld_uc=bindparam("total"))
+_LOOK_NOW = update(meter_state).where(meter_state.c.meter == bindparam("of")).values(next_ask_s=bindparam("now"))
 
 
 @dataclass(frozen=True)
@@ -46,8 +65,8 @@ class PaymentAnswer:
     payment_id: str
     meter: int
     amount_uc: int
-    total_uc: int  # of our source after it
-    order_id: int  # the credit statement that carries it; a later one may take its place
+    total_uc: int  # of its source after it; 0 where no source states it
+    order_id: int | None  # the credit statement that carries it; a later one may take its place
     taken_s: int
     repeated: bool
 
@@ -60,17 +79,28 @@ class UnknownChannel(Refused):
     """No channel of that name."""
 
 
-def take(conn: Connection, now_s: int, channel_name: str, payment_id: str, meter: int, amount_uc: int) -> PaymentAnswer:
+def take(
+    conn: Connection,
+    now_s: int,
+    channel_name: str,
+    payment_id: str,
+    meter: int,
+    amount_uc: int,
+    *,
+    account_epoch: int | None = None,
+) -> PaymentAnswer:
     """Take a payment of `amount_uc` (1..the channel's limit) for a meter.
 
-    `payment_id`: the channel's own, 1..64 printable ASCII characters without a blank at either end. Raises Refused
-    (UnknownChannel, UnknownMeter, PaymentConflict); then nothing has changed.
+    `payment_id`: the channel's own, 1..64 printable ASCII characters without a blank at either end · `account_epoch`:
+    the account that the payer means, where that need not be the one in force. Raises Refused (UnknownChannel,
+    UnknownMeter, PaymentConflict); then nothing has changed.
     """
     limits = conn.execute(_CHANNEL, {"named": channel_name}).one_or_none()
     if limits is None:
         raise UnknownChannel("channel", channel_name, "a channel of this head end")
     _check(payment_id, meter, amount_uc)
-    digest = hashlib.sha256(f"payment 1 {meter} {amount_uc}".encode()).digest()
+    of_account = "" if account_epoch is None else f" of {account_epoch}"
+    digest = hashlib.sha256(f"payment 1 {meter} {amount_uc}{of_account}".encode()).digest()
     known = get(conn, channel_name, payment_id)
     if known is not None:
         if known.request_digest != digest:
@@ -81,35 +111,83 @@ def take(conn: Connection, now_s: int, channel_name: str, payment_id: str, meter
     if amount_uc > limits.max_payment_uc:
         raise Refused("amount_uc", amount_uc, f"1..{limits.max_payment_uc}, the channel's limit")
     state = lock_meter(conn, meter)
-    total_uc = state.sold_uc + amount_uc
-    if total_uc > MAX_UC:
-        raise Refused("amount_uc", amount_uc, f"at most {MAX_UC - state.sold_uc}, what the meter can count")
+    standing = conn.execute(_STANDING, {"of": meter}).one()
+    if account_epoch is None and standing.moved_to is not None:
+        raise Refused("meter", meter, f"a meter in service: its account was closed and went to {standing.moved_to}")
+    epoch = standing.account_epoch if account_epoch is None else account_epoch
+    former = _former(conn, meter, epoch, standing)
+    account = former or accounts.of_meter(meter, epoch)
     actor = accounts.of_channel(channel_name)
-    entries.post(
-        conn,
-        now_s,
-        entries.PAYMENT,
-        debit=actor,
-        credit=accounts.of_meter(meter),
-        amount_uc=amount_uc,
-        meter=meter,
-        cause=f"payment:{channel_name}:{payment_id}",
-    )
-    order_id = statements.credit_statement(conn, now_s, state, total_uc, actor)
     row = {
         "channel": channel_name,
         "payment_id": payment_id,
         "meter": meter,
         "amount_uc": amount_uc,
         "request_digest": digest,
-        "total_uc": total_uc,
-        "order_id": order_id,
+        "account_epoch": epoch,
+        "source": 0,
+        "total_uc": 0,
+        "order_id": None,
         "taken_s": now_s,
+        "on_meter_s": None,
     }
+    entries.post(
+        conn,
+        now_s,
+        entries.PAYMENT,
+        debit=actor,
+        credit=account,
+        amount_uc=amount_uc,
+        meter=meter,
+        cause=f"payment:{channel_name}:{payment_id}",
+    )
+    if former is None:
+        row.update(_give(conn, now_s, state, standing, row, actor))
+        statements.release_arrears_if_stopped(conn, now_s, state, actor)
     conn.execute(_TAKEN, row)
+    return PaymentAnswer(
+        channel_name, payment_id, meter, amount_uc, row["total_uc"], row["order_id"], now_s, repeated=False
+    )
+
+
+def _former(conn: Connection, meter: int, epoch: int, standing: Row[Any]) -> str | None:
+    """The account of the former customer where `epoch` is closed, None where it is the one in force; or Refused."""
+    if epoch == standing.account_epoch and standing.moved_to is None:
+        return None
+    moved_to = conn.execute(_CLOSED, {"of": meter, "closed": epoch}).scalar_one_or_none()
+    if moved_to is None:
+        raise Refused("account_epoch", epoch, f"{standing.account_epoch}, the account in force, or one that is closed")
+    place = accounts.place_of(moved_to)
+    if place is not None:
+        raise Refused("meter", meter, f"meter {place[0]}, account epoch {place[1]}: this account went there")
+    return str(moved_to)
+
+
+def _give(
+    conn: Connection, now_s: int, state: Row[Any], standing: Row[Any], paid: dict[str, Any], actor: str
+) -> dict[str, Any]:
+    """What becomes of a payment for the account in force: the columns of `payment` that tell."""
+    meter, amount_uc = state.meter, paid["amount_uc"]
+    sale = recovered.consume(conn, now_s, meter, standing.account_epoch, amount_uc, paid["channel"], paid["payment_id"])
+    if sale is not None:
+        return {"source": sale.source, "total_uc": sale.total_uc, "on_meter_s": sale.found_s}
+    source = identity.get(conn).source
+    if standing.readback_source is not None:
+        total_uc = _sum_of(standing.withheld_uc, state.sold_uc, amount_uc)
+        conn.execute(_WITHHELD, {"of": meter, "total": total_uc})
+        conn.execute(_LOOK_NOW, {"of": meter, "now": now_s})
+        return {"source": source, "total_uc": total_uc}
+    total_uc = _sum_of(state.sold_uc, 0, amount_uc)
+    order_id = statements.credit_statement(conn, now_s, state, total_uc, actor)
     conn.execute(_SOLD, {"of": meter, "total": total_uc})
-    statements.release_arrears_if_stopped(conn, now_s, state, actor)
-    return PaymentAnswer(channel_name, payment_id, meter, amount_uc, total_uc, order_id, now_s, repeated=False)
+    return {"source": source, "total_uc": total_uc, "order_id": order_id}
+
+
+def _sum_of(before_uc: int, besides_uc: int, amount_uc: int) -> int:
+    room_uc = MAX_UC - before_uc - besides_uc
+    if amount_uc > room_uc:
+        raise Refused("amount_uc", amount_uc, f"at most {room_uc}, what the meter can count")
+    return before_uc + amount_uc
 
 
 def get(conn: Connection, channel_name: str, payment_id: str) -> Row[Any] | None:
@@ -119,18 +197,26 @@ def get(conn: Connection, channel_name: str, payment_id: str) -> Row[Any] | None
 
 def of_meter(conn: Connection, meter: int, *, limit: int = 100) -> list[Row[Any]]:
     """The newest `limit` payments for a meter, newest first."""
-    mine = select(payment).where(payment.c.meter == meter).order_by(payment.c.total_uc.desc())
+    mine = select(payment).where(payment.c.meter == meter).order_by(payment.c.taken_s.desc(), payment.c.total_uc.desc())
     return list(conn.execute(mine.limit(limit)))
 
 
 def shown(conn: Connection, meter: int, total_uc: int, meter_time_s: int) -> int:
-    """An authenticated report showed our source's total: mark the payments that it covers, return how many are new.
+    """An authenticated report showed the total of the meter's source (`identity.source_of`) in the account in force:
+    mark the payments that it covers, return how many are new.
 
     Call with the meter's row locked. A total below what was shown before changes nothing.
     """
     if not conn.execute(_SHOWN, {"of": meter, "total": total_uc}).rowcount:
         return 0
-    return conn.execute(_ARRIVED, {"of": meter, "total": total_uc, "at_s": meter_time_s}).rowcount
+    source = identity.source_of(conn, meter)
+    return arrived(conn, meter, source, total_uc, meter_time_s)
+
+
+def arrived(conn: Connection, meter: int, source: int, total_uc: int, meter_time_s: int) -> int:
+    """Mark the payments of a source that its total covers, return how many are new."""
+    shown_now = {"of": meter, "from_source": source, "total": total_uc, "at_s": meter_time_s}
+    return conn.execute(_ARRIVED, shown_now).rowcount
 
 
 def _check(payment_id: str, meter: int, amount_uc: int) -> None:

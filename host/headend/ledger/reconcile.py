@@ -11,20 +11,29 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from headend.ledger import accounts, balances, entries
 from headend.store import UnknownMeter, identity
-from headend.store.schema import meter_state
+from headend.store.schema import meter as meter_table
+from headend.store.schema import meter_state, meter_trust
 from meterlink import reports
 from meterlink.orders import ASPECT_CREDIT
 
 IN_FLIGHT = "sold, not shown on the meter yet"
+WITHHELD = "paid, waits for the meter to be read back"
 WAITING = "waiting on the meter"
 UNBOOKED = "consumption not booked yet"
 EARNED = "credited for exported energy, not booked"
 REFUNDED = "refunded on the meter"
 ADJUSTED = "adjusted on the meter"
+
+
+_OF_ACCOUNT = (
+    select(meter_table.c.account_epoch, meter_trust.c.withheld_uc, meter_trust.c.adjusted_uc)
+    .join(meter_trust, meter_trust.c.meter == meter_table.c.meter)
+    .where(meter_table.c.meter == bindparam("of"))
+)
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,13 @@ def explain(conn: Connection, meter: int) -> Explanation:
     state = conn.execute(select(meter_state).where(meter_state.c.meter == meter)).one_or_none()
     if state is None:
         raise UnknownMeter(meter)
-    account = accounts.of_meter(meter)
+    epoch, withheld_uc, adjusted_uc = conn.execute(_OF_ACCOUNT, {"of": meter}).one()
+    account = accounts.of_meter(meter, epoch)
     report = _fields(state.report)
-    source_shown = bool(report) and (report["aspect"], report["selector"]) == (ASPECT_CREDIT, identity.get(conn).source)
+    if report and report["account_epoch"] != epoch:
+        report = {}  # it speaks of another account
+    source = identity.source_of(conn, meter)
+    source_shown = bool(report) and (report["aspect"], report["selector"]) == (ASPECT_CREDIT, source)
     on_meter_uc = report["source_credited_uc"] if source_shown else state.on_meter_uc
     return Explanation(
         meter=meter,
@@ -64,11 +77,12 @@ def explain(conn: Connection, meter: int) -> Explanation:
         meter_uc=report["balance_uc"] if report else 0,
         lines=(
             (IN_FLIGHT, state.sold_uc - on_meter_uc),
+            (WITHHELD, withheld_uc),
             (WAITING, report.get("waiting_uc", 0)),
             (UNBOOKED, report.get("charged_uc", 0) - balances.booked_uc(conn, entries.CONSUMPTION, account)),
             (EARNED, -report.get("earned_uc", 0)),
             (REFUNDED, report.get("refunded_uc", 0)),
-            (ADJUSTED, report.get("adjusted_uc", 0)),
+            (ADJUSTED, report.get("adjusted_uc", 0) - adjusted_uc),
         ),
         report_time_s=report.get("time_s"),
         source_shown=source_shown,

@@ -6,13 +6,18 @@ a copy cannot go on under the numbers of the one it was copied from.
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
 from headend.refusals import Refused
-from headend.store.schema import credit_source, database
+from headend.store.schema import credit_source, database, meter_trust
 from meterlink.orders import SOURCE_TYPED
 
 _ROW = select(database)
+_SOURCE = (
+    select(func.coalesce(meter_trust.c.readback_source, database.c.source))
+    .select_from(meter_trust.join(database, database.c.one == 1))
+    .where(meter_trust.c.meter == bindparam("of"))
+)
 
 
 def establish(conn: Connection, now_s: int, signing_epoch: int, source: int, currency: int) -> Row[Any]:
@@ -45,3 +50,10 @@ def get(conn: Connection) -> Row[Any]:
     if row is None:
         raise Refused("database", "none", "a database that was set up with its signing epoch and credit source")
     return row
+
+
+def source_of(conn: Connection, meter: int) -> int:
+    """The credit source that a meter's row counts: the database's own, or, after a restore, the one that is to be read
+    back first.
+    """
+    return int(conn.execute(_SOURCE, {"of": meter}).scalar_one())
