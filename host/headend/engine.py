@@ -13,16 +13,16 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from headend.clock import Clock
-from headend.orders import inbound, outbox, questions, signing
+from headend.orders import inbound, keys_held, outbox, questions, signing
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.orders.policy import Entropy, Policy, spread
 from headend.reads import batches, gaps
 from headend.refusals import Refused
 from headend.store import ORDERS, READS, Store, identity, lock_meter
-from headend.store.schema import meter, meter_state
+from headend.store.schema import meter_state
 from headend.store.schema import outbox as outbox_row
 from meterlink import reports, topics
 from meterlink.batches import (
@@ -47,7 +47,7 @@ UNKNOWN_METER = "unknown_meter"
 WRONG_METER = "wrong_meter"  # it names another meter than the one it is said to come from
 WRONG_KIND = "wrong_kind"  # genuine, on a topic that is not for it
 NO_KEY = "no_key"
-OTHER_KEY = "other_key"  # made under another version of the meter's key than the one in force
+OTHER_KEY = "other_key"  # made under a version of the meter's key that is not its own, or no longer
 MALFORMED = "malformed"
 FORGED = "forged"
 
@@ -178,27 +178,37 @@ class Engine:
     def _take_state(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         if len(raw) != _WILL_LENGTH:
             return self._take_report(number, what, raw, carrier)
-        key = self._key(number, raw, None)
-        try:
-            _, boot = reports.read_will(raw, key)
-        except ReportError as error:
-            raise _NotTaken(FORGED) from error
+        boot = self._read_will(number, raw)
         in_time = self._store.write(inbound.gone, number, boot, lane=ORDERS).result()
         return WILL if in_time else WILL_LATE, []
+
+    def _read_will(self, number: int, raw: bytes) -> int:
+        """The boot that a will is of. It does not say its key: it may have been left before the key was changed."""
+        for version in self._held(number, raw).accepted():
+            try:
+                return reports.read_will(raw, self._mac_key(number, version))[1]
+            except ReportError:
+                continue
+        raise _NotTaken(FORGED)
 
     def _take_report(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         if len(raw) != reports.LENGTH:
             raise _NotTaken(MALFORMED)
-        key = self._key(number, raw, raw[_KEY_VERSION_AT])
+        key, fresh_key = self._key(number, raw, raw[_KEY_VERSION_AT])
         try:
             report = Report(raw, key)
         except ReportError as error:
             raise _NotTaken(FORGED) from error
         if report.kind != _REPORT_KIND[what]:
             raise _NotTaken(WRONG_KIND)
-        return self._store.write(self._store_report, self._clock.now_s(), report, carrier, lane=ORDERS).result()
+        arguments = (self._clock.now_s(), report, carrier, fresh_key)
+        return self._store.write(self._store_report, *arguments, lane=ORDERS).result()
 
-    def _store_report(self, conn: Connection, now_s: int, report: Report, carrier: str) -> tuple[str, list[Action]]:
+    def _store_report(
+        self, conn: Connection, now_s: int, report: Report, carrier: str, fresh_key: bool
+    ) -> tuple[str, list[Action]]:
+        if fresh_key:
+            keys_held.spoke(conn, report.meter, report.tag_key_version)
         taken = inbound.take(conn, now_s, report, carrier, self._policy, self._entropy)
         actions: list[Action] = []
         if taken.newest:
@@ -208,21 +218,24 @@ class Engine:
     def _take_batch(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         if not HEAD_LENGTH + MAC_LENGTH <= len(raw) <= MAX_LENGTH:
             raise _NotTaken(MALFORMED)
-        key = self._key(number, raw, raw[_KEY_VERSION_AT])
+        key, fresh_key = self._key(number, raw, raw[_KEY_VERSION_AT])
         try:
             batch = Batch(raw, key)
         except BatchError as error:
             raise _NotTaken(FORGED) from error
         if batch.kind != _BATCH_KIND[what]:
             raise _NotTaken(WRONG_KIND)
-        taken, actions = self._store.write(self._store_batch, self._clock.now_s(), batch, key, lane=READS).result()
+        arguments = (self._clock.now_s(), batch, key, fresh_key)
+        taken, actions = self._store.write(self._store_batch, *arguments, lane=READS).result()
         self._count(BAD_CRC, taken.bad_crc)
         self._count(DIFFERING, taken.differing)
         return taken.outcome, actions
 
     def _store_batch(
-        self, conn: Connection, now_s: int, batch: Batch, key: MacKey
+        self, conn: Connection, now_s: int, batch: Batch, key: MacKey, fresh_key: bool
     ) -> tuple[batches.TakenBatch, list[Action]]:
+        if fresh_key:
+            keys_held.spoke(conn, batch.meter, batch.tag_key_version)
         taken = batches.take(conn, now_s, batch, self._policy.question_s)
         actions: list[Action] = []
         if taken.ack_to:
@@ -251,24 +264,33 @@ class Engine:
             _next_ask(conn, number, case((meter_state.c.next_ask_s > soon_s, soon_s), else_=meter_state.c.next_ask_s))
         return asks
 
-    def _key(self, number: int, raw: bytes, version: int | None) -> MacKey:
-        """The meter's key, where the message names that meter and the key version in force."""
+    def _key(self, number: int, raw: bytes, version: int) -> tuple[MacKey, bool]:
+        """The meter's key of `version`, where the message names that meter and a version that it holds; and whether
+        that is the coming one, which this message brings into force when it is genuine."""
+        held = self._held(number, raw)
+        if version not in held.accepted():
+            raise _NotTaken(OTHER_KEY)
+        return self._mac_key(number, version), version == held.coming
+
+    def _held(self, number: int, raw: bytes) -> keys_held.Held:
+        """The versions of the key that the meter holds which the message names."""
         if not 0 < number <= MAX_METER:
             raise _NotTaken(UNKNOWN_METER)
-        in_force = self._store.read(_key_version, number)
-        if in_force is None:
+        held = self._store.read(keys_held.versions, number)
+        if held is None:
             raise _NotTaken(UNKNOWN_METER)
         try:
             if reports.meter_of(raw) != number:
                 raise _NotTaken(WRONG_METER)
-            key = self._keys.mac_key(number, in_force)
         except ReportError as error:
             raise _NotTaken(MALFORMED) from error
+        return held
+
+    def _mac_key(self, number: int, version: int) -> MacKey:
+        try:
+            return self._keys.mac_key(number, version)
         except Refused as error:
             raise _NotTaken(NO_KEY) from error
-        if version not in (None, in_force):
-            raise _NotTaken(OTHER_KEY)
-        return key
 
 
 class _NotTaken(Exception):
@@ -292,17 +314,12 @@ _EARLIEST = select(
     select(func.min(outbox_row.c.next_s)).scalar_subquery(),
     select(func.min(meter_state.c.next_ask_s)).scalar_subquery(),
 )
-_KEY_VERSION = select(meter.c.tag_key_version).where(meter.c.meter == bindparam("of"))
 
 
 def _next_s(conn: Connection) -> int:
     """The earliest wish for attention; a row under lease may wish in vain."""
     waiting, polled = conn.execute(_EARLIEST).one()
     return min(NEVER if waiting is None else waiting, NEVER if polled is None else polled)
-
-
-def _key_version(conn: Connection, number: int) -> int | None:
-    return conn.execute(_KEY_VERSION, {"of": number}).scalar_one_or_none()
 
 
 def _next_ask(conn: Connection, number: int, next_ask_s: Any) -> None:

@@ -23,8 +23,8 @@ from headend.keys.signer_books import Account, Caps
 from headend.keys.signer_lines import DIGEST_LENGTH, EvidenceLine, OrderLine, TokenLine
 from headend.keys.signer_log import SignerLog
 from headend.refusals import Refused
-from meterlink import bodies, bodies_root, orders
-from meterlink.orders import ASPECT_CREDIT, ASPECT_RECOVER, ASPECT_ROLE, Order, OrderError, Statement
+from meterlink import bodies, bodies_root, orders, stating
+from meterlink.orders import ASPECT_CREDIT, ASPECT_RECOVER, ASPECT_ROLE, FLAG_BODY_APART, Order, OrderError, Statement
 
 # What an order is that was found on a meter.
 LOGGED = "logged"
@@ -37,8 +37,9 @@ _EARNED = 0  # stands for a source in the books: what a recover order states as 
 class Stated(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A row of `order` with what else signing needs; the names and units of the row.
 
-    `database_epoch`: signing epoch of the database · `key_version`: the signing key, None for the newest of the role ·
-    `evidence_order`: of a closed source, the order with the highest total that was read back from the meter.
+    `database_epoch`: signing epoch of the database · `key_version`: the newest signing key that the meter is known to
+    hold, None where that is not known · `apart_body`: the body that `body` only names · `evidence_order`: of a closed
+    source, the order with the highest total that was read back from the meter.
     """
 
     id: int
@@ -57,10 +58,11 @@ class Stated(msgspec.Struct, array_like=True, frozen=True, gc=False):
     database_epoch: int
     flags: int = 0
     key_version: int | None = None
+    apart_body: bytes | None = None
     evidence_order: bytes | None = None
 
 
-_OPTIONAL = ("flags", "key_version", "evidence_order")
+_OPTIONAL = ("flags", "key_version", "apart_body", "evidence_order")
 _REQUIRED = tuple(name for name in Stated.__struct_fields__ if name not in _OPTIONAL)
 _required = attrgetter(*_REQUIRED)
 
@@ -211,7 +213,7 @@ class Signer:
         if row.aspect not in ASPECT_ROLE:
             raise Refused("aspect", row.aspect, f"one of {sorted(ASPECT_ROLE)}")
         role = ASPECT_ROLE[row.aspect]
-        name = keys.newest(role) if row.key_version is None else KeyName(role, row.key_version)
+        name = self._signing_key(role, row.key_version)
         total_uc = refunded_uc = increase_uc = 0
         recovered: tuple[tuple[int, int, int], ...] = ()
         if row.aspect == ASPECT_CREDIT:
@@ -261,6 +263,13 @@ class Signer:
         lines.append(line)
         return raw
 
+    def _signing_key(self, role: int, held: int | None) -> KeyName:
+        """The newest key in force that the meter is known to hold, else the oldest: a meter is provisioned with every
+        key then in force, so of a rotation that it may not have heard of, it holds the one before."""
+        able = [name for name in self._keys.names() if name.role == role]
+        known = [name for name in able if held is not None and name.version <= held]
+        return max(known) if known else min(able, default=KeyName(role, 0))
+
     def _credit(self, row: Stated) -> tuple[int, int, int]:
         """Check a credit statement against the log: (total, refunded, what it adds)."""
         try:
@@ -285,7 +294,7 @@ class Signer:
         Sources of ours that are closed are held to what is known; all others, and what was earned, add what is above.
         """
         try:
-            held = bodies_root.decode_recover(row.body)
+            held = bodies_root.decode_recover(_whole_body(row))
         except OrderError as error:
             raise Refused("body", row.body.hex(), f"a recover statement ({error})") from error
         stated_totals = (*held.sources, (_EARNED, held.earned_uc, 0))
@@ -304,6 +313,16 @@ class Signer:
         known_uc = self._log.totals.get(account, 0)
         if total_uc > known_uc:
             raise Refused("total_uc", total_uc, f"at most {known_uc}: source {account[2]} is closed")
+
+
+def _whole_body(row: Stated) -> bytes:
+    """The body, also where it travels apart and the order holds its length and SHA-256; `row.body` where it is not
+    the one that is named there.
+    """
+    apart = row.apart_body
+    return (
+        apart if row.flags == FLAG_BODY_APART and apart is not None and stating.apart(apart) == row.body else row.body
+    )
 
 
 def _order(raw: bytes) -> Order:

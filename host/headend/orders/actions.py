@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Hand this signed order to the meter. Past `last_s` (0 = never) the carrier must drop it."""
+    """Hand this signed order to the meter. Past `last_s` (0 = never) the carrier must drop it.
+
+    `parcels`: the pieces of its body where that travels apart; they go first, each when the one before was taken over.
+    """
 
     meter: int
     order_id: int
     raw: bytes
     last_s: int = 0
+    parcels: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

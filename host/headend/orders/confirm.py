@@ -8,6 +8,8 @@ on        version >= v, the hold is cleared, contact closed and meant to be
 permit    version >= v, the hold is cleared, ready for reconnection (or connected and closed already)
 credit    the source's total >= t, under the same account epoch
 version   version >= v
+mode      version >= v, and the mode (local, remote, postpaid) that it states rules
+tag       version >= v, in a report that is made under the per-meter key that it states first
 ========  ==================================================================================================
 
 Versions compare as (signing epoch, version): a higher epoch outranks. The caller sees to it that the report answers an
@@ -17,7 +19,7 @@ unexpired question of ours; a report that does not confirms nothing, whatever it
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meterlink import bodies, names, reasons, results, states
+from meterlink import bodies, bodies_root, names, reasons, results, states
 from meterlink.reports import Report
 
 CONFIRMED = "confirmed"
@@ -49,6 +51,7 @@ class Wanted:
     not_after_s: int
     wants: str
     digest: bytes
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,30 @@ def confirms(order: Wanted, report: Report) -> Verdict:
         return Verdict(CONTRADICTED, f"The meter holds other content under version {order.version}.", cause=CONFLICT)
     if order.wants == "version":
         return Verdict(CONFIRMED, _version(report), held=True)
+    if order.wants in _STATED:
+        field, shown, stated = _STATED[order.wants](order, report)
+        if shown == stated:
+            return Verdict(CONFIRMED, f"{_version(report)} Its {field} is {shown}.", held=True)
+        if stands > wanted:
+            return Verdict(OUTRANKED, f"{_version(report)} It outranks {order.version}.")
+        return Verdict(NOT_YET, f"{_version(report)} Its {field} is {shown}, {stated} expected.", held=True)
     if (report.holds >> order.selector & 1) != (bodies.HOLD if order.wants == "off" else bodies.RELEASE):
         if stands > wanted:
             return Verdict(OUTRANKED, f"{_version(report)} It outranks {order.version}.")
         return Verdict(CONTRADICTED, f"{_version(report)} Its hold is not as stated.", held=True, cause=HOLD_DIFFERS)
     return _PHYSICAL[order.wants](report)
+
+
+def _mode(order: Wanted, report: Report) -> tuple[str, str, str]:
+    return "mode", names.of(names.MODE, report.mode), names.of(names.MODE, bodies.decode_mode(order.body)[0])
+
+
+def _tag(order: Wanted, report: Report) -> tuple[str, int, int]:
+    return "tag key", report.tag_key_version, bodies_root.decode_tag_keys(order.body)[0][0]
+
+
+# Wants -> (what it is about, what the report shows of it, what the order states).
+_STATED: dict[str, Callable[[Wanted, Report], tuple[str, object, object]]] = {"mode": _mode, "tag": _tag}
 
 
 def _other_account(order: Wanted, report: Report) -> Verdict:

@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from headend.ledger import consumption, payments
-from headend.orders import confirm, lifecycle, outbox
+from headend.orders import confirm, keys_held, lifecycle, outbox
 from headend.orders.policy import Entropy, Policy
 from headend.reads import logs
 from headend.store import identity, lock_meter
 from headend.store.schema import meter, meter_state, order, question
 from meterlink import names, results
 from meterlink.batches import KIND_REPORT as ASK_REPORT
-from meterlink.orders import ASPECT_CREDIT
+from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS
 from meterlink.reports import KIND_BIRTH, KIND_RECEIPT, KIND_REPORT, NO_NONCE, Report
 
 # What became of a report; each is counted under its name.
@@ -37,7 +37,8 @@ LATE = "late"  # older than what is known
 DUPLICATE = "duplicate"
 RECEIPT_UNKNOWN = "receipt_unknown"  # for no order of ours that is under way
 
-# What a receipt does to an order. What is not listed settles nothing: it passes, or other bytes than ours met it.
+# What a receipt does to an order. What is not listed settles nothing: it passes (an unknown key comes with a `keys`
+# order), or other bytes than ours met it.
 RECEIPT_EVENT = {
     results.APPLIED: "accept",
     results.ALREADY: "accept",
@@ -50,12 +51,15 @@ RECEIPT_EVENT = {
     results.WRONG_EPOCH: "refuse",
     results.BAD_SIGNATURE: "refuse",
     results.WRONG_ROLE: "refuse",
-    results.UNKNOWN_KEY: "refuse",
     results.BAD_BODY: "refuse",
     results.VERSION_JUMP: "refuse",
     results.SOURCES_FULL: "refuse",
     results.EXPIRY_REQUIRED: "refuse",
     results.BAD_NONCE: "refuse",
+    results.SOURCE_CLOSED: "refuse",
+    results.ALREADY_TYPED: "refuse",
+    results.RETIRED: "refuse",
+    results.DOWNGRADE: "refuse",
 }
 
 # Statements are built once: to put one together costs several times what it costs to run it.
@@ -112,7 +116,7 @@ def take(conn: Connection, now_s: int, report: Report, carrier: str, policy: Pol
     if newest:
         _facts(conn, now_s, state, report, carrier)
     if report.kind == KIND_RECEIPT:
-        return TakenReport(_receipt(conn, now_s, report), newest)
+        return TakenReport(_receipt(conn, now_s, report, policy, entropy), newest)
     if not newest:
         return TakenReport(LATE, newest)
     if asked is not None:
@@ -179,8 +183,9 @@ def _under_way(conn: Connection, report: Report) -> list[Row[Any]]:
 # --- receipts ---------------------------------------------------------------------------------------------------------
 
 
-def _receipt(conn: Connection, now_s: int, report: Report) -> str:
-    """Move the order that the receipt names; a repeated one changes nothing."""
+def _receipt(conn: Connection, now_s: int, report: Report, policy: Policy, entropy: Entropy) -> str:
+    """Move the order that the receipt names, with the receipt as evidence of a refusal; a repeated one changes
+    nothing."""
     named = [row for row in _under_way(conn, report) if row.digest == report.digest]
     if not named:
         return RECEIPT_UNKNOWN
@@ -193,10 +198,13 @@ def _receipt(conn: Connection, now_s: int, report: Report) -> str:
             lifecycle.remark(conn, now_s, row.id, "receipt", said)
             if report.result == results.EXPIRED:
                 outbox.ask_at(conn, row.id, now_s)
+            elif report.result == results.BODY_MISSING:
+                outbox.deliver_again(conn, now_s, row.id, policy, entropy)
             continue
         if (row.state, event) not in lifecycle.table_of(row.aspect):
             event = "refuse"  # credit knows no other end
-        state = lifecycle.move(conn, now_s, row.id, event, said, result=report.result)
+        evidence = {} if event == "accept" else {"evidence": report.raw, "evidence_time_s": report.time_s}
+        state = lifecycle.move(conn, now_s, row.id, event, said, result=report.result, **evidence)
         outbox.next_in_line(conn, now_s, report.meter)
         if state == lifecycle.ACCEPTED:
             outbox.ask_at(conn, row.id, now_s, fresh=True)
@@ -230,6 +238,8 @@ def _settle(
     if event is not None and (row.state, event) in lifecycle.table_of(row.aspect):
         facts = {"evidence": report.raw, "evidence_time_s": report.time_s}
         lifecycle.move(conn, now_s, row.id, event, verdict.sentence, **facts)
+        if event == "confirm" and row.aspect == ASPECT_KEYS:
+            keys_held.confirmed(conn, now_s, row)
         return
     state = row.state
     if verdict.held and state != lifecycle.ACCEPTED:
@@ -240,8 +250,11 @@ def _settle(
         lifecycle.remark(conn, now_s, row.id, "report", verdict.sentence)
     elif lifecycle.last_note(conn, row.id) != verdict.sentence:
         lifecycle.move(conn, now_s, row.id, "contradict", verdict.sentence)
+    if state != lifecycle.ACCEPTED and report.result in _REFUSALS:  # perhaps of another order: the receipt names it
+        outbox.ask_receipt(conn, row.id, now_s)
     if verdict.again_s:
         outbox.ask_at(conn, row.id, now_s + min(verdict.again_s, policy.slow_s))
 
 
+_REFUSALS = frozenset(code for code, event in RECEIPT_EVENT.items() if event == "refuse")
 _END = {confirm.CONFIRMED: "confirm", confirm.OUTRANKED: "supersede", confirm.EXPIRED: "expire"}

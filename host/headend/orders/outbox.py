@@ -5,6 +5,7 @@ what. A row is taken under a lease, with its change of state, in one transaction
 acted on after the commit. Everything is in the database: a worker that dies leaves a lease that runs out, nothing else.
 """
 
+import hashlib
 from typing import Any
 
 from sqlalchemy import (
@@ -26,12 +27,14 @@ from headend.orders import lifecycle, questions
 from headend.orders.actions import Action, Deliver
 from headend.orders.policy import Entropy, Policy
 from headend.store import lock_meter
-from headend.store.schema import meter, meter_state, order, outbox
-from meterlink.batches import KIND_REPORT
+from headend.store.schema import meter, meter_state, order, order_body, outbox
+from meterlink import parcels
+from meterlink.batches import KIND_RECEIPT, KIND_REPORT
 from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT
 
 DELIVER = "deliver"
 ASK = "ask"
+RECEIPT = "receipt"  # ask for the meter's receipt of its last verdict: it alone proves a refusal
 CLOCK_VALID_S = 120
 MQTT = "mqtt"  # the carrier whose meters say when they come and go
 FREE = {"lease": None, "lease_until_s": None}
@@ -99,6 +102,17 @@ def next_in_line(conn: Connection, now_s: int, meter_id: int) -> None:
     )
 
 
+def deliver_again(conn: Connection, now_s: int, order_id: int, policy: Policy, entropy: Entropy) -> None:
+    """The meter lacked what the order names: deliver it all once more, ever more slowly."""
+    attempts = conn.execute(select(outbox.c.attempts).where(outbox.c.order_id == order_id)).scalar_one()
+    _schedule(conn, order_id, now_s + policy.wait_s(attempts, entropy), step=DELIVER, **FREE)
+
+
+def ask_receipt(conn: Connection, order_id: int, next_s: int) -> None:
+    """Ask at `next_s` for the receipt of what the meter last said to an order on this subject."""
+    _schedule(conn, order_id, next_s, step=RECEIPT, **FREE)
+
+
 def ask_at(conn: Connection, order_id: int, next_s: int, *, fresh: bool = False) -> None:
     """Ask about an order at `next_s`, and do not deliver it again. `fresh`: count its tries from the beginning."""
     _schedule(conn, order_id, next_s, step=ASK, **FREE, **({"attempts": 0} if fresh else {}))
@@ -161,6 +175,7 @@ def _the_row() -> Select[Any]:
         order.c.issued_s,
         order.c.not_after_s,
         order.c.signed,
+        order_body.c.body.label("apart"),
         outbox.c.attempts,
         outbox.c.step,
         outranked.label("outranked"),
@@ -172,6 +187,7 @@ def _the_row() -> Select[Any]:
         .join(outbox, outbox.c.order_id == order.c.id)
         .join(meter, meter.c.meter == order.c.meter)
         .join(meter_state, meter_state.c.meter == order.c.meter)
+        .outerjoin(order_body, order_body.c.order_id == order.c.id)
         .where(order.c.id == bindparam("of_order"), _WANTS_ATTENTION)
     )
 
@@ -203,20 +219,29 @@ def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Polic
             lifecycle.move(conn, now_s, row.id, "send", f"again, try {row.attempts + 1}")
         return _deliver(conn, now_s, row, worker, policy)
     # A try is a delivery and the question about it, or a question alone.
-    tries = row.attempts + (0 if again and row.step == ASK else 1)
+    tries = row.attempts + (0 if again and row.step != DELIVER else 1)
     slow = state == lifecycle.UNKNOWN or tries > policy.attempts
     wait_s = policy.slow_wait_s(entropy) if slow else policy.wait_s(tries, entropy)
     next_s = _no_later(now_s + wait_s, last_s, now_s)
     _schedule(conn, row.id, next_s, step=DELIVER if again else ASK, attempts=tries, **FREE)
     if row.absent:
         return None
-    return questions.ask(conn, now_s, entropy, row.meter, KIND_REPORT, aspect=row.aspect, selector=row.selector)
+    kind = KIND_RECEIPT if row.step == RECEIPT else KIND_REPORT
+    return questions.ask(conn, now_s, entropy, row.meter, kind, aspect=row.aspect, selector=row.selector)
 
 
 def _deliver(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Policy) -> Deliver:
     until_s = now_s + policy.lease_s
     _schedule(conn, row.id, until_s, step=ASK, attempts=row.attempts + 1, lease=worker, lease_until_s=until_s)
-    return Deliver(row.meter, row.id, row.signed, _last_s(row))
+    pieces = () if row.apart is None else parcels_of(row.apart)
+    return Deliver(row.meter, row.id, row.signed, _last_s(row), pieces)
+
+
+def parcels_of(body: bytes) -> tuple[bytes, ...]:
+    """A body that travels apart, in pieces."""
+    digest, total = hashlib.sha256(body).digest(), len(body)
+    starts = range(0, total, parcels.MAX_PIECE)
+    return tuple(parcels.pack(digest, at, total, body[at : at + parcels.MAX_PIECE]) for at in starts)
 
 
 def _no_later(next_s: int, last_s: int, now_s: int) -> int:

@@ -7,17 +7,23 @@ superseded or signed in the meantime is left alone.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, func, literal, null, select, update
 
 from headend.keys.signer_wire import SignerAway
 from headend.orders import lifecycle
 from headend.orders.policy import Policy
 from headend.refusals import Refused
 from headend.store import ORDERS, Store, identity
-from headend.store.schema import meter, order, outbox
-from meterlink.orders import Order
+from headend.store.schema import meter, meter_trust, order, order_body, outbox
+from meterlink.orders import ASPECT_ROLE, FLAG_BODY_APART, ROLE_CONTROL, ROLE_CREDIT, Order
 
 DIGEST_LENGTH = 8
+
+_OF_ROLE = {ROLE_CREDIT: meter_trust.c.credit_key_version, ROLE_CONTROL: meter_trust.c.control_key_version}
+_HELD_KEY = case(
+    *[(order.c.aspect.in_([a for a, r in ASPECT_ROLE.items() if r == role]), held) for role, held in _OF_ROLE.items()],
+    else_=null(),
+).label("key_version")
 
 
 class Signer(Protocol):
@@ -49,14 +55,20 @@ def sign_pending(store: Store, signer: Signer, now_s: int, policy: Policy) -> in
 
 
 def unsigned(conn: Connection, now_s: int, limit: int) -> list[Row[Any]]:
-    """Statements that wait for a signature: the columns of `order`, `tag_key_version` and `database_epoch`."""
+    """Statements that wait for a signature: the columns of `order`, and of what else `keys.signer.Stated` has but
+    `evidence_order`."""
     epoch = literal(identity.get(conn).signing_epoch).label("database_epoch")
-    columns: list[ColumnElement[Any]] = [*order.c, meter.c.tag_key_version, epoch]
+    tag_key = func.coalesce(order.c.wrap_key_version, meter.c.tag_key_version).label("tag_key_version")
+    flags = case((order_body.c.order_id.is_not(None), FLAG_BODY_APART), else_=0).label("flags")
+    apart = order_body.c.body.label("apart_body")
+    columns: list[ColumnElement[Any]] = [*order.c, tag_key, epoch, flags, _HELD_KEY, apart]
     return list(
         conn.execute(
             select(*columns)
             .join(outbox, outbox.c.order_id == order.c.id)
             .join(meter, meter.c.meter == order.c.meter)
+            .join(meter_trust, meter_trust.c.meter == order.c.meter)
+            .outerjoin(order_body, order_body.c.order_id == order.c.id)
             .where(order.c.state == lifecycle.QUEUED, order.c.signed.is_(None), outbox.c.next_s <= now_s)
             .order_by(order.c.id)
             .limit(limit)

@@ -6,6 +6,7 @@ the meter's locked row, never from the orders that exist. Every function but `cr
 OrderError for a body that cannot be.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -15,9 +16,12 @@ from headend.refusals import Refused
 from headend.store import identity, lock_meter
 from headend.store.schema import meter, meter_state, order, outbox, payment
 from meterlink import bodies, reasons
-from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT, ASPECT_LIMITS, ASPECT_SUPPLY, ASPECT_TARIFF
+from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT, ASPECT_LIMITS, ASPECT_SUPPLY, ASPECT_TARIFF, UNVERSIONED
 from meterlink.reports import NO_NONCE
 from meterlink.tariff import Tariff
+
+Body = Callable[[int, int], bytes]
+"""body(signing_epoch, version): the bytes of a body that depends on them."""
 
 MAX_STOP_S = 900  # a stop lives at most this long on its way
 # What confirms an order (`confirm.py`).
@@ -26,12 +30,15 @@ WANTS_ON = "on"
 WANTS_PERMIT = "permit"
 WANTS_CREDIT = "credit"
 WANTS_VERSION = "version"
+WANTS_MODE = "mode"
+WANTS_TAG = "tag"
 
 # Built once: to put a statement together costs several times what it costs to run it.
 _OF_METER = update(meter).where(meter.c.meter == bindparam("of"))
 _SALES = (
     select(payment.c.total_uc, payment.c.amount_uc)
     .where(payment.c.meter == bindparam("of"), payment.c.total_uc <= bindparam("total"))
+    .where(payment.c.account_epoch == bindparam("epoch"), payment.c.source == bindparam("from_source"))
     .order_by(payment.c.total_uc.desc())
     .limit(bodies.MAX_SALES)
 )
@@ -81,7 +88,7 @@ def stop(
     _check_valid(valid_s)
     body = bodies.encode_supply(bodies.HOLD, delay_s=delay_s)
     lock_meter(conn, meter_id)
-    return _state(
+    return state(
         conn, now_s, meter_id, ASPECT_SUPPLY, reason, body, WANTS_OFF, actor, reason_text, not_after_s=now_s + valid_s
     )
 
@@ -110,9 +117,7 @@ def protect(conn: Connection, now_s: int, meter_id: int, actor: str, *, reason_t
     """Keep supply on whatever holds stand, safety aside (保电). It gives, so it never expires."""
     lock_meter(conn, meter_id)
     body = bodies.encode_supply(bodies.HOLD)
-    return _state(
-        conn, now_s, meter_id, ASPECT_SUPPLY, reasons.HOLD_PROTECTION, body, WANTS_VERSION, actor, reason_text
-    )
+    return state(conn, now_s, meter_id, ASPECT_SUPPLY, reasons.HOLD_PROTECTION, body, WANTS_VERSION, actor, reason_text)
 
 
 def unprotect(
@@ -122,7 +127,7 @@ def unprotect(
     _check_valid(valid_s)
     lock_meter(conn, meter_id)
     body = bodies.encode_supply(bodies.RELEASE)
-    return _state(
+    return state(
         conn,
         now_s,
         meter_id,
@@ -143,7 +148,7 @@ def set_tariff(
     body = tariff.encode()
     lock_meter(conn, meter_id)
     conn.execute(_OF_METER, {"of": meter_id, "tariff": body})
-    return _state(conn, now_s, meter_id, ASPECT_TARIFF, 0, body, WANTS_VERSION, actor, reason_text)
+    return state(conn, now_s, meter_id, ASPECT_TARIFF, 0, body, WANTS_VERSION, actor, reason_text)
 
 
 def set_limits(
@@ -153,7 +158,7 @@ def set_limits(
     body = limits.encode()
     lock_meter(conn, meter_id)
     conn.execute(_OF_METER, {"of": meter_id, "limits": body})
-    return _state(conn, now_s, meter_id, ASPECT_LIMITS, 0, body, WANTS_VERSION, actor, reason_text)
+    return state(conn, now_s, meter_id, ASPECT_LIMITS, 0, body, WANTS_VERSION, actor, reason_text)
 
 
 def set_clock(
@@ -168,7 +173,7 @@ def set_clock(
         raise Refused("nonce", nonce.hex(), f"{len(NO_NONCE)} bytes")
     body = bodies.encode_clock(nonce, now_s)
     lock_meter(conn, meter_id)
-    return _state(conn, now_s, meter_id, ASPECT_CLOCK, 0, body, WANTS_VERSION, actor, reason_text)
+    return state(conn, now_s, meter_id, ASPECT_CLOCK, 0, body, WANTS_VERSION, actor, reason_text)
 
 
 def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc: int, actor: str) -> int:
@@ -177,14 +182,16 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
     `meter_row` is the locked `meter_state` row. Carries the last four sales, from the payments stored and, where
     `total_uc` goes beyond them, one more for the difference. Replaces a statement of this source that was not sent.
     """
-    sold = conn.execute(_SALES, {"of": meter_row.meter, "total": total_uc}).all()
+    source = identity.get(conn).source
+    epoch = conn.execute(_EPOCH, {"of": meter_row.meter}).scalar_one()
+    chosen = {"of": meter_row.meter, "total": total_uc, "epoch": epoch, "from_source": source}
+    sold = conn.execute(_SALES, chosen).all()
     sales = [(sale.total_uc, sale.amount_uc) for sale in reversed(sold)]
     before_uc = sales[-1][0] if sales else 0
     if total_uc > before_uc:
         sales.append((total_uc, total_uc - before_uc))
     body = bodies.encode_credit(total_uc, meter_row.refunded_uc, sales[-bodies.MAX_SALES :])
-    source = identity.get(conn).source
-    return _state(conn, now_s, meter_row.meter, ASPECT_CREDIT, source, body, WANTS_CREDIT, actor, "", total_uc=total_uc)
+    return state(conn, now_s, meter_row.meter, ASPECT_CREDIT, source, body, WANTS_CREDIT, actor, "", total_uc=total_uc)
 
 
 def release_arrears_if_stopped(
@@ -208,45 +215,52 @@ def _release(
 ) -> int:
     body = bodies.encode_supply(bodies.RELEASE, close=close, spread_s=spread_s)
     wants = WANTS_ON if close == bodies.CLOSE_DIRECT else WANTS_PERMIT
-    return _state(conn, now_s, meter_id, ASPECT_SUPPLY, reason, body, wants, actor, reason_text)
+    return state(conn, now_s, meter_id, ASPECT_SUPPLY, reason, body, wants, actor, reason_text)
 
 
-def _state(
+def state(
     conn: Connection,
     now_s: int,
     meter_id: int,
     aspect: int,
     selector: int,
-    body: bytes,
+    body: bytes | Body,
     wants: str,
     actor: str,
     reason_text: str,
     *,
     not_after_s: int = 0,
     total_uc: int = 0,
+    wrap_key_version: int | None = None,
 ) -> int:
-    """Write the order and its outbox row; the meter's row is locked by now."""
+    """Write the order and its outbox row; the meter's row is locked by now.
+
+    `body`: its bytes, or what makes them where they depend on the version. `wrap_key_version`: the per-meter key under
+    which the body hides a key; the order's tag is made with it too.
+    """
     unsent = conn.execute(_UNSENT, {"of": meter_id, "about": aspect, "which": selector}).scalar_one_or_none()
     if unsent is not None:
         lifecycle.move(conn, now_s, unsent, "supersede", "a newer statement on the same subject, before this was sent")
     version = 0
-    if aspect != ASPECT_CREDIT:
+    if aspect not in UNVERSIONED:
         version = conn.execute(_NEXT_VERSION, {"of": meter_id}).scalar_one()
     epoch = conn.execute(_EPOCH, {"of": meter_id}).scalar_one()
+    signing_epoch = identity.get(conn).signing_epoch
     values = {
         "meter": meter_id,
         "aspect": aspect,
         "selector": selector,
         "account_epoch": epoch,
-        "signing_epoch": identity.get(conn).signing_epoch,
+        "signing_epoch": signing_epoch,
         "version": version,
         "total_uc": total_uc,
         "issued_s": now_s,
         "not_after_s": not_after_s,
-        "body": body,
+        "body": body(signing_epoch, version) if callable(body) else body,
         "wants": wants,
         "actor": actor,
         "reason_text": reason_text,
+        "wrap_key_version": wrap_key_version,
     }
     order_id = lifecycle.start(conn, now_s, values, reason_text)
     conn.execute(_OUT, {"order_id": order_id, "meter": meter_id, "next_s": now_s})
