@@ -7,12 +7,20 @@ from typing import Any
 
 import pytest
 
+from headend.clock import ManualClock
 from headend.keys.holder import KeyName, VendingName
 from headend.keys.hsm_uri import DEFAULT_STATE, HsmUri
 from headend.keys.place import Place
 from headend.keys.sealed import KeyFileError
+from headend.keys.signer import Signer
+from headend.keys.signer_books import Caps
+from headend.keys.signer_log import SignerLog
+from headend.ledger import payments
+from headend.orders import signing
 from headend.refusals import Refused
-from meterlink.orders import ROLE_CREDIT
+from meterlink import ecdsa
+from meterlink.orders import ROLE_CREDIT, Order
+from tests.host.books import CHANNEL, METER, NOW_S, open_books
 from tests.host.keyplaces import MODULE, KeyPlace, load_anew
 
 
@@ -186,3 +194,18 @@ def test_a_uri_that_cannot_be_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(Refused, match=sentence) as told:
         HsmUri.parse(text)
     assert "1234" not in str(told.value)
+
+
+def test_an_order_that_the_token_signed_verifies_as_a_meter_would(token_place: KeyPlace, tmp_path: Path) -> None:
+    """Signed again, as after a crash, it may have another signature; it is the same order, and counts once."""
+    keys = token_place.make()
+    log = SignerLog(tmp_path / "signed.log")
+    signer = Signer(keys, log, ManualClock(NOW_S), Caps(10_000_000))
+    with open_books() as store:
+        store.write(payments.take, NOW_S, CHANNEL, "p1", METER, 10_000_000).result()
+        (row,) = store.read(signing.unsigned, NOW_S, 10)
+        first, again = (Order(signer.sign_statement(row)) for _ in range(2))
+    for made in (first, again):
+        assert made.tag_is_genuine(keys.mac_key(METER, 1))
+        assert ecdsa.verify(keys.public_key(KeyName(ROLE_CREDIT, 1)), made.digest, made.signature)
+    assert first.digest == again.digest and log.totals == {(METER, 1, 1): 10_000_000}
