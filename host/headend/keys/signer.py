@@ -316,13 +316,10 @@ class Signer:
 
 
 def _whole_body(row: Stated) -> bytes:
-    """The body, also where it travels apart and the order holds its length and SHA-256; `row.body` where it is not
-    the one that is named there.
-    """
-    apart = row.apart_body
-    return (
-        apart if row.flags == FLAG_BODY_APART and apart is not None and stating.apart(apart) == row.body else row.body
-    )
+    """The body, also where it travels apart; `row.body` where that is not the one which the order names."""
+    whole = row.apart_body
+    named = row.flags == FLAG_BODY_APART and whole is not None and stating.apart(whole) == row.body
+    return whole if named and whole is not None else row.body
 
 
 def _order(raw: bytes) -> Order:
