@@ -292,6 +292,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         change.add_argument(f"--new-{name}", type=_number, metavar="N", help=f"new {text} (default: the old one)")
     change.add_argument("--new-base", type=_number, choices=BASES, help="new base date (default: the old one)")
+    # A script that hands one set of options to all commands is not told off for what a section does not carry.
+    change.add_argument("--rnd", type=_number, metavar="N", help="not used: sections carry no random number")
+    change.add_argument("--issued", type=_time, metavar="ISO8601", help="not used: sections carry no time")
     change.add_argument("--rollover", action="store_true", help="the base date rolls over: the meter forgets old TIDs")
     change.add_argument(
         "--sections", type=_number, choices=(2, 4), default=4, help="how many to print (default 4, what EA11 needs)"
