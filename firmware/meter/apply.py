@@ -1,48 +1,85 @@
-"""What the meter may be ordered and what an order does: one row of `_ASPECTS` for each aspect that this firmware knows.
+"""What the meter may be ordered: one row of `_ASPECTS` for each aspect.
 
 `judge` finds every reason to refuse that costs no signature; `decide` carries out an order whose signature was found
 genuine: all that it changes, the order itself and a checkpoint in one commit, or nothing.
 """
 
-from meter import pricing
-from meter.credit import steps_of
-from meter.store import KEY_LIFE, KEY_LIMITS, KEY_SOURCES, KEY_SUPPLY, KEY_TARIFF, KEY_TARIFF_PASSIVE
-from meterlink import bodies, events, orders, reasons, results, tariff
-
-_UC_PER_MILLI = 1000  # events state money in thousandths of the currency
+from meter import apply_account, apply_daily, apply_keys, versions
+from meterlink import bodies, bodies_root, orders, reasons, results, tariff
 
 
-def judge(meter, order, check_tag: bool) -> int:
+class Received(orders.Order):
+    """An order on its way. body: the encoded body, also where it travelled apart (None: not here) · content: that,
+    read."""
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(raw)
+        self.body: "bytes | None" = None if self.stated.flags else self.stated.body
+        self.content = None
+
+
+def judge(meter, order) -> int:
     """results.PENDING where nothing but the signature can stop this order, else why it is refused or needless."""
-    stated = order.stated
-    if stated.meter != meter.number:
-        return results.WRONG_METER
-    if meter.history_lost and stated.aspect != orders.ASPECT_RECOVER:
-        return results.HISTORY_LOST
-    if stated.account_epoch != meter.account_epoch:
-        return results.WRONG_EPOCH
-    row = _ASPECTS.get(stated.aspect)
-    if row is None or stated.flags:
-        return results.NOT_IMPLEMENTED
-    try:
-        content = row[0](stated.body)
-    except orders.OrderError as error:
-        return error.code
-    code = row[1](meter, order, content) or _expiry(meter, stated, row[2](stated, content)) or _keys(meter, stated)
+    code = _addressed(meter, order.stated)
     if code:
         return code
-    if check_tag and not order.tag_is_genuine(meter.mac_key):
-        return results.BAD_TAG
-    return results.PENDING
+    if order.body is None:
+        # What it says is not known, so what can be told without it comes first: an unknown sender learns nothing else.
+        code = _ASPECTS[order.stated.aspect][1](meter, order, None) or _keys(meter, order) or _tag(meter, order)
+        if code:
+            return code
+        order.body = meter.parcels.find(order.stated.body)
+        if order.body is None:
+            return results.BODY_MISSING
+    try:
+        order.content = _read(order)
+    except orders.OrderError as error:
+        return error.code
+    return _seen(meter, order) or _tag(meter, order) or results.PENDING
+
+
+def again(meter, order) -> int:
+    """The same for an order that `judge` has let pass, after others were carried out and time went by."""
+    return _addressed(meter, order.stated) or _seen(meter, order) or results.PENDING
 
 
 def decide(meter, order) -> int:
     """Carry out an order that is genuine: a results.* code. What a refusal touched is as it was before."""
-    code = judge(meter, order, False)
+    code = again(meter, order)
     if code != results.PENDING:
         return code
-    row = _ASPECTS[order.stated.aspect]
-    return row[3](meter, order, row[0](order.stated.body))
+    code = _ASPECTS[order.stated.aspect][3](meter, order, order.content)
+    if code == results.APPLIED and order.stated.flags:
+        meter.parcels.clear()
+    return code
+
+
+def _addressed(meter, stated) -> int:
+    """Why it is not for this meter as it stands, or 0."""
+    if stated.meter != meter.number:
+        return results.WRONG_METER
+    aspect = stated.aspect
+    if meter.history_lost and aspect != orders.ASPECT_RECOVER:
+        return results.HISTORY_LOST
+    opens = aspect in (orders.ASPECT_EPOCH, orders.ASPECT_RECOVER)
+    ahead = stated.account_epoch - meter.account_epoch
+    if meter.supply.retired and not (opens and ahead > 0) and (ahead or aspect != orders.ASPECT_RETIRE):
+        return results.RETIRED
+    return results.WRONG_EPOCH if ahead < 0 or (ahead and not opens) else 0
+
+
+def _read(order):
+    stated = order.stated
+    if stated.aspect == orders.ASPECT_KEYS:
+        return _DECODE_KEYS[stated.selector](order.body)
+    return _ASPECTS[stated.aspect][0](order.body)
+
+
+def _seen(meter, order) -> int:
+    """Why what the meter has seen, the time or the keys forbid it, or 0."""
+    stated, content = order.stated, order.content
+    row = _ASPECTS[stated.aspect]
+    return row[1](meter, order, content) or _expiry(meter, stated, row[2](stated, content)) or _keys(meter, order)
 
 
 def _expiry(meter, stated, takes: bool) -> int:
@@ -58,46 +95,19 @@ def _expiry(meter, stated, takes: bool) -> int:
     return 0
 
 
-def _keys(meter, stated) -> int:
+def _keys(meter, order) -> int:
     """Why its keys forbid it, or 0."""
+    stated = order.stated
     if not orders.may(stated.role, stated.aspect):
         return results.WRONG_ROLE
-    if stated.tag_key_version != meter.tag_key_version or not meter.public_key(stated.role, stated.key_version):
+    if not meter.tag_key(stated.tag_key_version) or not meter.public_key(stated.role, stated.key_version):
         return results.UNKNOWN_KEY
     return 0
 
 
-# -- what the meter has seen -------------------------------------------------------------------------------------------
-
-
-def _version(meter, order, content) -> int:
-    """Why the version forbids it (ALREADY counts), or 0. All aspects of a meter share the head end's one counter, so a
-    jump is measured from the highest version of any."""
-    stated = order.stated
-    held = meter.held(stated.aspect, stated.selector)
-    if held:
-        offered, had = (stated.signing_epoch, stated.version), held[:2]
-        if offered == had:
-            return results.ALREADY if held[2] == order.digest[:8] else results.CONFLICT
-        if offered < had:
-            return results.OLD_VERSION
-    if stated.version > meter.top_version + orders.MAX_VERSION_JUMP and stated.role != orders.ROLE_ROOT:
-        return results.VERSION_JUMP
-    return 0
-
-
-def _totals(meter, order, content) -> int:
-    """Why a source's totals forbid it, or 0."""
-    code = meter.account.judge(order.stated.selector, content[0], content[1])
-    return 0 if code == results.APPLIED else code
-
-
-def _clock_version(meter, order, content) -> int:
-    """As `_version`; and the clock moves freely only for its nonce."""
-    code = _version(meter, order, content)
-    if not code and meter.clock.judge(*content) != results.APPLIED:
-        return results.BAD_NONCE
-    return code
+def _tag(meter, order) -> int:
+    genuine = order.tag_is_genuine(meter.tag_key(order.stated.tag_key_version))
+    return 0 if genuine else results.BAD_TAG
 
 
 # -- which orders take something away ----------------------------------------------------------------------------------
@@ -118,122 +128,25 @@ def _opens(stated, content) -> bool:
     return content[0] == bodies.HOLD
 
 
-# -- what they do ------------------------------------------------------------------------------------------------------
+def _decode_credit(body: bytes) -> tuple:
+    """(credited_uc, refunded_uc, sales, closed, replaced)."""
+    return bodies.decode_credit(body) + bodies.credit_extras(body)
 
 
-def _finish(meter, order, items: list, argument: int) -> int:
-    """Commit an order with what it changed: APPLIED, or STORAGE_FAILED."""
-    stated = order.stated
-    meter.note(events.ORDER_APPLIED, argument, stated.aspect << 8 | stated.selector & 0xFF)
-    items.append((meter.order_key(stated.aspect, stated.selector), order.raw))
-    if not meter.commit(items, True):
-        return results.STORAGE_FAILED
-    meter.top_version = max(meter.top_version, stated.version)
-    return results.APPLIED
-
-
-def _credit(meter, order, content) -> int:
-    credited_uc, refunded_uc, sales = content
-    source = order.stated.selector
-    account = meter.account
-    before = account.pack_sources()
-    mark = meter.log.mark()
-    had_uc, had_refunded_uc = account.totals(source)
-    for amount_uc in steps_of(credited_uc, had_uc, sales):
-        meter.note(events.CREDIT_APPLIED, amount_uc // _UC_PER_MILLI, source)
-    if refunded_uc > had_refunded_uc:
-        meter.note(events.REFUND_APPLIED, (refunded_uc - had_refunded_uc) // _UC_PER_MILLI, source)
-    account.take(source, credited_uc, refunded_uc)
-    code = _finish(meter, order, [(KEY_SOURCES, account.pack_sources())], 0)
-    if code != results.APPLIED:
-        account.unpack_sources(before)
-        meter.log.forget(mark)
-    return code
-
-
-def _supply(meter, order, content) -> int:
-    supply = meter.supply
-    before = supply.state()
-    mark = meter.log.mark()
-    supply.order(order.stated.selector, *content)
-    code = _finish(meter, order, [(KEY_SUPPLY, supply.pack())], order.stated.version)
-    if code != results.APPLIED:
-        supply.restore(before)
-        meter.log.forget(mark)
-    return code
-
-
-def _tariff(meter, order, content) -> int:
-    """The newest statement rules: one that waits gives way to it as well."""
-    prices = meter.pricing
-    before = prices.state()
-    flags = meter.profile.flags
-    mark = meter.log.mark()
-    version = (order.stated.signing_epoch, order.stated.version)
-    clock = meter.clock
-    waits = content.activate_s and not (clock.known and clock.unix_s >= content.activate_s)
-    if waits:
-        prices.passive, prices.passive_version = content, version
-    else:
-        prices.active, prices.active_version = content, version
-        prices.passive = None
-        meter.note(events.TARIFF_SWITCHED, order.stated.version, 0)
-        meter.price_changed()
-    items = [
-        (KEY_TARIFF, pricing.pack(prices.active_version, prices.active)),
-        (KEY_TARIFF_PASSIVE, pricing.pack(prices.passive_version, prices.passive)),
-    ]
-    code = _finish(meter, order, items, order.stated.version)
-    if code != results.APPLIED:
-        prices.restore(before)
-        meter.profile.flags = flags
-        meter.log.forget(mark)
-    return code
-
-
-def _limits(meter, order, content) -> int:
-    supply = meter.supply
-    before = supply.limits
-    mark = meter.log.mark()
-    supply.limits = content
-    code = _finish(meter, order, [(KEY_LIMITS, order.stated.body)], order.stated.version)
-    if code != results.APPLIED:
-        supply.limits = before
-        meter.log.forget(mark)
-    return code
-
-
-def _clock(meter, order, content) -> int:
-    """The RTC is set once the order is durable; a start that finds it durable but not known to be set takes the clock
-    for unknown."""
-    clock = meter.clock
-    before = clock.state(), meter.profile.state(), meter.pricing.state(), meter.rtc_pending
-    mark = meter.log.mark()
-    moved_s = content[1] - clock.unix_s
-    was_known = clock.known
-    clock.move(*content)
-    meter.note(events.CLOCK_SET, moved_s, 0 if was_known else 1)
-    meter.clock_moved()
-    meter.rtc_pending = True
-    code = _finish(meter, order, [(KEY_LIFE, meter.pack_life())], order.stated.version)
-    if code != results.APPLIED:
-        clock.restore(before[0])
-        meter.profile.restore(before[1])
-        meter.pricing.restore(before[2])
-        meter.rtc_pending = before[3]
-        meter.log.forget(mark)
-        return code
-    clock.set_rtc()
-    meter.rtc_pending = False
-    meter.commit([(KEY_LIFE, meter.pack_life())])
-    return code
-
+_DECODE_KEYS = (bodies_root.decode_signing_keys, bodies_root.decode_tag_keys, bodies_root.decode_decoder)
 
 # aspect: (decode the body, what the meter has seen, whether it takes away, what it does)
 _ASPECTS = {
-    orders.ASPECT_CREDIT: (bodies.decode_credit, _totals, _gives, _credit),
-    orders.ASPECT_SUPPLY: (bodies.decode_supply, _version, _opens, _supply),
-    orders.ASPECT_TARIFF: (tariff.decode, _version, _takes, _tariff),
-    orders.ASPECT_LIMITS: (bodies.decode_limits, _version, _takes, _limits),
-    orders.ASPECT_CLOCK: (bodies.decode_clock, _clock_version, _gives, _clock),
+    orders.ASPECT_CREDIT: (_decode_credit, versions.totals, _gives, apply_account.credit),
+    orders.ASPECT_SUPPLY: (bodies.decode_supply, versions.version, _opens, apply_daily.supply),
+    orders.ASPECT_TARIFF: (tariff.decode, versions.version, _takes, apply_daily.tariff),
+    orders.ASPECT_LIMITS: (bodies.decode_limits, versions.version, _takes, apply_daily.limits),
+    orders.ASPECT_MODE: (bodies.decode_mode, versions.mode, _takes, apply_account.mode),
+    orders.ASPECT_CLOCK: (bodies.decode_clock, versions.clock, _gives, apply_daily.clock),
+    orders.ASPECT_KEYS: (_DECODE_KEYS[0], versions.keys, _gives, apply_keys.keys),
+    orders.ASPECT_FIRMWARE: (bodies_root.decode_firmware, versions.firmware, _gives, apply_daily.hold),
+    orders.ASPECT_CLEAR: (bodies.decode_clear, versions.version, _gives, apply_daily.clear),
+    orders.ASPECT_EPOCH: (bodies_root.decode_epoch, versions.epoch, _gives, apply_account.epoch),
+    orders.ASPECT_RECOVER: (bodies_root.decode_recover, versions.recover, _gives, apply_account.recover),
+    orders.ASPECT_RETIRE: (bodies_root.decode_retire, versions.retire, _gives, apply_account.retire),
 }

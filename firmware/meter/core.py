@@ -6,27 +6,27 @@ taken back by a power cut; what a cut can cost is what was metered since the las
 
 Before commissioning a meter counts its energy and leaves its relay as it is; it charges nothing, keeps no intervals,
 answers no order (WRONG_METER) and proves nothing, as it has no key. Where its history is lost it goes on metering
-with what is left and takes no order (HISTORY_LOST).
+with what is left and takes no order but the one that recovers it (HISTORY_LOST).
 """
 
 import struct
 
-from meter import pricing, recover, reporting, store
+from meter import held, latches, pricing, recover, reporting, store
+from meter.allowance import Allowance
 from meter.clock import Clock
 from meter.credit import Account
 from meter.energy import Energy
 from meter.eventlog import EventLog, split
 from meter.flashmap import CHECKPOINT_S, CHECKPOINT_WH
-from meter.inbox import Inbox
+from meter.inbox import CARRIERS, Inbox
+from meter.latches import Latches
+from meter.parcel import Parcels
 from meter.profile import Profile
 from meter.store import Store
 from meter.supply import Supply
 from meter.typed import NO_KEY, Typed
-from meterlink import bodies, events, orders, provision, records, reports, states, tariff
-from meterlink.mac import MacKey
-
-VERSION = "0.1.0"
-LEGAL_VERSION = 1  # energy.py, credit.py, pricing.py, meterlink.tariff and the drivers
+from meterlink import bodies, bodies_root, events, orders, provision, records, reports, states, tariff
+from meterlink.mac import KEY_LENGTH, MacKey
 
 FACTORY_IMP_PER_KWH = 1600  # until commissioning tells
 MAX_POWER_W = 90_000  # of a board that does not say: 3 x 100 A x 300 V
@@ -41,8 +41,9 @@ _EXHAUSTED = 1 << 15
 class Meter:
     """One meter over a board (`ports.Board`). Nothing happens before `start`.
 
-    number, account_epoch: 0 before commissioning · commissioned · history_lost · boot, log_id · clock, energy, account,
-    pricing, supply, profile, inbox, typed, log, store: the parts.
+    number, account_epoch: 0 before commissioning · commissioned · history_lost · floor: (signing epoch, version) below
+    which orders are old · top: the highest one seen · boot, log_id · clock, energy, account, allowance, pricing,
+    supply, profile, inbox, parcels, latches, typed, log, store: the parts.
     """
 
     CARRIER_BUS = 0
@@ -56,14 +57,19 @@ class Meter:
         self.clock = Clock(board)
         self.energy = Energy(FACTORY_IMP_PER_KWH, getattr(board, "max_power_w", MAX_POWER_W))
         self.account = Account()
+        self.allowance = Allowance(self.energy, self.account)
         self.pricing = pricing.Pricing()
         self.profile = Profile()
         self.log = EventLog()
         self.supply = Supply(board, self.note, self._commit_supply)
         self.inbox = Inbox(self)
+        self.parcels = Parcels(CARRIERS)
+        self.latches = Latches()
         self.typed = Typed(self)
         self.given: "provision.Provision | None" = None
-        self.mac_key: "MacKey | None" = None
+        self.mac_key: "MacKey | None" = None  # the one that the meter proves with, first of its per-meter keys
+        self.signing_keys: "tuple[tuple[int, int, bytes], ...]" = ()
+        self._tag_keys: "list[tuple[int, bytes, MacKey]]" = []
         self.number = 0
         self.account_epoch = 0
         self.tag_key_version = 0
@@ -73,8 +79,8 @@ class Meter:
         self.boot = 0
         self.log_id = 0
         self.unclean_starts = 0
-        self.latches = 0
-        self.top_version = 0  # highest version of any order held
+        self.floor = (0, 0)
+        self.top = (0, 0)
         self.counter = 0  # of reports and batches
         self.cursors = [0, 0]  # last interval and event that the head end has acknowledged
         self.noted = 0
@@ -101,19 +107,23 @@ class Meter:
         recover.start(self)
 
     def provision(self, raw: bytes) -> None:
-        """Commission a new meter. ProvisionError where it is not taken: then nothing has changed."""
+        """Commission a new meter, or one whose record went with its history: that stays lost until it is recovered.
+
+        ProvisionError where it is not taken: then nothing has changed.
+        """
         if self.commissioned:
             raise provision.ProvisionError("meter: {} is commissioned already".format(self.number))
-        if self.history_lost:
-            raise provision.ProvisionError(
-                "journal: its history is lost; a new record would let old credit count again"
-            )
         given = provision.decode(raw)
         try:
             tariff.decode(given.tariff)
             bodies.decode_limits(given.limits)
         except orders.OrderError as error:
             raise provision.ProvisionError(str(error))
+        if given.use != self.board.board_class:
+            raise provision.ProvisionError(
+                "use: {} given, {} expected: a board that is not sealed takes keys of the bench, a sealed one "
+                "those of production".format(given.use, self.board.board_class)
+            )
         raw = bytes(raw)
         split_at = store.PROVISION_SPLIT
         before = self.profile.state()
@@ -125,6 +135,8 @@ class Meter:
             (store.KEY_PROVISION, raw[:split_at]),
             (store.KEY_PERIOD, self.profile.pack()),
             (store.KEY_SUPPLY, self.supply.pack()),
+            (store.KEY_TAG_KEYS, b""),  # of an earlier record
+            (store.KEY_SIGNING_KEYS, b""),
         ] + self.typed.items(typed_before)
         if not self.commit([(store.KEY_PROVISION_TAIL, raw[split_at:])]) or not self.commit(items, True):
             self.profile.restore(before)
@@ -136,9 +148,10 @@ class Meter:
         """Be the meter that a provisioning record names; tariff and limits as made, unless orders have changed them."""
         self.given = given
         self.number = given.meter
-        self.account_epoch = given.account_epoch
-        self.tag_key_version = given.tag_key_version
-        self.mac_key = MacKey(given.tag_key)
+        self.account_epoch = max(self.account_epoch, given.account_epoch)
+        self.set_tag_keys(split_keys(self.store.get(store.KEY_TAG_KEYS)) or [(given.tag_key_version, given.tag_key)])
+        signing = self.store.get(store.KEY_SIGNING_KEYS)
+        self.signing_keys = bodies_root.decode_signing_keys(signing) if signing else given.keys
         self.energy.set_constant(given.imp_per_kwh)
         self.profile.minutes = given.interval_minutes
         prices = self.pricing
@@ -182,11 +195,11 @@ class Meter:
         else:
             self.energy.add(imported, exported)
         crossed = self._thresholds()
-        out_of_credit = self.commissioned and self.account.balance_uc() <= 0
+        out_of_credit = self.commissioned and not self.allowance.covers(elapsed_s)
         self.supply.step(mono_s, elapsed_s, out_of_credit, self.store.failed)
         self.profile.flags |= self._flags()
         self.typed.step(elapsed_s)
-        if crossed or self._period_open or self._checkpoint_due():
+        if crossed or self._period_open or self.latches.fresh or self._checkpoint_due():
             self.commit(self.typed.waiting())
         self._write_events()
 
@@ -200,8 +213,8 @@ class Meter:
                 here_in = imported * (until_s - at_s) // (end_s - at_s)
                 here_out = exported * (until_s - at_s) // (end_s - at_s)
             energy_wh = self.energy.add(here_in, here_out)
-            if energy_wh:
-                self.account.charge(energy_wh, self.pricing.active, self.pricing.rate)
+            if energy_wh and not self.supply.retired:
+                self.allowance.charge(energy_wh, self.pricing.active, self.pricing.rate)
             if until_s > end_s:
                 return
             imported -= here_in
@@ -214,7 +227,7 @@ class Meter:
     def _boundary(self, at_s: int) -> None:
         """An interval ends, a tariff takes over, a rate begins."""
         if at_s >= self.profile.end_s():
-            self._close_period(at_s, 0, self._flags())
+            self.close_period(at_s, 0, self._flags())
         items = []
         prices = self.pricing
         if prices.due(at_s, self.clock.known):
@@ -228,7 +241,8 @@ class Meter:
         if self._period_open or items:
             self.commit(items)  # where it fails: the interval waits, and a start finds the tariff due again
 
-    def _close_period(self, at_s: int, flags: int, next_flags: int) -> None:
+    def close_period(self, at_s: int, flags: int, next_flags: int) -> None:
+        """The open interval ends at `at_s` with `flags`, and one with `next_flags` begins; the caller commits."""
         self.profile.close(at_s, self.energy.import_wh, self.energy.export_wh, flags, next_flags)
         self._period_open = True
 
@@ -238,7 +252,7 @@ class Meter:
             self.profile.flags |= records.FLAG_CLOCK_CHANGED
         else:
             changed = records.FLAG_CLOCK_CHANGED
-            self._close_period(self.clock.unix_s, changed | records.FLAG_SHORT, changed | self._flags())
+            self.close_period(self.clock.unix_s, changed | records.FLAG_SHORT, changed | self._flags())
         self.price_changed()
 
     def power_returned(self) -> None:
@@ -247,7 +261,7 @@ class Meter:
             self.profile.flags |= records.FLAG_POWER_FAILED
         else:
             failed = records.FLAG_POWER_FAILED
-            self._close_period(self.clock.unix_s, failed | records.FLAG_SHORT, failed | self._flags())
+            self.close_period(self.clock.unix_s, failed | records.FLAG_SHORT, failed | self._flags())
         self.price_changed()
 
     def price_changed(self) -> None:
@@ -281,7 +295,7 @@ class Meter:
         """Note where the balance has come to; whether it crossed a threshold."""
         if not self.commissioned:
             return False
-        balance_uc = self.account.balance_uc()
+        balance_uc = self.allowance.cover_uc(self.pricing.price_uc_per_kwh())
         limits = self.supply.limits
         below = 0
         if balance_uc <= limits.alarm_uc:
@@ -311,13 +325,21 @@ class Meter:
             | (self.store.failed or self.damaged) << states.ALARM_STORAGE
             | (not self.clock.known) << states.ALARM_CLOCK
             | self.history_lost << states.ALARM_HISTORY_LOST
+            | (self.latches.word != 0) << states.ALARM_TAMPER
+            | self.supply.retired << states.ALARM_RETIRED
         )
 
     # -- commits -------------------------------------------------------------------------------------------------------
 
     def note(self, code: int, argument: int = 0, detail: int = 0) -> None:
-        """Note an event; it is written with the next commit, or alone at the end of the step."""
+        """Note an event; it is written with the next commit, or alone at the end of the step. Some are latched."""
         self.log.add(self.clock.unix_s, code, argument, detail)
+        if code in latches.OF_EVENT:
+            self.latch(latches.OF_EVENT[code])
+
+    def latch(self, bit: int) -> None:
+        """Latch states.LATCH_* for the event just noted; durable with the next commit, in this second at the latest."""
+        self.latches.set(bit, self.log.newest + self.log.mark())
 
     def commit(self, items: "list[tuple[int, bytes]]", decision: bool = False) -> bool:
         """Store `items` with a checkpoint and the events noted, all or nothing; whether it is durable.
@@ -331,6 +353,10 @@ class Meter:
             items = items + [(store.KEY_PERIOD, self.profile.pack())]
         checkpoint = self._pack_checkpoint()
         items = items + [(store.KEY_CHECKPOINT, checkpoint)]
+        if self.allowance.counting:
+            items.append((store.KEY_COUNTDOWN, self.allowance.pack_counted()))
+        if self.latches.fresh:
+            items.append((store.KEY_LATCHES, self.latches.pack()))
         fresh = self.log.pack(self.boot, self.energy.import_wh)
         if fresh:
             items.append((store.KEY_EVENTS, fresh))
@@ -339,6 +365,7 @@ class Meter:
             if not failed_before:
                 self.note(events.STORAGE_FAILED)
             return False
+        self.latches.fresh = False
         self._checkpoint = checkpoint
         self._committed_s = self.mono_s
         self._committed_wh = self.energy.import_wh + self.energy.export_wh
@@ -390,6 +417,24 @@ class Meter:
     def set_committed(self, raw: bytes) -> None:
         """What a start found."""
         self._checkpoint = raw
+
+    def pack_account(self) -> bytes:
+        """Which account is open, and the floor of versions, for the journal."""
+        flags = store.ACCOUNT_RETIRED if self.supply.retired else 0
+        return struct.pack(store.ACCOUNT, self.account_epoch, flags, self.account.rest_from, *self.floor)
+
+    def pack_closing(self) -> bytes:
+        """What the account stands at, for its closing statement."""
+        typed_uc = self.account.totals(orders.SOURCE_TYPED)[0]
+        return struct.pack(store.CLOSING, self.account_epoch, typed_uc) + self._pack_checkpoint()
+
+    def account_state(self) -> tuple:
+        """What opening, closing or mending an account changes here, for `restore_account`."""
+        return self.account_epoch, self.supply.retired, self.floor, self.history_lost
+
+    def restore_account(self, state: tuple) -> None:
+        """Back to a `state`."""
+        self.account_epoch, self.supply.retired, self.floor, self.history_lost = state
 
     def pack_life(self, stopped: bool = False) -> bytes:
         """The slow part of the state for the journal."""
@@ -447,30 +492,38 @@ class Meter:
 
     def public_key(self, role: int, version: int) -> "bytes | None":
         """The key of a role and version, or None."""
-        for known_role, known_version, key in self.given.keys if self.given else ():
+        for known_role, known_version, key in self.signing_keys:
             if known_role == role and known_version == version:
                 return key
         return None
 
-    def order_key(self, aspect: int, selector: int) -> int:
-        """Where the journal keeps the last order of a subject; -1 for a credit source that is not known."""
-        if aspect == orders.ASPECT_CREDIT:
-            place = self.account.index(selector)
-            return aspect << 8 | place if place >= 0 else -1
-        return aspect << 8 | selector & 0x1F
+    def set_tag_keys(self, keys: "list[tuple[int, bytes]]") -> None:
+        """The per-meter keys, (version, key of 32 bytes); the first is the one that the meter proves with."""
+        self._tag_keys = [(version, raw, MacKey(raw)) for version, raw in keys]
+        self.tag_key_version, _, self.mac_key = self._tag_keys[0]
+
+    def tag_key(self, version: int) -> "MacKey | None":
+        """The per-meter key of a version, or None."""
+        for known, _, key in self._tag_keys:
+            if known == version:
+                return key
+        return None
+
+    def raw_tag_key(self, version: int) -> bytes:
+        """The bytes of a per-meter key that is held."""
+        return next(raw for known, raw, _ in self._tag_keys if known == version)
+
+    def tag_keys(self) -> "list[MacKey]":
+        """All per-meter keys that are held."""
+        return [key for _, _, key in self._tag_keys]
 
     def held_order(self, aspect: int, selector: int) -> bytes:
         """The last signed order of a subject, byte for byte; b"" for none."""
-        key = self.order_key(aspect, selector)
-        return (self.store.get(key) if key >= 0 else None) or b""
+        return held.order(self, aspect, selector)
 
     def held(self, aspect: int, selector: int) -> "tuple[int, int, bytes] | None":
         """(signing epoch, version, digest8) of the last order of a subject, or None."""
-        raw = self.held_order(aspect, selector)
-        if not raw:
-            return None
-        order = orders.Order(raw)
-        return order.stated.signing_epoch, order.stated.version, order.digest[:8]
+        return held.version(self, aspect, selector)
 
     # -- what the meter says -------------------------------------------------------------------------------------------
 
@@ -498,3 +551,9 @@ class Meter:
     def replay(self, kind: int) -> "bytes | None":
         """The next batch that is not acknowledged, or None."""
         return reporting.replay(self, kind)
+
+
+def split_keys(raw: "bytes | None") -> "list[tuple[int, bytes]]":
+    """(version, key) of per-meter keys that stand one behind the other in the journal."""
+    raw = raw or b""
+    return [(raw[at], raw[at + 1 : at + 1 + KEY_LENGTH]) for at in range(0, len(raw), 1 + KEY_LENGTH)]

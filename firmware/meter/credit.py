@@ -3,34 +3,51 @@
     balance = credited + earned - refunded - adjusted - charged
 
 A source (a signing database, a typed-token series) states its running totals; the meter keeps the highest of each, so
-loss, repetition and order of deliveries change nothing.
+loss, repetition and order of deliveries change nothing. A source that is closed is folded: its final totals are
+remembered for the rest of the account, so that no late order of it counts again, and its place is free.
 """
 
 import struct
 
 from meterlink import results
 from meterlink.bodies import MAX_UC
+from meterlink.orders import SOURCE_TYPED
 
-SOURCES = 8
+SOURCES = 8  # that orders state; typed tokens find a place beside them
+FOLDED = 32
 _SOURCE = ">HQQ"
 _SOURCE_LENGTH = 18
+_FOLDED = ">HHQQ"
 
 
 class Account:
     """credited_uc, refunded_uc: sums over the sources · charged_uc with `remainder` (0..999 thousandths of a
-    micro-currency) · earned_uc, adjusted_uc: grow-only, nothing raises them yet.
+    micro-currency) · earned_uc · adjusted_uc: what the head end has charged.
 
-    `sources`: [number, credited_uc, refunded_uc] of each source, at most SOURCES, in the order in which they came.
+    sources: [number, credited_uc, refunded_uc] of each place, number 0 = free · folded: the same of closed sources, at
+    most FOLDED · rest_from: those before it no longer count, as a `recover` order has stated their worth anew.
     """
 
     def __init__(self) -> None:
-        self.sources: "list[list[int]]" = []
-        self.credited_uc = 0
-        self.refunded_uc = 0
+        self.open()
+
+    def open(self) -> None:
+        """A new account: all terms are zero."""
         self.earned_uc = 0
         self.adjusted_uc = 0
         self.charged_uc = 0
         self.remainder = 0
+        self.unpack_sources(b"")
+
+    def state(self) -> tuple:
+        """For `restore`."""
+        sources = self.pack_sources(), list(self.folded), self.rest_from
+        return self.earned_uc, self.adjusted_uc, self.charged_uc, self.remainder, sources
+
+    def restore(self, state: tuple) -> None:
+        """Back to a `state`."""
+        self.earned_uc, self.adjusted_uc, self.charged_uc, self.remainder = state[:4]
+        self.unpack_sources(*state[4])
 
     def balance_uc(self) -> int:
         """What is left; negative after charges beyond it."""
@@ -49,42 +66,77 @@ class Account:
         return -1
 
     def totals(self, source: int) -> "tuple[int, int]":
-        """(credited_uc, refunded_uc) of a source; zeros where it is not known."""
-        i = self.index(source)
-        return (self.sources[i][1], self.sources[i][2]) if i >= 0 else (0, 0)
+        """(credited_uc, refunded_uc) of a source, folded or not; zeros where it is not known; of 0: the rest."""
+        if not source:
+            rest = self.folded[self.rest_from :]
+            return sum([entry[1] for entry in rest]), sum([entry[2] for entry in rest])
+        for entry in self.sources + self.folded:
+            if entry[0] == source:
+                return entry[1], entry[2]
+        return 0, 0
 
-    def judge(self, source: int, credited_uc: int, refunded_uc: int) -> int:
-        """What stating these totals does: APPLIED, ALREADY, SOURCES_FULL, or BAD_BODY beyond what can be counted."""
+    def judge(self, source: int, credited_uc: int, refunded_uc: int, closed: bool = False) -> int:
+        """What stating these totals does: APPLIED, ALREADY, SOURCE_CLOSED, SOURCES_FULL, or BAD_BODY beyond what can be
+        counted."""
         had_credited_uc, had_refunded_uc = self.totals(source)
-        if self.index(source) >= 0 and credited_uc <= had_credited_uc and refunded_uc <= had_refunded_uc:
+        reached = credited_uc <= had_credited_uc and refunded_uc <= had_refunded_uc
+        held = self.index(source) >= 0
+        if not held and source in [entry[0] for entry in self.folded]:
+            return results.ALREADY if reached else results.SOURCE_CLOSED
+        if held and reached and not closed:
             return results.ALREADY
-        if self.index(source) < 0 and len(self.sources) == SOURCES:
+        if closed:
+            full = len(self.folded) == FOLDED
+        else:
+            stated = [entry for entry in self.sources if entry[0] not in (0, SOURCE_TYPED)]
+            full = not held and source != SOURCE_TYPED and len(stated) >= SOURCES
+        if full:
             return results.SOURCES_FULL
-        if self.credited_uc + max(0, credited_uc - had_credited_uc) > MAX_UC:
+        if self.credited_uc + self.earned_uc + max(0, credited_uc - had_credited_uc) > MAX_UC:
             return results.BAD_BODY
         return results.APPLIED
 
-    def take(self, source: int, credited_uc: int, refunded_uc: int) -> None:
+    def take(self, source: int, credited_uc: int, refunded_uc: int, closed: bool = False) -> None:
         """Take the totals of a source that `judge` found APPLIED."""
-        i = self.index(source)
-        if i < 0:
-            i = len(self.sources)
-            self.sources.append([source, 0, 0])
-        entry = self.sources[i]
-        self.credited_uc += max(0, credited_uc - entry[1])
-        self.refunded_uc += max(0, refunded_uc - entry[2])
-        entry[1] = max(entry[1], credited_uc)
-        entry[2] = max(entry[2], refunded_uc)
+        had_credited_uc, had_refunded_uc = self.totals(source)
+        self.credited_uc += max(0, credited_uc - had_credited_uc)
+        self.refunded_uc += max(0, refunded_uc - had_refunded_uc)
+        entry = [source, max(credited_uc, had_credited_uc), max(refunded_uc, had_refunded_uc)]
+        place = self.index(source)
+        if closed:
+            self.folded.append(entry)
+            entry = [0, 0, 0]
+        elif place < 0:
+            place = self.index(0)
+            if place < 0:
+                place = len(self.sources)
+                self.sources.append(entry)
+        if place >= 0:
+            self.sources[place] = entry
 
     def pack_sources(self) -> bytes:
         """The sources for the journal."""
         return b"".join([struct.pack(_SOURCE, *entry) for entry in self.sources])
 
-    def unpack_sources(self, raw: bytes) -> None:
+    def unpack_sources(self, raw: bytes, folded: "list[list[int]] | None" = None, rest_from: int = 0) -> None:
         """Take the sources from the journal."""
         self.sources = [list(struct.unpack_from(_SOURCE, raw, at)) for at in range(0, len(raw), _SOURCE_LENGTH)]
-        self.credited_uc = sum([entry[1] for entry in self.sources])
-        self.refunded_uc = sum([entry[2] for entry in self.sources])
+        self.folded = folded or []
+        self.rest_from = rest_from
+        rest = self.totals(0)
+        self.credited_uc = sum([entry[1] for entry in self.sources]) + rest[0]
+        self.refunded_uc = sum([entry[2] for entry in self.sources]) + rest[1]
+
+
+def pack_folded(account_epoch: int, entry: "list[int]") -> bytes:
+    """One folded source of an account for the journal."""
+    return struct.pack(_FOLDED, account_epoch, *entry)
+
+
+def unpack_folded(account_epoch: int, raw: "bytes | None") -> "list[int]":
+    """A folded source from the journal; empty where it is of another account, or none."""
+    f = struct.unpack(_FOLDED, raw) if raw else (0,)
+    return list(f[1:]) if f[0] == account_epoch else []
 
 
 def steps_of(credited_uc: int, had_uc: int, sales: "list[tuple[int, int]]") -> "list[int]":

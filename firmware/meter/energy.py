@@ -25,6 +25,14 @@ class Energy:
         self._export_count = 0
         self._budget = self._per_s() * (BOOT_S - BURST_S)
 
+    def state(self) -> "tuple[int, int]":
+        """For `restore`."""
+        return self.import_wh, self.export_wh
+
+    def restore(self, state: "tuple[int, int]") -> None:
+        """Back to a `state`: what raised the registers could not be stored."""
+        self.import_wh, self.export_wh = state
+
     def _per_s(self) -> int:
         """Thousandths of a pulse that the largest load makes in a second, rounded up."""
         return self._max_power_w * self.imp_per_kwh // 3600 + 1

@@ -7,6 +7,7 @@ verification, at most `MAX_ASKS` questions waiting (a further one is dropped: th
 
 from meterlink import batches, reports, topics
 from meterlink.batches import BatchError
+from meterlink.parcels import ParcelError
 
 MAX_ASKS = 4
 _TICKS_MASK = 0x3FFFFFFF  # MicroPython's tick period is a multiple of 2^30 on every port
@@ -16,6 +17,9 @@ _TOPIC = {
     batches.KIND_EVENTS: topics.UP_EVENTS,
     batches.KIND_REPORT: topics.UP_REPORT,
     batches.KIND_ORDER: topics.UP_ORDER,
+    batches.KIND_CLOSING: topics.UP_CLOSING,
+    batches.KIND_HELD: topics.UP_HELD,
+    batches.KIND_RECEIPT: topics.UP_RECEIPT,
 }
 
 
@@ -44,7 +48,15 @@ class Exchange:
             self._asks.append(bytes(payload))
         elif what == topics.DN_ACK:
             self._acknowledged(payload)
+        elif what == topics.DN_PARCEL:
+            self._parcel(payload)
         else:
+            self.refused += 1
+
+    def _parcel(self, payload: bytes) -> None:
+        try:
+            self._meter.parcels.take(self._meter.CARRIER_MQTT, payload)
+        except ParcelError:
             self.refused += 1
 
     def _acknowledged(self, payload: bytes) -> None:

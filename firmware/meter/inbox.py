@@ -1,8 +1,15 @@
-"""Orders on their way: cheap checks at once, one waiting order a carrier, the signature in slices, then the decision.
+"""Orders on their way: cheap checks at once, one waiting order a carrier beside the one whose signature is verified in
+slices, then the decision.
 
 Checks come in the order of what they cost and of what they give away: form, meter, epoch, version, expiry, keys, tag,
 and only then the signature, so that nobody but a holder of the per-meter key can make the meter verify one. A refusal
 changes nothing but the result that is shown.
+
+Whoever holds that key and no signing key can still make the meter verify in vain. So a verification that runs is seen
+through, carriers take turns, and of each carrier at most `MAX_FAILED` in `FAILED_S` may fail before it waits. Normally
+the newest of two orders waits; but for `ATTACK_S` after a failure on a carrier each order that arrives there while one
+waits takes its place with the same chance as any other (reservoir sampling), which nobody can steer: among R forged
+orders a second a genuine one, sent again each second, is verified within n seconds but for (R / (R + 1)) ** n.
 """
 
 import collections
@@ -12,6 +19,9 @@ from meterlink import ecdsa, events, orders, results
 
 CARRIERS = 4
 MAX_JUDGED = 8  # results kept, for receipts and reports
+ATTACK_S = 60
+MAX_FAILED = 10
+FAILED_S = 10
 
 
 class Result:
@@ -46,9 +56,13 @@ class Inbox:
     def __init__(self, meter) -> None:
         self._meter = meter
         self.results = [Result() for _ in range(CARRIERS)]
-        self._waiting: "list[orders.Order | None]" = [None] * CARRIERS
-        self._carrier = -1  # whose order is being verified
-        self._run: "collections.abc.Generator[None, None, bool] | None" = None
+        self._waiting: "list[apply.Received | None]" = [None] * CARRIERS
+        self._arrived = [0] * CARRIERS  # since a place was last empty, under attack
+        self._failed: "list[list[int]]" = [[] for _ in range(CARRIERS)]  # when verifications failed, the last ones
+        self._carrier = CARRIERS - 1  # of the order that is being verified
+        self._order: "apply.Received | None" = None  # that order,
+        self._number = 0  # its number
+        self._run: "collections.abc.Generator[None, None, bool] | None" = None  # and its verification
         self.judged: "list[tuple]" = []
         newest: "tuple" = ()
         self._newest = newest  # the last subject judged, also where its receipt found no place
@@ -66,74 +80,109 @@ class Inbox:
         """
         waiting = self._waiting[carrier]
         try:
-            order = orders.Order(raw)
+            order = apply.Received(raw)
         except orders.OrderError as error:
-            return error.code if waiting else self._close(self._open(carrier), carrier, None, error.code)
-        if waiting is not None and waiting.raw == order.raw:
-            return results.PENDING
-        code = apply.judge(self._meter, order, True)
-        if waiting is None:
-            number = self._open(carrier)
-            if code != results.PENDING:
-                return self._close(number, carrier, order, code)
-        elif code != results.PENDING:
-            self._note(order, code, False)
-            return code
-        elif _age(order) <= _age(waiting):
-            return results.BUSY
-        else:
-            self._drop(carrier)
-            self._open(carrier)
+            return error.code if self._busy(carrier) else self._close(self._open(carrier), carrier, None, error.code)
+        for known in (waiting, self._order if carrier == self._carrier else None):
+            if known is not None and known.raw == order.raw:
+                return results.PENDING
+        code = apply.judge(self._meter, order)
+        if code != results.PENDING:
+            if self._busy(carrier):
+                self._note(order, code, False)
+                return code
+            return self._close(self._open(carrier), carrier, order, code)
+        if waiting is not None:
+            if not self._gives_way(carrier, waiting, order):
+                return results.BUSY
+            self._close(self.results[carrier].pending_id, carrier, waiting, results.SUPERSEDED)
+        self._open(carrier)
         self._waiting[carrier] = order
         return results.PENDING
 
+    def _busy(self, carrier: int) -> bool:
+        """Whether an order of a carrier waits or is being verified: the result shown is to be its own."""
+        return self._waiting[carrier] is not None or (self._order is not None and self._carrier == carrier)
+
+    def _gives_way(self, carrier: int, waiting, order) -> bool:
+        """Whether an order that waits gives way to another."""
+        failed = self._failed[carrier]
+        if not failed or self._meter.mono_s - failed[-1] >= ATTACK_S:
+            return _age(order) > _age(waiting)
+        self._arrived[carrier] += 1
+        return int.from_bytes(self._meter.board.entropy(4), "big") % (self._arrived[carrier] + 1) == 0
+
     def verifying(self) -> bool:
-        """Whether an order waits for its verification."""
-        return self._run is not None or any(self._waiting)
+        """Whether a verification can go on now."""
+        return self._order is not None or self._next_carrier() >= 0
 
     def slice(self) -> bool:
-        """One slice of verification; whether there is more. The last slice decides, commits and answers."""
-        run = self._run or self._next()
-        if run is None:
+        """One slice of verification; whether there is more to do now. The last slice decides, commits and answers."""
+        order = self._order or self._next()
+        if order is None:
             return False
+        if self._run is None:
+            key = self._meter.public_key(order.stated.role, order.stated.key_version)
+            self._run = ecdsa.steps(key, order.digest, order.signature)
         try:
-            next(run)
+            next(self._run)
             return True
         except StopIteration as end:
             genuine = end.value
         except MemoryError:
             self._run = None  # no verdict: it begins anew
             raise
-        carrier = self._carrier
-        order = self._waiting[carrier]
-        assert order is not None, "what is verified waits until it is judged"
         self._run = None
-        code = apply.decide(self._meter, order) if genuine else results.BAD_SIGNATURE
-        if code > results.PENDING:
-            stated = order.stated
-            self._meter.note(events.ORDER_REFUSED, code, stated.aspect << 8 | stated.selector & 0xFF)
-        self._close(self.results[carrier].pending_id, carrier, order, code)
-        self._waiting[carrier] = None
+        self._order = None
+        if genuine:
+            self._judged(order, apply.decide(self._meter, order), True)
+        else:
+            self._judged(order, results.BAD_SIGNATURE, self._count_failure())
         return self.verifying()
 
-    def _next(self):
-        """Begin with the next order, carriers taking turns: its verification, or None."""
+    def _next_carrier(self) -> int:
+        """The carrier whose order is verified next, carriers taking turns; -1 where none waits, or none may go on."""
         for step in range(1, CARRIERS + 1):
             carrier = (self._carrier + step) % CARRIERS
-            order = self._waiting[carrier]
-            if order is not None:
-                key = self._meter.public_key(order.stated.role, order.stated.key_version)
-                self._carrier = carrier
-                self._run = ecdsa.steps(key, order.digest, order.signature)
-                return self._run
-        return None
+            failed = self._failed[carrier]
+            spent = len(failed) == MAX_FAILED and self._meter.mono_s - failed[0] < FAILED_S
+            if self._waiting[carrier] is not None and not spent:
+                return carrier
+        return -1
 
-    def _drop(self, carrier: int) -> None:
-        """A newer order takes the place of the one that waits."""
-        if self._run is not None and self._carrier == carrier:
-            self._run = None
-        self._close(self.results[carrier].pending_id, carrier, self._waiting[carrier], results.SUPERSEDED)
-        self._waiting[carrier] = None
+    def _next(self):
+        """Take the next order from its place; None where there is none that still needs its verification."""
+        while True:
+            carrier = self._next_carrier()
+            if carrier < 0:
+                return None
+            order = self._waiting[carrier]
+            assert order is not None, "it was found waiting"
+            self._waiting[carrier] = None
+            self._arrived[carrier] = 0
+            self._carrier = carrier
+            self._number = self.results[carrier].pending_id
+            code = apply.again(self._meter, order)
+            if code == results.PENDING:
+                self._order = order
+                return order
+            self._judged(order, code, False)
+
+    def _count_failure(self) -> bool:
+        """A verification was in vain; whether it is the first for some time, which is worth telling."""
+        failed = self._failed[self._carrier]
+        first = not failed or self._meter.mono_s - failed[-1] >= ATTACK_S
+        failed.append(self._meter.mono_s)
+        if len(failed) > MAX_FAILED:
+            failed.pop(0)
+        return first
+
+    def _judged(self, order, code: int, tell: bool) -> None:
+        """A verdict on the order that was taken from its place."""
+        if code > results.PENDING and tell:
+            stated = order.stated
+            self._meter.note(events.ORDER_REFUSED, code, stated.aspect << 8 | stated.selector & 0xFF)
+        self._close(self._number, self._carrier, order, code, tell)
 
     def _open(self, carrier: int) -> int:
         """A number for an order that is taken."""
@@ -141,14 +190,14 @@ class Inbox:
         result.pending_id = result.pending_id % 0xFFFF + 1
         return result.pending_id
 
-    def _close(self, number: int, carrier: int, order, code: int) -> int:
+    def _close(self, number: int, carrier: int, order, code: int, known: bool = False) -> int:
         """Show a verdict."""
         result = self.results[carrier]
         result.done_id = number
         result.describe(order, code)
         result.judged_s = self._meter.now_s()
         if order is not None:
-            self._note(order, code, self._waiting[carrier] is order)
+            self._note(order, code, known)
         return code
 
     # -- receipts ------------------------------------------------------------------------------------------------------
@@ -156,7 +205,8 @@ class Inbox:
     def _note(self, order, code: int, known: bool) -> None:
         """Keep a verdict for its receipt. Orders for another meter are not this one's to answer.
 
-        known: the order carried a genuine tag; of others, verdicts never push out one that was not sent yet.
+        known: the order's signature is genuine, or it is the first of a flood; of others, verdicts never push out one
+        that was not sent yet.
         """
         if code == results.WRONG_METER:
             return
@@ -178,14 +228,16 @@ class Inbox:
         self._unsent -= 1
         return self.judged[-self._unsent - 1]
 
+    def verdict(self, aspect: int, selector: int) -> tuple:
+        """The last subject judged since the start for an aspect and selector; empty where there was none."""
+        for subject in [self._newest] + self.judged[::-1]:
+            if subject and subject[0] == aspect and subject[1] == selector:
+                return subject
+        return ()
+
     def last(self, aspect: int, selector: int) -> int:
-        """The last result for a subject since the start; results.NONE where there was none."""
-        if self._newest and self._newest[:2] == (aspect, selector):
-            return self._newest[5]
-        for subject in reversed(self.judged):
-            if subject[0] == aspect and subject[1] == selector:
-                return subject[5]
-        return results.NONE
+        """Its result; results.NONE where there was none."""
+        return (self.verdict(aspect, selector) or (results.NONE,))[-1]
 
 
 def _age(order) -> tuple:

@@ -148,6 +148,10 @@ class Journal:
         """Whether a later value of this key than the one held (or the only one) may have been lost to damage."""
         return key in self._doubtful or (self.status == DAMAGED and key not in self._index)
 
+    def lost(self) -> "list[int]":
+        """The keys whose values were lost; they are told until they are stored again."""
+        return [key for key, where in self._index.items() if where & _LENGTH_MASK == _LOST_LENGTH]
+
     def _find(self, key: int) -> tuple:
         """(place in the buffer, length) of a value; (-1, 0) where there is none."""
         where = self._index.get(key)

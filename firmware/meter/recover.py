@@ -2,15 +2,15 @@
 
 History is lost where the journal is blank but the witness says that it was not, where records of it are damaged,
 where it is older than the witness, or where its sums do not agree. Such a meter goes on with what it has and takes no
-order.
+order but the one that recovers it.
 """
 
 import struct
 
-from meter import eventlog, store
+from meter import credit, eventlog, held, latches, store
 from meter.flashmap import CHECKPOINT_S
 from meter.sectors import DAMAGED, FRESH, StorageError
-from meterlink import bodies, events, orders, provision
+from meterlink import bodies, events, orders, provision, states
 
 _REGION_JOURNAL = 1  # detail of events.FLASH_DAMAGED
 _REGION_INTERVALS = 2
@@ -27,6 +27,7 @@ def start(meter) -> None:
     lost = status == DAMAGED or flash.journal.sequence < witness
     flash.journal.skip_to(witness)
     life = _read_life(meter)
+    _read_latches(meter)
     lost = not _read_account(meter, status == FRESH) or lost
     _read_supply(meter)
     meter.typed.load()
@@ -44,6 +45,7 @@ def start(meter) -> None:
     checkpoint = meter.committed()
     gap_s = meter.clock.start(checkpoint[0], not meter.rtc_pending)
     meter.note(events.POWER_UP, gap_s, 0 if stopped or status == FRESH else 1)
+    starts = _unclean_start(meter) if status != FRESH and not stopped else []
     if meter.damaged:
         meter.note(events.FLASH_DAMAGED, flash.journal.lost_records, _REGION_JOURNAL)
     if newly_lost:
@@ -53,7 +55,7 @@ def start(meter) -> None:
         meter.power_returned()
         _resume_supply(meter, checkpoint[12])
     meter.inbox.start(meter.boot)
-    meter.commit([(store.KEY_LIFE, meter.pack_life())], True)
+    meter.commit([(store.KEY_LIFE, meter.pack_life())] + starts, True)
 
 
 def _mount(flash, part) -> int:
@@ -68,7 +70,7 @@ def _mount(flash, part) -> int:
 def _read_life(meter) -> int:
     """Boot, log id and the like; the flags."""
     raw = meter.store.get(store.KEY_LIFE)
-    if raw is None:
+    if not raw:
         return 0
     clock = meter.clock
     meter.boot, meter.log_id, meter.unclean_starts, clock.day, clock.used_s, flags = struct.unpack(store.LIFE, raw)
@@ -77,12 +79,41 @@ def _read_life(meter) -> int:
     return flags
 
 
+def _read_latches(meter) -> None:
+    raw = meter.store.get(store.KEY_LATCHES)
+    if raw:
+        meter.latches.unpack(raw)
+
+
+def _unclean_start(meter) -> "list[tuple[int, bytes]]":
+    """Count a start that no stop came before: too many in an hour are latched. What the journal is to hold of it."""
+    times, many = latches.unclean_start(meter.store.get(store.KEY_STARTS) or b"", meter.now_s())
+    if many:
+        meter.latch(states.LATCH_UNCLEAN_STARTS)
+    return [(store.KEY_STARTS, times)]
+
+
 def _read_account(meter, fresh: bool) -> bool:
     """Registers and money; whether they agree with each other (on a fresh flash there is nothing to agree)."""
-    account, energy = meter.account, meter.energy
-    account.unpack_sources(meter.store.get(store.KEY_SOURCES) or b"")
-    raw = meter.store.get(store.KEY_CHECKPOINT)
-    if raw is None:
+    account, energy, flash = meter.account, meter.energy, meter.store
+    rest_from = 0
+    raw = flash.get(store.KEY_ACCOUNT)
+    if raw:
+        f = struct.unpack(store.ACCOUNT, raw)
+        meter.account_epoch, meter.supply.retired, rest_from = f[0], f[1] == store.ACCOUNT_RETIRED, f[2]
+        meter.floor = f[3:]
+    folded: "list[list[int]]" = []
+    while len(folded) < credit.FOLDED:
+        entry = credit.unpack_folded(meter.account_epoch, flash.get(store.KEY_FOLDED + len(folded)))
+        if not entry:
+            break
+        folded.append(entry)
+    account.unpack_sources(flash.get(store.KEY_SOURCES) or b"", folded, rest_from)
+    stated = flash.get(store.KEY_ALLOWANCE)
+    if stated:
+        meter.allowance.unpack(stated, flash.get(store.KEY_COUNTDOWN))
+    raw = flash.get(store.KEY_CHECKPOINT)
+    if not raw:
         return fresh
     meter.set_committed(raw)
     f = meter.committed()
@@ -94,7 +125,7 @@ def _read_account(meter, fresh: bool) -> bool:
 
 def _read_supply(meter) -> None:
     raw = meter.store.get(store.KEY_SUPPLY)
-    if raw is None:
+    if not raw:
         meter.supply.adopt()
     else:
         meter.supply.unpack(raw)
@@ -103,7 +134,7 @@ def _read_supply(meter) -> None:
 def _read_provision(meter) -> bool:
     """Who the meter is; False where a record is there that cannot be read."""
     head = meter.store.get(store.KEY_PROVISION)
-    if head is None:
+    if not head:
         return True
     try:
         given = provision.decode(head + (meter.store.get(store.KEY_PROVISION_TAIL) or b""))
@@ -112,17 +143,8 @@ def _read_provision(meter) -> bool:
     rests = meter.energy.import_rest, meter.energy.export_rest
     meter.take_provision(given)
     meter.energy.import_rest, meter.energy.export_rest = rests  # they are in units of this constant already
-    for aspect in (orders.ASPECT_TARIFF, orders.ASPECT_LIMITS, orders.ASPECT_CLOCK):
-        _see(meter, aspect, 0)
-    for hold in range(1, _HOLDS):
-        _see(meter, orders.ASPECT_SUPPLY, hold)
+    meter.top = held.top(meter)
     return True
-
-
-def _see(meter, aspect: int, selector: int) -> None:
-    held = meter.held(aspect, selector)
-    if held:
-        meter.top_version = max(meter.top_version, held[1])
 
 
 def _read_events(meter) -> None:
@@ -146,7 +168,7 @@ def _read_intervals(meter) -> None:
     flash, profile = meter.store, meter.profile
     status = _mount(flash, flash.intervals)
     raw = flash.get(store.KEY_PERIOD)
-    if raw is not None:
+    if raw:
         profile.unpack(raw)
     lost = profile.seq - 1 - max(0, flash.intervals.newest)
     if profile.record:

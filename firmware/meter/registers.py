@@ -7,14 +7,16 @@ import struct
 
 from meter import core, reporting
 from meter.ports import INDICATE_IDENTIFY
-from meterlink import batches, modbus, orders, registers, results, states
+from meter.release import LEGAL_VERSION, VERSION
+from meterlink import batches, modbus, orders, registers, results
 from meterlink.batches import BatchError
 from meterlink.modbus import crc16
+from meterlink.parcels import ParcelError
 from meterlink.sts.token import DIGITS
 
 MAX_IDENTIFY_S = 600
 _MAIL_HEAD = 2  # registers in front of a mailbox's bytes: length, CRC
-_VENDOR = (b"openprepay", b"meter", core.VERSION.encode())
+_VENDOR = (b"openprepay", b"meter", VERSION.encode())
 
 
 class MeterRegisters(modbus.RegisterSpace):
@@ -32,6 +34,7 @@ class MeterRegisters(modbus.RegisterSpace):
         self._report = b""
         self._batch = b""
         self._order = b""
+        self._held = b""
         self._record = bytearray(2 * registers.RECORD_REGISTERS)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -71,8 +74,8 @@ class MeterRegisters(modbus.RegisterSpace):
             meter.account_epoch,
             meter.tag_key_version,
             meter.board.board_class,
-            core.VERSION.encode(),
-            core.LEGAL_VERSION,
+            VERSION.encode(),
+            LEGAL_VERSION,
             meter.energy.imp_per_kwh,
             meter.profile.minutes,
             given.currency if given else 0,
@@ -116,7 +119,13 @@ class MeterRegisters(modbus.RegisterSpace):
             )
             + reporting.held_seq(meter.store.intervals)
             + reporting.held_seq(meter.store.events)
-            + (min(meter.unclean_starts, 0xFFFF), meter.clock.nonce, meter.latches, states.MODE_LOCAL, 0)
+            + (
+                min(meter.unclean_starts, 0xFFFF),
+                meter.clock.nonce,
+                meter.latches.word,
+                meter.allowance.mode,
+                meter.allowance.until_wh(),
+            )
         )
 
     def _result(self) -> tuple:
@@ -140,10 +149,13 @@ class MeterRegisters(modbus.RegisterSpace):
         return self._batch[: batches.HEAD_LENGTH], self._batch[-batches.MAC_LENGTH :]
 
     def _sources(self) -> tuple:
+        """Those in their places; what folded sources came to stands in the first free one, under number 0."""
+        account = self._meter.account
+        entries = [tuple(entry) for entry in account.sources] + [(0, 0, 0)] * registers.MAX_SOURCES
+        entries[entries.index((0, 0, 0))] = (0,) + account.totals(0)
         values = ()
-        sources = self._meter.account.sources
-        for i in range(registers.MAX_SOURCES):
-            values += tuple(sources[i]) if i < len(sources) else (0, 0, 0)
+        for entry in entries[: registers.MAX_SOURCES]:
+            values += entry
         return values
 
     def _order_values(self) -> tuple:
@@ -206,15 +218,17 @@ class MeterRegisters(modbus.RegisterSpace):
             kind, reply = self._meter.ask(mail)
         except BatchError:
             return modbus.ILLEGAL_VALUE
-        if kind == batches.KIND_REPORT:
-            self._report = reply
-            self._latch_id(registers.REPORT)
-        elif kind == batches.KIND_ORDER:
+        if kind == batches.KIND_ORDER:
             self._order = reply
             self._latch_id(registers.ORDER)
-        else:
+        elif kind in (batches.KIND_INTERVALS, batches.KIND_EVENTS, batches.KIND_HELD):
             self._batch = reply
             self._latch_id(registers.BATCH)
+            if kind == batches.KIND_HELD:
+                self._held = reply[batches.HEAD_LENGTH : -batches.MAC_LENGTH]
+        else:
+            self._report = reply
+            self._latch_id(registers.REPORT)
         return 0
 
     def _take_token(self, mail: bytes) -> int:
@@ -232,6 +246,13 @@ class MeterRegisters(modbus.RegisterSpace):
             return modbus.ILLEGAL_VALUE
         return 0
 
+    def _take_parcel(self, mail: bytes) -> int:
+        try:
+            self._meter.parcels.take(self._carrier, mail)
+        except ParcelError:
+            return modbus.ILLEGAL_VALUE
+        return 0
+
     def _latch_id(self, block: int) -> None:
         for i in range(len(registers.BLOCKS)):
             if registers.BLOCKS[i][0] == block:
@@ -243,6 +264,13 @@ class MeterRegisters(modbus.RegisterSpace):
         """Whole records, one or several in a row. An address where one of them is not held is illegal."""
         if count % registers.RECORD_REGISTERS:
             return modbus.ILLEGAL_VALUE
+        if file == registers.HELD_FILE:
+            at = (record - 1) * len(self._record)
+            part = self._held[max(at, 0) : at + 2 * count]
+            if len(part) != 2 * count:
+                return modbus.ILLEGAL_ADDRESS
+            out[offset : offset + len(part)] = part
+            return 0
         event = file >= registers.EVENT_FILE
         ring = self._meter.store.events if event else self._meter.store.intervals
         base = registers.EVENT_FILE if event else registers.INTERVAL_FILE
@@ -274,5 +302,6 @@ _MAILBOXES = {
     registers.ORDER_MAILBOX: MeterRegisters._take_order,
     registers.ASK_MAILBOX: MeterRegisters._take_ask,
     registers.ACK_MAILBOX: MeterRegisters._take_ack,
+    registers.PARCEL_MAILBOX: MeterRegisters._take_parcel,
     registers.TOKEN_MAILBOX: MeterRegisters._take_token,
 }

@@ -5,12 +5,11 @@ Energy and money come from the last durable checkpoint; intent, holds and totals
 
 import struct
 
-from meter import store
+from meter import held, store
 from meterlink import batches, orders, records, reports, results, states
 from meterlink.batches import BatchError
 
 NO_SUBJECT = (0, 0, 0, 0, bytes(8), results.NONE)
-_MODE_LOCAL = 0
 
 
 def key_of(meter):
@@ -22,11 +21,11 @@ def key_of(meter):
 
 def subject(meter, aspect: int, selector: int) -> tuple:
     """(aspect, selector, signing_epoch, version, digest8, result) of what the meter holds of a subject."""
-    held = meter.held(aspect, selector)
+    known = meter.held(aspect, selector)
     last = meter.inbox.last(aspect, selector)
-    if held is None:
+    if known is None:
         return aspect, selector, 0, 0, bytes(8), last
-    return aspect, selector, held[0], held[1], held[2], last or results.APPLIED
+    return (aspect, selector) + known + (last or results.APPLIED,)
 
 
 def due_s(meter, pending: "tuple[int, int]") -> int:
@@ -39,11 +38,18 @@ def held_seq(ring) -> "tuple[int, int]":
     return max(0, ring.oldest), max(0, ring.newest)
 
 
-def report(meter, kind: int, nonce: bytes, about: tuple) -> bytes:
-    """A report of 222 bytes; `about` is a subject as `subject` gives it."""
+def report(meter, kind: int, nonce: bytes, about: tuple, closing: "bytes | None" = None) -> bytes:
+    """A report of 222 bytes; `about` is a subject as `subject` gives it, `closing` what KEY_CLOSING holds, for a
+    closing statement."""
     key = key_of(meter)
     meter.counter += 1
     supply, relay, c = meter.supply, meter.supply.relay, meter.committed()
+    time_s = meter.clock.unix_s
+    closed = meter.account_epoch, meter.account.totals(orders.SOURCE_TYPED)[0]
+    if closing:
+        closed = struct.unpack_from(store.CLOSING, closing, 0)
+        c = struct.unpack_from(store.CHECKPOINT, closing, store.CLOSING_LENGTH)
+        time_s = c[0]
     pending = supply.pending()
     oldest, newest = held_seq(meter.store.intervals)
     totals = meter.account.totals(about[1]) if about[0] == orders.ASPECT_CREDIT else (0, 0)
@@ -57,8 +63,8 @@ def report(meter, kind: int, nonce: bytes, about: tuple) -> bytes:
         meter.boot,
         meter.counter,
         nonce,
-        meter.clock.unix_s,
-        meter.account_epoch,
+        time_s,
+        closed[0],
         meter.log_id,
         supply.control,
         relay.contact,
@@ -70,7 +76,7 @@ def report(meter, kind: int, nonce: bytes, about: tuple) -> bytes:
         relay.load_ma,
         relay.no_load_s,
         pending[0],
-        _MODE_LOCAL,
+        meter.allowance.mode,
         due_s(meter, pending),
         c[1],
         c[3],
@@ -85,10 +91,10 @@ def report(meter, kind: int, nonce: bytes, about: tuple) -> bytes:
         oldest,
         newest,
         held_seq(meter.store.events)[1],
-        meter.latches,
+        meter.latches.word,
         meter.clock.nonce,
-        meter.account.totals(orders.SOURCE_TYPED)[0],
-        0,
+        closed[1],
+        meter.allowance.until_wh(),
     )
     return reports.pack(values + about + totals, key)
 
@@ -98,11 +104,31 @@ def answer(meter, raw: bytes) -> "tuple[int, bytes]":
     kind, nonce, aspect, selector, first, count = batches.read_ask(raw)
     if meter.mac_key is None:
         raise BatchError("meter: not commissioned")
-    if kind == batches.KIND_REPORT:
-        return kind, report(meter, reports.KIND_REPORT, nonce, subject(meter, aspect, selector))
+    if kind in _REPORTERS:
+        return kind, _REPORTERS[kind](meter, nonce, aspect, selector)
     if kind == batches.KIND_ORDER:
         return kind, meter.held_order(aspect, selector)
     return kind, batch(meter, kind, nonce, first, count or batches.MAX_RECORDS)
+
+
+def _state(meter, nonce: bytes, aspect: int, selector: int) -> bytes:
+    return report(meter, reports.KIND_REPORT, nonce, subject(meter, aspect, selector))
+
+
+def _receipt(meter, nonce: bytes, aspect: int, selector: int) -> bytes:
+    """Of the last verdict since the start; before one, of what is held."""
+    about = meter.inbox.verdict(aspect, selector) or subject(meter, aspect, selector)
+    return report(meter, reports.KIND_RECEIPT, nonce, about)
+
+
+def _closing(meter, nonce: bytes, aspect: int, selector: int) -> bytes:
+    closing = meter.store.get(store.KEY_CLOSING)
+    if not closing:
+        raise BatchError("closing statement: no account was closed yet")
+    return report(meter, reports.KIND_CLOSING, nonce, NO_SUBJECT, closing)
+
+
+_REPORTERS = {batches.KIND_REPORT: _state, batches.KIND_RECEIPT: _receipt, batches.KIND_CLOSING: _closing}
 
 
 def _ring(meter, kind: int):
@@ -112,21 +138,11 @@ def _ring(meter, kind: int):
 def batch(meter, kind: int, nonce: bytes, first: int, count: int) -> bytes:
     """A batch of up to `count` records without a gap, from `first` on or from the first that is held behind it; one
     without records, at `first`, where none is."""
-    ring = _ring(meter, kind)
-    oldest, newest = held_seq(ring)
-    record = bytearray(records.RECORD_LENGTH)
-    body = bytearray()
-    held = 0
-    seq = max(first, oldest, 1)
-    while seq <= newest and held < count:
-        if ring.read_into(seq, record):
-            if not held:
-                first = seq
-            held += 1
-            body += record
-        elif held:
-            break
-        seq += 1
+    if kind == batches.KIND_HELD:
+        first = max(first, 1)
+        body = held.records(meter, first, count)
+    else:
+        first, body = _logged(_ring(meter, kind), first, count)
     meter.counter += 1
     head = batches.pack_head(
         kind,
@@ -138,9 +154,26 @@ def batch(meter, kind: int, nonce: bytes, first: int, count: int) -> bytes:
         meter.log_id,
         nonce,
         first,
-        held,
+        len(body) // records.RECORD_LENGTH,
     )
-    return head + bytes(body) + batches.mac(head, body, meter.mac_key)
+    return head + body + batches.mac(head, body, meter.mac_key)
+
+
+def _logged(ring, first: int, count: int) -> "tuple[int, bytes]":
+    """(number of the first record, records) of a log."""
+    oldest, newest = held_seq(ring)
+    record = bytearray(records.RECORD_LENGTH)
+    body = bytearray()
+    seq = max(first, oldest, 1)
+    while seq <= newest and len(body) < count * records.RECORD_LENGTH:
+        if ring.read_into(seq, record):
+            if not body:
+                first = seq
+            body += record
+        elif body:
+            break
+        seq += 1
+    return first, bytes(body)
 
 
 def replay(meter, kind: int) -> "bytes | None":
@@ -157,7 +190,7 @@ def acknowledge(meter, raw: bytes) -> None:
     """Move the replay cursor, durably. A lower one is heard and changes nothing."""
     if meter.mac_key is None:
         raise BatchError("meter: not commissioned")
-    kind, log_id, seq = batches.read_ack(raw, meter.number, meter.mac_key)
+    kind, log_id, seq = _read_ack(meter, raw)
     if kind not in (batches.KIND_INTERVALS, batches.KIND_EVENTS) or log_id != meter.log_id:
         raise BatchError("acknowledgement: kind {} of log {} given, this is log {}".format(kind, log_id, meter.log_id))
     if seq > held_seq(_ring(meter, kind))[1]:
@@ -170,3 +203,14 @@ def acknowledge(meter, raw: bytes) -> None:
         if not meter.commit([(store.KEY_CURSORS, struct.pack(store.CURSORS, *meter.cursors))]):
             meter.cursors[kind - 1] = before
             raise BatchError("acknowledgement: it could not be stored")
+
+
+def _read_ack(meter, raw: bytes) -> "tuple[int, int, int]":
+    """An acknowledgement under any of the per-meter keys."""
+    keys = meter.tag_keys()
+    for key in keys[1:]:
+        try:
+            return batches.read_ack(raw, meter.number, key)
+        except BatchError:
+            pass
+    return batches.read_ack(raw, meter.number, keys[0])

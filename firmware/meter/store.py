@@ -57,6 +57,13 @@ LIFE_HISTORY_LOST = 1
 LIFE_RTC_PENDING = 2  # a clock order is durable, and whether the RTC was set is not known
 LIFE_STOPPED = 4  # the last run ended with a warning
 
+ACCOUNT = ">HBBHI"  # account epoch, flags, folded sources that no longer count, floor: signing epoch and version
+ACCOUNT_RETIRED = 1
+CLOSING = ">HQ"  # account epoch, credited by typed tokens; then a checkpoint
+CLOSING_LENGTH = 10
+
+_FORGET = 64  # keys a commit
+
 RETRY_S = 60  # pause before flash that failed is tried again
 
 
@@ -101,6 +108,15 @@ class Store:
             self.rest(mono_s)
             return False
         self.failed = False
+        return True
+
+    def forget_lost(self, mono_s: int) -> bool:
+        """Let go of the values that damage has taken, so that it is told no more; whether that is durable."""
+        lost = self.journal.lost()
+        while lost:
+            if not self.commit([(key, b"") for key in lost[:_FORGET]], mono_s):
+                return False
+            lost = lost[_FORGET:]
         return True
 
     def rest(self, mono_s: int) -> None:

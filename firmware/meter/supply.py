@@ -25,7 +25,7 @@ import struct
 from meter.ports import INDICATE_TRIP, UNKNOWN_DV, UNKNOWN_W
 from meter.relay import Relay
 from meterlink import events, reasons, states
-from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD, Limits
+from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD, RELEASE, Limits
 
 REMOTE_OFF = 0
 REMOTE_ON = 1
@@ -55,12 +55,14 @@ OVERLOAD_REST_S = 60  # and keeps the relay open for so long
 _PROTECTION = 1 << reasons.HOLD_PROTECTION
 _SAFETY = 1 << reasons.HOLD_SAFETY
 _OWN = 0x100  # marks a cause in an event's detail and among what is armed
-_BY_ITSELF = 1  # bit 0 of `keyed`, as no hold has that number: an overload, or a relay that was open when new
+_BY_ITSELF = 1  # bit 0 of `keyed`, as no hold has that number: `_ASK_FOR_KEY`, or a relay that was open when new
+_ASK_FOR_KEY = (_OWN + reasons.CAUSE_OVERLOAD, _OWN + reasons.CAUSE_RETIRED)
 
 _NO_CREDIT = 1 << reasons.CAUSE_OUT_OF_CREDIT
 _OVERLOAD = 1 << reasons.CAUSE_OVERLOAD
 _UNSTABLE = 1 << reasons.CAUSE_SUPPLY_QUALITY
 _UNCOMMISSIONED = 1 << reasons.CAUSE_NOT_COMMISSIONED
+_RETIRED = 1 << reasons.CAUSE_RETIRED
 
 _STATE = ">BIIBIB"
 
@@ -77,7 +79,7 @@ def target(trigger: int, control: int) -> int:
 
 class Supply:
     """control: states.CONTROL_* · holds, causes: bits · keyed: bits of the holds whose release asks for the key ·
-    limits: NO_LIMITS before commissioning · relay.
+    limits: NO_LIMITS before commissioning · retired: the account is closed for good · relay.
 
     `log(code, argument, detail)` notes an event; `commit()` makes this state durable and returns whether it is.
     """
@@ -93,6 +95,7 @@ class Supply:
         self.keyed = 0
         self.limits = NO_LIMITS
         self.power_limit_w = 0  # kept with the state of typed tokens, which set it; 0 = none
+        self.retired = False
         self._armed: "dict[int, int]" = {}  # hold number or _OWN + cause -> due by the monotonic clock
         self._resume_s = -1  # what was left of an armed trip before the power failed, -1: nothing was armed
         self._close_due_s: "int | None" = None
@@ -184,6 +187,10 @@ class Supply:
         self.holds &= ~bit
         self._close_spread_s = spread_s
 
+    def release(self, hold: int, close: int) -> None:
+        """Release a hold without an order of its own: an account ends, or a token was typed."""
+        self.order(hold, RELEASE, close, DEFAULT, DEFAULT)
+
     def delay_s(self, hold: int, ordered_s: int) -> int:
         """Seconds from a hold to its trip: the longer of what was ordered and the limits; safety at once."""
         if hold == reasons.HOLD_SAFETY:
@@ -211,6 +218,7 @@ class Supply:
         if self.limits is not NO_LIMITS:
             self._watch_load(elapsed_s)
             self._set_cause(_NO_CREDIT, out_of_credit)
+            self._set_cause(_RETIRED, self.retired)
             self._keep_armed()
             if not frozen:
                 self._move()
@@ -252,8 +260,8 @@ class Supply:
         return self.holds & (_SAFETY if self.holds & _PROTECTION else ~_PROTECTION)
 
     def _causes_standing(self) -> int:
-        """The causes that count: under protection only those that make a close unsafe."""
-        return self.causes & (_UNSTABLE | _UNCOMMISSIONED) if self.holds & _PROTECTION else self.causes
+        """The causes that count: under protection only those that make a close unsafe, and the end of the account."""
+        return self.causes & (_UNSTABLE | _UNCOMMISSIONED | _RETIRED) if self.holds & _PROTECTION else self.causes
 
     # -- trips ---------------------------------------------------------------------------------------------------------
 
@@ -287,6 +295,7 @@ class Supply:
         for cause, delay_s in (
             (reasons.CAUSE_OUT_OF_CREDIT, self.limits.trip_delay_s),
             (reasons.CAUSE_OVERLOAD, 0),
+            (reasons.CAUSE_RETIRED, self.limits.trip_delay_s),
         ):
             if causes >> cause & 1 and _OWN + cause not in self._armed:
                 self._arm(_OWN + cause, delay_s)
@@ -314,7 +323,7 @@ class Supply:
         who = self._due()
         if who >= 0:
             if who == reasons.HOLD_SAFETY or relay.rested(self._mono_s, dwell_s):
-                keyed = self.keyed | _BY_ITSELF if who == _OWN + reasons.CAUSE_OVERLOAD else self.keyed
+                keyed = self.keyed | _BY_ITSELF if who in _ASK_FOR_KEY else self.keyed
                 self._change(LOCAL_OFF if who >= _OWN else REMOTE_OFF, keyed, who)
             return
         if self._key and relay.diagnosis == states.DIAGNOSIS_FAILED_TO_CLOSE:

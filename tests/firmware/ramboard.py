@@ -208,8 +208,8 @@ class Rig:
 
     def statement(self, aspect, body, selector=0, version=None, **changed):
         if version is None:
-            self.version += aspect != orders.ASPECT_CREDIT
-            version = 0 if aspect == orders.ASPECT_CREDIT else self.version
+            self.version += aspect not in orders.UNVERSIONED
+            version = 0 if aspect in orders.UNVERSIONED else self.version
         fields = {
             "aspect": aspect,
             "meter": METER,
@@ -286,7 +286,11 @@ class Rig:
             m.supply.limits.encode(),
             m.clock.state(),
             m.profile.state(),
-            m.top_version,
+            m.top,
+            m.floor,
+            m.account_epoch,
+            m.allowance.state(),
+            m.latches.state(),
             m.board.kept_witness,
             m.store.events.newest,
             m.store.intervals.newest,

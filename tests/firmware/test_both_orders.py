@@ -40,22 +40,11 @@ def test_malformed_and_oversize():
     assert rig.meter.result(0).version == 0, "what cannot be read has no name"
 
 
-def test_unknown_and_unimplemented_aspects():
+def test_unknown_aspects():
     rig = ready()
     good = rig.release(1)
     for aspect in (0, 13, 255):
         refused(rig, good[:1] + bytes((aspect,)) + good[2:], results.UNKNOWN_ASPECT)
-    for aspect in (
-        orders.ASPECT_MODE,
-        orders.ASPECT_KEYS,
-        orders.ASPECT_FIRMWARE,
-        orders.ASPECT_CLEAR,
-        orders.ASPECT_EPOCH,
-        orders.ASPECT_RECOVER,
-        orders.ASPECT_RETIRE,
-    ):
-        refused(rig, rig.order(aspect, b""), results.NOT_IMPLEMENTED)
-    refused(rig, rig.order(orders.ASPECT_TARIFF, bytes(36), flags=1), results.NOT_IMPLEMENTED)
 
 
 def test_wrong_meter_and_epoch():
@@ -139,6 +128,9 @@ def test_bodies():
     refused(rig, rig.order(orders.ASPECT_LIMITS, bytes(29)), results.BAD_BODY)
     refused(rig, rig.order(orders.ASPECT_CREDIT, bytes(16), 1), results.BAD_BODY)
     refused(rig, rig.order(orders.ASPECT_CREDIT, b"\xff" * 8 + bytes(9), 1), results.BAD_BODY)
+    for aspect in range(orders.ASPECT_TARIFF, orders.ASPECT_RETIRE + 1):
+        refused(rig, rig.order(aspect, b""), results.BAD_BODY)
+        refused(rig, rig.order(aspect, b"\x02" * 60), results.BAD_BODY)
 
 
 def test_sources_full():
@@ -192,25 +184,40 @@ def test_limits_rule_from_the_next_second():
 # -- the queue ---------------------------------------------------------------------------------------------------------
 
 
-def test_one_waits_a_carrier_and_the_newest_wins():
+def test_one_waits_beside_the_one_that_is_verified_and_the_newest_wins():
     rig = ready()
     rig.run(1)
-    old = rig.release(1, issued_s=1000)
-    new = rig.release(1, issued_s=1001)
-    older = rig.release(1, issued_s=999)
-    assert rig.meter.submit(BUS, old) == results.PENDING
-    first = rig.meter.result(BUS).pending_id
-    assert rig.meter.submit(BUS, old) == results.PENDING and rig.meter.result(BUS).pending_id == first
+    first, second, third, older = [rig.release(1, issued_s=at) for at in (1000, 1001, 1002, 999)]
+    assert rig.meter.submit(BUS, first) == results.PENDING
+    result = rig.meter.result(BUS)
+    number = result.pending_id
+    assert rig.meter.submit(BUS, first) == results.PENDING and result.pending_id == number
     for _ in range(5):
         rig.meter.verify_slice()
-    assert rig.meter.submit(BUS, older) == results.BUSY and rig.meter.result(BUS).pending_id == first
-    assert rig.meter.submit(BUS, new) == results.PENDING
-    result = rig.meter.result(BUS)
-    assert result.code == results.SUPERSEDED and result.done_id == first and result.pending_id == first + 1
+    assert rig.meter.submit(BUS, first) == results.PENDING and result.pending_id == number, "also while it is verified"
+    assert rig.meter.submit(BUS, second) == results.PENDING and result.pending_id == number + 1
+    assert rig.meter.submit(BUS, older) == results.BUSY and result.pending_id == number + 1
+    assert rig.meter.submit(BUS, third) == results.PENDING
+    assert result.code == results.SUPERSEDED and (result.done_id, result.pending_id) == (number + 1, number + 2)
+    while result.done_id != number:
+        assert rig.meter.verify_slice()
+    assert result.code == results.APPLIED, "what is being verified is seen through"
+    assert rig.meter.held(orders.ASPECT_SUPPLY, 1)[2] == orders.Order(first).digest[:8]
     while rig.meter.verify_slice():
         pass
     assert result.code == results.APPLIED and result.done_id == result.pending_id
-    assert rig.meter.held(orders.ASPECT_SUPPLY, 1)[2] == orders.Order(new).digest[:8]
+    assert rig.meter.held(orders.ASPECT_SUPPLY, 1)[2] == orders.Order(third).digest[:8]
+
+
+def test_what_became_needless_while_it_waited_is_not_verified():
+    rig = ready()
+    raw = rig.release(1, version=6)
+    newer = rig.release(1, version=7)
+    assert rig.meter.submit(TCP, newer) == rig.meter.submit(MQTT, raw) == results.PENDING
+    while rig.meter.result(TCP).code != results.APPLIED:
+        assert rig.meter.verify_slice()
+    assert not rig.meter.verify_slice()
+    assert rig.meter.result(MQTT).code == results.OLD_VERSION
 
 
 def test_a_forged_newer_order_does_not_push_out_what_waits():
@@ -297,7 +304,7 @@ def test_a_journal_that_was_put_back_takes_no_order():
     assert rig.meter.history_lost and rig.report().alarms & 32
     refused(rig, rig.credit(3 * RICH_UC), results.HISTORY_LOST)
     refused(rig, rig.release(1), results.HISTORY_LOST)
-    refused(rig, rig.order(orders.ASPECT_RECOVER, b""), results.NOT_IMPLEMENTED)
+    refused(rig, rig.order(orders.ASPECT_RECOVER, b""), results.BAD_BODY)
     assert (events.HISTORY_LOST, 0, 0) in rig.events()
     rig.outage()
     assert rig.meter.history_lost, "it stays so"
@@ -307,7 +314,6 @@ def test_a_journal_that_was_put_back_takes_no_order():
 
 
 def test_a_blank_flash_is_a_factory_only_where_the_witness_says_so():
-    from meterlink.provision import ProvisionError
     from metersim.flash import NorFlash
 
     rig = ready()
@@ -317,11 +323,11 @@ def test_a_blank_flash_is_a_factory_only_where_the_witness_says_so():
     rig.outage()
     assert rig.meter.history_lost and not rig.meter.commissioned
     assert rig.meter.boot > boots and rig.meter.log_id != log_id
-    try:
-        rig.meter.provision(rig.record())
-        raise AssertionError("a lost history must not be commissioned away")
-    except ProvisionError as error:
-        assert "history" in str(error)
+    rig.meter.provision(rig.record())
+    refused(rig, rig.credit(1), results.HISTORY_LOST)
+    rig.outage()
+    assert rig.meter.history_lost and rig.meter.commissioned, "a lost history is not commissioned away"
+    refused(rig, rig.credit(1), results.HISTORY_LOST)
 
 
 def test_provisioning_is_taken_once():
@@ -422,7 +428,7 @@ def test_the_largest_commit_fits():
 
 
 def test_a_verdict_is_of_the_order_that_was_verified():
-    """A newer order that takes the place of one under verification is verified from its own beginning."""
+    """A newer order that comes while one is verified is verified from its own beginning."""
     for slices in (1, 50, 150):
         rig = ready()
         genuine = rig.release(1, issued_s=1000)
@@ -434,7 +440,8 @@ def test_a_verdict_is_of_the_order_that_was_verified():
         assert rig.meter.submit(BUS, forged) == results.PENDING
         while rig.meter.verify_slice():
             pass
-        assert rig.meter.result(BUS).code == results.BAD_SIGNATURE and rig.meter.supply.holds == 1 << 1
+        assert rig.meter.result(BUS).code == results.BAD_SIGNATURE and rig.meter.supply.holds == 0
+        assert rig.meter.held(orders.ASPECT_SUPPLY, 1)[2] == orders.Order(genuine).digest[:8]
 
 
 def test_sums_that_do_not_agree_are_a_lost_history():

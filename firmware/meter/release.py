@@ -1,0 +1,5 @@
+"""Which firmware this is."""
+
+RELEASE = (0, 1, 0)
+VERSION = "{}.{}.{}".format(*RELEASE)
+LEGAL_VERSION = 1  # energy.py, credit.py, pricing.py, meterlink.tariff and the drivers
