@@ -32,7 +32,7 @@ class Settings:
     """Everything that an operator can set, with its default. Relative paths start where the program does."""
 
     database: str = "sqlite:///var/openprepay.sqlite"
-    keystore: str = "var/openprepay.keys"
+    keystore: str = "var/openprepay.keys"  # or pkcs11:token=…?module-path=… (see docs/keys.md)
     passphrase_file: str = ""  # "": from the environment or a prompt
     signer: str = INSIDE  # or unix:PATH, the socket of a signer in a process of its own
     # What the signer reads, wherever it runs (see docs/signer.md).
@@ -135,7 +135,7 @@ def _is_mqtt(url: str) -> bool:
 # Setting -> (what is expected, whether a value fits).
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "database": ("a URL such as sqlite:///var/openprepay.sqlite", _is_sqlite),
-    "keystore": ("the path of a file", bool),
+    "keystore": ("the path of a file, or pkcs11:token=…", bool),
     "signer_log": ("the path of a file", bool),
     "signer": ("inside or unix:PATH", lambda value: value == INSIDE or value.startswith("unix:")),
     "max_increase_uc": (f"1..{MAX_UC}", lambda value: 1 <= value <= MAX_UC),

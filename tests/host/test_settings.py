@@ -30,7 +30,7 @@ def test_the_environment_overrules_the_file(tmp_path: Path) -> None:
         ("http_port = true", "http_port: True given, a whole number expected"),
         ("http_port = 80.5", "http_port: 80.5 given, a whole number expected"),
         ("keystore = 5", "keystore: 5 given, text expected"),
-        ("keystore = ''", "keystore: '' given, the path of a file expected"),
+        ("keystore = ''", "keystore: '' given, the path of a file, or pkcs11:token=… expected"),
         ("database = 'postgresql://x'", "database: 'postgresql://x' given, a URL such as sqlite"),
         ("mqtt_url = 'tcp://x'", "mqtt_url: 'tcp://x' given"),
         ("mqtt_url = 'mqtt://x:99999'", "mqtt_url: "),
