@@ -13,17 +13,19 @@ from hashlib import sha256
 from meter.lockout import LENGTH as LOCKOUT_LENGTH
 from meter.lockout import Lockout
 from meter.ports import UNKNOWN_W
-from meter.store import KEY_DECODER, KEY_SOURCES, KEY_SUPPLY, KEY_TIDS, KEY_TYPED
+from meter.store import KEY_ALLOWANCE, KEY_DECODER, KEY_SOURCES, KEY_SUPPLY, KEY_TIDS, KEY_TYPED
 from meter.tids import GROUPS, OLD, TYPED, UNKNOWN, Tids
-from meterlink import events, orders, reasons
+from meterlink import events, orders, reasons, states
 from meterlink.bodies import CLOSE_PERMIT
 from meterlink.provision import CURRENCY_ENERGY
 from meterlink.results import APPLIED
 from meterlink.sts import results, token
-from meterlink.sts.amount import HELP_RELEASE, help_of, units_of
+from meterlink.sts.amount import HELP_ALLOWANCE, HELP_RELEASE, help_of, units_of
 from meterlink.sts.keychange import KeyChange
 
 UNIT_UC = 100_000  # 0.1 kWh in an account that counts kWh
+UNIT_WH = 100
+LATCH_AFTER = 10  # wrong entries in a row raise the alarm
 ALL_REGISTERS = 0xFFFF  # of a token that clears credit
 
 # What was credited in the last 30 days: sums of CAP_SLOT_S each, so a token counts for 30 to 35 days.
@@ -253,6 +255,8 @@ class Typed:
         lockout.count()
         if lockout.left_s:
             meter.note(events.TOKENS_LOCKED, lockout.left_s, lockout.wrong)
+            if lockout.wrong == LATCH_AFTER:
+                meter.latch(states.LATCH_WRONG_TOKENS)
         else:
             meter.note(events.TOKEN_REFUSED, 0, results.REJECTED)
         meter.commit(self._own())
@@ -279,15 +283,12 @@ class Typed:
     def _everything(self) -> tuple:
         """All that a token may change."""
         meter = self._meter
-        account = meter.account
-        return self.state(), account.pack_sources(), account.adjusted_uc, meter.supply.state()
+        return self.state(), meter.account.state(), meter.supply.state(), meter.allowance.state(), meter.latches.state()
 
     def _restore(self, before: tuple) -> None:
         meter = self._meter
-        self.restore(before[0])
-        meter.account.unpack_sources(before[1])
-        meter.account.adjusted_uc = before[2]
-        meter.supply.restore(before[3])
+        for part, state in zip((self, meter.account, meter.supply, meter.allowance, meter.latches), before):
+            part.restore(state)
 
     def _keep(self, read: "token.Token", outcome: Outcome, before: tuple) -> bool:
         """Commit what a token did; whether it is durable."""
@@ -298,11 +299,12 @@ class Typed:
                 self.tids.add(read.tid, 0)
             meter.note(events.TOKEN_TYPED, read.tid if has_tid(read) else 0, read.token_class << 4 | read.subclass)
         items = self.items(before[0])
-        sources = meter.account.pack_sources()
-        if sources != before[1]:
-            items.append((KEY_SOURCES, sources))
-        if meter.supply.state() != before[3]:
+        if meter.account.state() != before[1]:
+            items.append((KEY_SOURCES, meter.account.pack_sources()))
+        if meter.supply.state() != before[2]:
             items.append((KEY_SUPPLY, meter.supply.pack()))
+        if meter.allowance.state() != before[3]:
+            items.append((KEY_ALLOWANCE, meter.allowance.pack()))
         return not items or meter.commit(items, True)
 
     # -- what tokens do: a code; a refusal has changed nothing ---------------------------------------------------------
@@ -358,11 +360,18 @@ class Typed:
         meter.account.adjusted_uc += max(0, meter.account.balance_uc())
         return results.ACCEPTED
 
+    def _clear_tamper(self, read: "token.Token", outcome: Outcome) -> int:
+        latches = self._meter.latches
+        self._meter.note(events.LATCHES_CLEARED, latches.clear(latches.word, 0xFFFFFFFF))
+        return results.ACCEPTED
+
     def _help(self, read: "token.Token", outcome: Outcome) -> int:
         """A paid customer whose link is dead: the hold for arrears goes, or some energy is allowed."""
         kind, value = help_of(read.register)
         if kind == HELP_RELEASE and not value:
             self._meter.supply.release(reasons.HOLD_ARREARS, CLOSE_PERMIT)
+        elif kind == HELP_ALLOWANCE and value:
+            self._meter.allowance.extend(value * UNIT_WH)
         else:
             return results.NOT_IMPLEMENTED
         return results.ACCEPTED
@@ -392,6 +401,7 @@ _ACTS = {
     (token.CREDIT, 0): Typed._credit,
     (token.MANAGE, token.SET_POWER): Typed._set_power,
     (token.MANAGE, token.CLEAR_CREDIT): Typed._clear_credit,
+    (token.MANAGE, token.CLEAR_TAMPER): Typed._clear_tamper,
     (token.MANAGE, token.SUPPLY_HELP): Typed._help,
 }
 for _subclass in range(1, 8):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from fieldtool import order, records, report, scan, show
+from fieldtool import order, records, report, scan, show, token
 from fieldtool.session import DONE, LINK, USAGE, Session, UsageError
 from fieldtool.words import LANGUAGES, Words, language_of
 from headend.links.bus import BadPort, Patience, bus_at
@@ -100,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
         _key_file(one)
     one = command("order", "hand a signed order to the meter and wait for its verdict")
     one.add_argument("file", type=Path, metavar="FILE", help='the order, as bytes or hexadecimal digits; "-": stdin')
+    one = command("token", "type a token over the service port; it is used once, wherever it is typed")
+    one.add_argument("digits", nargs="+", metavar="DIGITS", help="20 digits, in groups or not")
     one = command("report", "have the meter prove how it stands")
     one.add_argument("--aspect", choices=list(names.ASPECT.values()), default="credit", help="about (default credit)")
     one.add_argument("--selector", type=_selector, default=1, metavar="N", help="source or reason (default 1)")
@@ -155,6 +157,7 @@ _COMMANDS: dict[str, Command] = {
     "intervals": records.intervals,
     "events": records.event_log,
     "order": order.order,
+    "token": token.token,
     "report": report.report,
     "scan": scan.scan,
     "watch": show.watch,

@@ -15,7 +15,11 @@ from meterlink import names, registers
 
 async def read(session: Session, given: argparse.Namespace) -> int:
     """Identification and state, for people or as JSON."""
-    shown = {"ident": await session.meter.block(registers.IDENT), "hot": await session.meter.block(registers.HOT)}
+    shown = {
+        "ident": await session.meter.block(registers.IDENT),
+        "hot": await session.meter.block(registers.HOT),
+        "token": await session.meter.block(registers.TOKEN),
+    }
     if given.json:
         print(json.dumps({name: plain(block) for name, block in shown.items()}, ensure_ascii=False, indent=2))
         return DONE

@@ -11,7 +11,7 @@ from meterlink.registers import BLOCKS
 
 # ISO 4217 numeric -> alphabetic, where the tool knows it; others are shown as their number.
 CURRENCIES = {
-    36: "AUD", 50: "BDT", 116: "KHR", 156: "CNY", 356: "INR", 360: "IDR", 404: "KES", 458: "MYR", 566: "NGN",
+    0: "kWh", 36: "AUD", 50: "BDT", 116: "KHR", 156: "CNY", 356: "INR", 360: "IDR", 404: "KES", 458: "MYR", 566: "NGN",
     586: "PKR", 608: "PHP", 646: "RWF", 704: "VND", 710: "ZAR", 764: "THB", 800: "UGX", 826: "GBP", 834: "TZS",
     840: "USD", 936: "GHS", 978: "EUR",
 }  # fmt: skip
@@ -26,9 +26,28 @@ _CODES = {
     "aspect": (names.ASPECT, "aspect"),
     "kind": (names.REPORT, "report"),
     "result": (names.RESULT, "result"),
+    "mode": (names.MODE, "mode"),
+    "typed_result": (names.TYPED, "typed"),
+    "key_type": (dict(enumerate(("ditk", "ddtk", "dutk", "dctk"))), "key_type"),
     "board_class": ({1: "bench", 2: "sealed"}, "board_class"),
 }
-_BITS = {"holds": (names.HOLD, "hold"), "causes": (names.CAUSE, "cause"), "alarms": (names.ALARM, "alarm")}
+_BITS = {
+    "holds": (names.HOLD, "hold"),
+    "causes": (names.CAUSE, "cause"),
+    "alarms": (names.ALARM, "alarm"),
+    "latches": (names.LATCH, "latch"),
+    "sections": ({n: str(n + 1) for n in range(4)}, "section"),
+}
+# What stands for "none" in fields that have no other word for it.
+_NONE = {
+    "supply_group": 0xFFFFFFFF,
+    "key_revision": 0,
+    "typed_tid": 0xFFFFFFFF,
+    "power_limit_w": 0,
+    "sections": 0,
+    "until_wh": 0,
+}
+_BASES = {0: "1993", 1: "2014", 2: "2035"}
 _SATURATED = 0xFFFF
 _TIMES = ("time_s", "due_s")
 _SCALE = {field[0]: (field[2], field[3]) for _, _, _, fields in BLOCKS for field in fields}
@@ -76,6 +95,12 @@ def shown(words: Words, field: str, value: Value, unit: str) -> str:
         return value.hex()
     if isinstance(value, str):
         return value
+    if _NONE.get(field) == value:
+        return words.say("none")
+    if field == "base_date":
+        return _BASES.get(value, str(value))
+    if field == "supply_group":
+        return f"{value:06d}"
     if field in _BITS:
         table, word = _BITS[field]
         return words.join([words.code(word, name) for name in names.of_bits(table, value)])

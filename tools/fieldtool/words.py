@@ -48,10 +48,25 @@ FIELD: Mapping[str, Text] = {
     "price_uc_per_kwh": ("Price", "当前电价"),
     "tariff_signing_epoch": ("Tariff's signing epoch", "电价签发批次"),
     "tariff_version": ("Tariff version", "电价版本"),
+    "mode": ("Fee control", "费控模式"),
+    "until_wh": ("Covered up to the register", "供电保障至示数"),
     "interval_oldest": ("Oldest interval", "最早曲线序号"),
     "interval_newest": ("Newest interval", "最新曲线序号"),
     "event_oldest": ("Oldest event", "最早事件序号"),
     "event_newest": ("Newest event", "最新事件序号"),
+    "latches": ("Latched alarms", "锁存告警"),
+    "typed_count": ("Entries since the start", "启动后输入次数"),
+    "typed_result": ("Last entry", "最近一次输入"),
+    "typed_uc": ("Credited by typed tokens", "代码累计充值"),
+    "lockout_s": ("Locked for", "锁定剩余"),
+    "sections": ("Sections of a key change", "已存密钥更换段"),
+    "supply_group": ("Supply group", "供电组代码"),
+    "key_type": ("Key type", "密钥类型"),
+    "tariff_index": ("Tariff index", "费率索引"),
+    "key_revision": ("Key revision", "密钥修订号"),
+    "key_expiry": ("Key expiry number", "密钥有效期号"),
+    "base_date": ("Base date", "基准日期"),
+    "power_limit_w": ("Maximum power", "最大功率限值"),
     "kind": ("Kind", "类别"),
     "counter": ("Report number", "报告序号"),
     "aspect": ("Subject", "主题"),
@@ -77,7 +92,10 @@ SECTIONS: tuple[tuple[Text, str, tuple[str, ...]], ...] = (
     (
         ("Supply", "供电"),
         "hot",
-        ("control", "contact", "diagnosis", "pending", "due_s", "holds", "causes", "alarms", "load_ma", "no_load_s"),
+        (
+            "control", "contact", "diagnosis", "pending", "due_s", "holds", "causes", "alarms", "latches", "load_ma",
+            "no_load_s",
+        ),
     ),
     (("Measured", "测量"), "hot", ("voltage_dv", "power_w", "import_wh", "export_wh")),
     (
@@ -85,7 +103,15 @@ SECTIONS: tuple[tuple[Text, str, tuple[str, ...]], ...] = (
         "hot",
         (
             "balance_uc", "credited_uc", "earned_uc", "refunded_uc", "adjusted_uc", "charged_uc", "waiting_uc", "rate",
-            "price_uc_per_kwh", "tariff_signing_epoch", "tariff_version",
+            "price_uc_per_kwh", "tariff_signing_epoch", "tariff_version", "mode", "until_wh",
+        ),
+    ),
+    (
+        ("Typed tokens", "代码输入"),
+        "token",
+        (
+            "typed_result", "typed_count", "lockout_s", "typed_uc", "sections", "supply_group", "key_type",
+            "tariff_index", "key_revision", "key_expiry", "base_date", "power_limit_w",
         ),
     ),
     (
@@ -98,6 +124,13 @@ SECTIONS: tuple[tuple[Text, str, tuple[str, ...]], ...] = (
 # Words for codes: those of the protocol, and for what can happen on a line.
 CODE: Mapping[str, Mapping[str, Text]] = {
     **LABEL,
+    "section": {str(n): (str(n), str(n)) for n in range(1, 5)},
+    "key_type": {
+        "ditk": ("initial", "初始密钥"),
+        "ddtk": ("default of the group", "组默认密钥"),
+        "dutk": ("unique to the meter", "本表唯一密钥"),
+        "dctk": ("common to the group", "组公共密钥"),
+    },
     "outcome": {
         "unreachable": ("cannot be opened", "无法打开端口"),
         "lost": ("connection lost", "连接中断"),
@@ -201,6 +234,14 @@ SAY: Mapping[str, Text] = {
         "指令属于表 {wanted}，当前电表为 {found}：未发送。",
     ),
     "sent": ("Handed over; waiting for the verdict.", "已送达，等待判定。"),
+    "typed_says": ("The meter says: {result}", "电表应答：{result}"),
+    "typed_credited": ("Credited: {amount}. Balance: {balance}.", "入账：{amount}。余额：{balance}。"),
+    "typed_locked": ("It takes the next entry in {seconds} s.", "{seconds} 秒后可再次输入。"),
+    "typed_sections": ("Sections still to be typed: {sections}.", "仍需输入的段：{sections}。"),
+    "typed_elsewhere": (
+        "This line takes no tokens: type it at the keypad, or connect to the meter's service port.",
+        "此线路不接受代码：请在键盘输入，或连接电表服务口。",
+    ),
     "verdict": ("The meter says: {verdict}", "电表判定：{verdict}"),
     "no_verdict": ("The meter holds it; no verdict: {why}", "电表已收到，没有判定：{why}"),
     "genuine": (

@@ -6,7 +6,7 @@ the meter's key tells, which no link has.
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -32,7 +32,11 @@ _UP = {
     batches.KIND_INTERVALS: topics.UP_INTERVALS,
     batches.KIND_EVENTS: topics.UP_EVENTS,
     batches.KIND_ORDER: topics.UP_ORDER,
+    batches.KIND_CLOSING: topics.UP_CLOSING,
+    batches.KIND_HELD: topics.UP_HELD,
+    batches.KIND_RECEIPT: topics.UP_RECEIPT,
 }
+_REPORTS = (batches.KIND_REPORT, batches.KIND_CLOSING, batches.KIND_RECEIPT)  # questions that a report answers
 _FILES = {batches.KIND_INTERVALS: registers.INTERVAL_FILE, batches.KIND_EVENTS: registers.EVENT_FILE}
 
 
@@ -85,12 +89,16 @@ class MeterOnBus:
 
     # --- mailboxes ----------------------------------------------------------------------------------------------------
 
-    async def order(self, raw: bytes) -> Verdict:
+    async def order(self, raw: bytes, parcels: Sequence[bytes] = ()) -> Verdict:
         """Put an order into the mailbox and wait for the verdict, `Patience.verdict_s` at most.
+
+        `parcels`: the pieces of its body where that travels apart (`meterlink.parcels`); they go first.
 
         LinkError: the mailbox did not say that it holds the order (it may hold it all the same).
         """
         async with self._one_at_a_time():
+            for piece in parcels:
+                await self._mail(registers.PARCEL_MAILBOX, piece)
             await self._mail(registers.ORDER_MAILBOX, raw)
             try:
                 return await self._verdict(orders.digest(raw[:-_ORDER_TAIL])[: len(_NO_DIGEST)])
@@ -117,7 +125,7 @@ class MeterOnBus:
         kind, nonce, aspect, selector, _, _ = batches.read_ask(raw)
         async with self._one_at_a_time():
             await self._mail(registers.ASK_MAILBOX, raw)
-            if kind == batches.KIND_REPORT:
+            if kind in _REPORTS:
                 answer = await self._look(registers.REPORT, lambda shown: _report(shown, nonce))
             elif kind == batches.KIND_ORDER:
                 answer = await self._look(registers.ORDER, lambda shown: _held(shown, aspect, selector))
@@ -128,13 +136,47 @@ class MeterOnBus:
     async def _batch(self, kind: int, nonce: bytes) -> bytes:
         ends = await self._look(registers.BATCH, lambda shown: _batch_ends(shown, kind, nonce))
         fields = _BATCH_HEAD.unpack_from(ends)
-        found = await self.records(kind, fields[11], fields[12])
+        if kind == batches.KIND_HELD:
+            found = await self._held_versions(fields[12])
+        else:
+            found = await self.records(kind, fields[11], fields[12])
         return ends[: batches.HEAD_LENGTH] + b"".join(found) + ends[batches.HEAD_LENGTH :]
+
+    async def _held_versions(self, count: int) -> list[bytes]:
+        """The records of the last question of KIND_HELD. They have no CRC: the MAC of the batch covers them."""
+        found: list[bytes] = []
+        while len(found) < count:
+            some = min(count - len(found), _RECORDS_IN_ONE)
+            data = await self.bus.read_file(
+                self.unit, registers.HELD_FILE, 1 + len(found), some * registers.RECORD_REGISTERS
+            )
+            found += [data[at : at + records.RECORD_LENGTH] for at in range(0, len(data), records.RECORD_LENGTH)]
+        return found
 
     async def acknowledge(self, raw: bytes) -> None:
         """Hand over an acknowledgement (`batches.pack_ack`)."""
         async with self._one_at_a_time():
             await self._mail(registers.ACK_MAILBOX, raw)
+
+    async def type_token(self, digits: str) -> Block:
+        """Type a token of 20 digits over the service port: the block `token` after it.
+
+        A token is used once, so it is sent once: where the answer to the mailbox is lost, the block tells whether the
+        meter has counted one more entry. LinkError with exception 2 on a link that takes no tokens.
+        """
+        async with self._one_at_a_time():
+            before = (await self.block(registers.TOKEN)).number("typed_count")
+            lost = None
+            try:
+                await self._mail(registers.TOKEN_MAILBOX, digits.encode())
+            except LinkError as error:
+                if error.exception:
+                    raise
+                lost = error
+            shown = await self.block(registers.TOKEN)
+            if lost is not None and shown.number("typed_count") == before:
+                raise lost
+            return shown
 
     async def identify(self, seconds: int) -> None:
         """Let the meter blink for 0..600 s."""
