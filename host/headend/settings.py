@@ -44,7 +44,7 @@ class Settings:
     max_day_uc: int = 100_000_000_000_000
     max_token_day_wh: int = 500_000  # typed tokens of one meter
     max_token_month_wh: int = 2_000_000
-    max_meter_keys_per_minute: int = 6_000  # keys that the head end may have to verify reports with
+    max_meter_keys_per_minute: int = 60_000  # keys that the head end may have to verify reports with
     currency: int = 156  # ISO 4217 numeric; fixed once the database exists
     http_host: str = "127.0.0.1"
     http_port: int = 8470

@@ -84,6 +84,7 @@ class Signer:
         self._clock = clock
         self._caps = caps.checked()
         self._alone = Lock()
+        self._names: dict[tuple[int, int | None], KeyName] = {}  # what `_signing_key` found, for one batch
 
     def sign_statement(self, row: Any) -> bytes:
         """The whole order: statement, signature, tag. It is in the log, on disk, when this returns.
@@ -106,6 +107,7 @@ class Signer:
         with self._alone:
             now_s = self._clock.now_s()
             self._log.books.turn(now_s)
+            self._names.clear()
             try:
                 for one in statements:
                     try:
@@ -213,7 +215,7 @@ class Signer:
         if row.aspect not in ASPECT_ROLE:
             raise Refused("aspect", row.aspect, f"one of {sorted(ASPECT_ROLE)}")
         role = ASPECT_ROLE[row.aspect]
-        name = self._signing_key(role, row.key_version)
+        name = self._names.get((role, row.key_version)) or self._signing_key(role, row.key_version)
         total_uc = refunded_uc = increase_uc = 0
         recovered: tuple[tuple[int, int, int], ...] = ()
         if row.aspect == ASPECT_CREDIT:
@@ -268,7 +270,9 @@ class Signer:
         key then in force, so of a rotation that it may not have heard of, it holds the one before."""
         able = [name for name in self._keys.names() if name.role == role]
         known = [name for name in able if held is not None and name.version <= held]
-        return max(known) if known else min(able, default=KeyName(role, 0))
+        name = max(known) if known else min(able, default=KeyName(role, 0))
+        self._names[role, held] = name
+        return name
 
     def _credit(self, row: Stated) -> tuple[int, int, int]:
         """Check a credit statement against the log: (total, refunded, what it adds)."""

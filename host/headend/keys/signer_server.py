@@ -25,6 +25,7 @@ from headend.refusals import Refused
 MAX_CLIENTS = 32
 PATIENCE_S = 10.0  # for each piece of a message that has begun, in or out
 STOP_S = 5.0
+KEY_PATIENCE_S = 1.0  # how long a client waits its turn for a meter key
 
 log = logging.getLogger("openprepay.signer")
 
@@ -39,16 +40,21 @@ class Rate:
         self._at = monotonic()
         self._alone = Lock()
 
-    def take(self) -> bool:
-        """Whether one more is allowed now; then it is counted."""
-        with self._alone:
-            now = self._monotonic()
-            self._left = min(self._per_minute, self._left + (now - self._at) * self._per_minute / 60)
-            self._at = now
-            if self._left < 1:
+    def take(self, patience_s: float = 0.0) -> bool:
+        """Count one more where it is allowed within `patience_s`; whether it is."""
+        while True:
+            with self._alone:
+                now = self._monotonic()
+                self._left = min(self._per_minute, self._left + (now - self._at) * self._per_minute / 60)
+                self._at = now
+                if self._left >= 1:
+                    self._left -= 1
+                    return True
+                wait_s = (1 - self._left) * 60 / self._per_minute
+            if wait_s > patience_s:
                 return False
-            self._left -= 1
-            return True
+            patience_s -= wait_s
+            time.sleep(wait_s)
 
 
 class SignerServer:
@@ -162,7 +168,7 @@ class SignerServer:
             made = self._signer.sign(question.statements)
             return wire.Signed([wire.why(one) if isinstance(one, Refused) else one for one in made])
         if isinstance(question, wire.MeterKey):
-            if not self._meter_keys.take():
+            if not self._meter_keys.take(KEY_PATIENCE_S):
                 return wire.Failure("busy", "More meter keys were asked for than the signer gives in a minute.")
             return wire.Key(self._keys.meter_key(question.meter, question.version))
         if isinstance(question, wire.Token):

@@ -18,6 +18,7 @@ BENCHES = {
     "payments": ("payments", "payments into SQLite, one by one and in groups"),
     "tokens": ("sts", "typed tokens: keys derived, tokens issued, tokens read on MicroPython"),
     "keys": ("keys", "a key store in a file and in SoftHSM: meter keys derived, digests signed"),
+    "signer": ("signer", "credit orders encoded, signed and logged; the log opened"),
     "simulate": ("simulate", "meters in process: days a second, memory each"),
 }
 
