@@ -15,11 +15,13 @@ EARNED = "earned"  # for exported energy
 ADJUSTED = "adjusted"  # charged by the head end, taken off at the meter by a mode order
 RECOVERED = "recovered"  # a sale of ours, found on the meter, that the books had lost
 REPOSTED = "reposted"  # a payment, posted again, that is such a sale: the meter has it already
+REVERSAL = "reversal"  # a payment that was taken back
 MOVED = "moved"  # what is left of an account that is closed
 
 # Kind of entry -> each (kind of the debited account, kind of the credited one) that it may have.
 SIDES = {
     PAYMENT: ((accounts.CHANNEL, accounts.CUSTOMER), (accounts.CHANNEL, accounts.FORMER)),
+    REVERSAL: ((accounts.CUSTOMER, accounts.CHANNEL),),
     CONSUMPTION: ((accounts.CUSTOMER, accounts.INCOME),),
     EARNED: ((accounts.INCOME, accounts.CUSTOMER),),
     ADJUSTED: ((accounts.CUSTOMER, accounts.INCOME),),

@@ -4,9 +4,9 @@ Idempotent by (channel, payment id): the same request again gets the same answer
 other content is a conflict. What a payment bought is on the meter when a report shows the total of its `source` at or
 above `total_uc`.
 
-Three payments have no statement of their own: one that is found to be a sale which the meter has already (`recovered`),
-one that waits until a restored database has read its meter (`withheld_uc`), and one for an account that is closed,
-which goes to its former customer.
+Four payments have no statement of their own: one that is found to be a sale which the meter has already (`recovered`),
+one that waits until a restored database has read its meter (`withheld_uc`), one for an account that is closed, which
+goes to its former customer, and one that the customer carries to the meter as a typed token (`tokens.vending`).
 """
 
 import hashlib
@@ -88,23 +88,26 @@ def take(
     amount_uc: int,
     *,
     account_epoch: int | None = None,
+    by_token: bool = False,
 ) -> PaymentAnswer:
     """Take a payment of `amount_uc` (1..the channel's limit) for a meter.
 
     `payment_id`: the channel's own, 1..64 printable ASCII characters without a blank at either end · `account_epoch`:
-    the account that the payer means, where that need not be the one in force. Raises Refused (UnknownChannel,
-    UnknownMeter, PaymentConflict); then nothing has changed.
+    the account that the payer means, where that need not be the one in force · `by_token`: the caller has it delivered
+    as a typed token. Raises Refused (UnknownChannel, UnknownMeter, PaymentConflict); then nothing has changed.
     """
     limits = conn.execute(_CHANNEL, {"named": channel_name}).one_or_none()
     if limits is None:
         raise UnknownChannel("channel", channel_name, "a channel of this head end")
     _check(payment_id, meter, amount_uc)
     of_account = "" if account_epoch is None else f" of {account_epoch}"
-    digest = hashlib.sha256(f"payment 1 {meter} {amount_uc}{of_account}".encode()).digest()
+    digest = hashlib.sha256(f"payment 1 {meter} {amount_uc}{of_account}{' by token' * by_token}".encode()).digest()
     known = get(conn, channel_name, payment_id)
     if known is not None:
         if known.request_digest != digest:
-            raise PaymentConflict("payment_id", payment_id, "a new id: it was used for another meter or amount")
+            raise PaymentConflict(
+                "payment_id", payment_id, "a new id: it was used for another meter, amount or delivery"
+            )
         return PaymentAnswer(
             channel_name, payment_id, meter, amount_uc, known.total_uc, known.order_id, known.taken_s, repeated=True
         )
@@ -142,7 +145,8 @@ def take(
         cause=f"payment:{channel_name}:{payment_id}",
     )
     if former is None:
-        row.update(_give(conn, now_s, state, standing, row, actor))
+        if not by_token:
+            row.update(_give(conn, now_s, state, standing, row, actor))
         statements.release_arrears_if_stopped(conn, now_s, state, actor)
     conn.execute(_TAKEN, row)
     return PaymentAnswer(

@@ -22,6 +22,7 @@ from headend.orders.policy import Entropy, Policy
 from headend.reads import logs
 from headend.store import identity, lock_meter
 from headend.store.schema import meter, meter_state, order, question
+from headend.tokens import replacing, usage
 from meterlink import names, results
 from meterlink.batches import KIND_REPORT as ASK_REPORT
 from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS
@@ -107,6 +108,15 @@ class TakenReport(NamedTuple):
 def take(conn: Connection, now_s: int, report: Report, carrier: str, policy: Policy, entropy: Entropy) -> TakenReport:
     """Take a genuine report; raises UnknownMeter. Repeating it changes nothing."""
     state = lock_meter(conn, report.meter)
+    taken = _take(conn, now_s, state, report, carrier, policy, entropy)
+    if state.replacing is not None:
+        replacing.settle(conn, now_s, report.meter)
+    return taken
+
+
+def _take(
+    conn: Connection, now_s: int, state: Row[Any], report: Report, carrier: str, policy: Policy, entropy: Entropy
+) -> TakenReport:
     seen, told = (state.report_boot, state.report_counter), (report.boot, report.counter)
     known = state.report_boot is not None
     if known and told == seen:
@@ -168,10 +178,11 @@ def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrie
         outbox.wake(conn, now_s, report.meter)
     logs.seen(conn, now_s, state, report)
     consumption.book(conn, now_s, report)
-    if report.aspect == ASPECT_CREDIT and report.selector == identity.get(conn).source:
+    if report.aspect == ASPECT_CREDIT and report.selector == identity.source_of(conn, report.meter):
         epoch = conn.execute(_ACCOUNT_EPOCH, {"of": report.meter}).scalar_one()
         if report.account_epoch == epoch:
             payments.shown(conn, report.meter, report.source_credited_uc, report.time_s)
+    usage.shown(conn, report)
 
 
 def _under_way(conn: Connection, report: Report) -> list[Row[Any]]:

@@ -158,8 +158,7 @@ payment = Table(
     Column("taken_s", BigInteger, nullable=False),
     Column("on_meter_s", BigInteger),  # meter time of the report that showed it
     Column("account_epoch", Integer, nullable=False, server_default="1"),
-    Column("source", Integer, nullable=False, server_default="1"),  # whose total `total_uc` is
-    Column("delivery", String(8), nullable=False, server_default="wire"),  # wire | token: not part of `total_uc`
+    Column("source", Integer, nullable=False, server_default="1"),  # whose total `total_uc` is; 0: no source's
     Index("ix_payment_meter", "meter", "total_uc"),
 )
 
@@ -314,6 +313,12 @@ token = Table(
     UniqueConstraint("meter", "supply_group", "key_revision", "tid", "class", "subclass"),
     Index("ix_token_meter", "meter", "state"),
     Index("ix_token_payment", "channel", "payment_id"),
+    Index(
+        "ix_token_reserved",
+        "changed_s",
+        sqlite_where=text("state = 'reserved'"),
+        postgresql_where=text("state = 'reserved'"),
+    ),
 )
 
 # Who did what with a token, and what the meter said of it.

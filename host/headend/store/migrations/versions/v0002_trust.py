@@ -13,7 +13,7 @@ _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 # Changing a table copies it, and a copy has no triggers.
 _PAYMENT_RULES = {
     "payment_update": "BEFORE UPDATE OF channel, payment_id, meter, amount_uc, request_digest, taken_s,"
-    " account_epoch, delivery ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never changed'); END",
+    " account_epoch ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never changed'); END",
     # After a restore, what the meter turns out not to have is stated by the source that follows.
     "payment_place": "BEFORE UPDATE OF source, total_uc ON payment WHEN OLD.on_meter_s IS NOT NULL"
     " BEGIN SELECT RAISE(ABORT, 'a payment that the meter has shown stays where it was found'); END",
@@ -38,7 +38,6 @@ def upgrade() -> None:
         table.alter_column("order_id", existing_type=_ROW_ID, nullable=True)
         table.add_column(sa.Column("account_epoch", sa.Integer(), server_default="1", nullable=False))
         table.add_column(sa.Column("source", sa.Integer(), server_default="1", nullable=False))
-        table.add_column(sa.Column("delivery", sa.String(length=8), server_default="wire", nullable=False))
     op.add_column("meter_state", sa.Column("replacing", sa.BigInteger(), nullable=True))
     op.execute("UPDATE payment SET source = (SELECT source FROM database)")
     op.add_column("order", sa.Column("wrap_key_version", sa.Integer(), nullable=True))
@@ -186,6 +185,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_token_meter", "token", ["meter", "state"])
     op.create_index("ix_token_payment", "token", ["channel", "payment_id"])
+    reserved = sa.text("state = 'reserved'")
+    op.create_index("ix_token_reserved", "token", ["changed_s"], sqlite_where=reserved, postgresql_where=reserved)
     op.create_table(
         "token_history",
         sa.Column("id", _ROW_ID, nullable=False),
