@@ -99,9 +99,10 @@ class Workbench:
         role: int | None = None,
         signing_epoch: int = 1,
         account_epoch: int = 1,
+        flags: int = 0,
     ) -> bytes:
         """A signed order; the next version of this bench unless one is given."""
-        if version is None and aspect != orders.ASPECT_CREDIT:
+        if version is None and aspect not in orders.UNVERSIONED:
             self._version += 1
         role = orders.ASPECT_ROLE[aspect] if role is None else role
         statement = orders.Statement(
@@ -113,10 +114,11 @@ class Workbench:
             tag_key_version=1,
             selector=selector,
             signing_epoch=signing_epoch,
-            version=0 if aspect == orders.ASPECT_CREDIT else version or self._version,
+            version=0 if aspect in orders.UNVERSIONED else version or self._version,
             issued_s=issued_s,
             not_after_s=not_after_s,
             body=body,
+            flags=flags,
         ).encode()
         return orders.seal(statement, self.sign(role, orders.digest(statement)), self.mac_key)
 

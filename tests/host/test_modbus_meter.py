@@ -20,7 +20,8 @@ from headend.links.meter import MeterOnBus
 from headend.links.modbus import ModbusCarrier
 from headend.links.port import Up
 from headend.orders.actions import Ack, Ask, Deliver
-from meterlink import batches, modbus, orders, records, registers, reports, results, topics
+from headend.orders.outbox import parcels_of
+from meterlink import batches, modbus, orders, records, registers, reports, results, stating, topics
 from meterlink.batches import Batch
 from meterlink.reports import Report
 from metersim.workbench import Workbench
@@ -412,6 +413,39 @@ def test_the_carrier_delivers_asks_and_acknowledges(site: Line, space: MeterSpac
             ack = batches.pack_ack(batches.KIND_INTERVALS, NUMBER, log_id, 40, BENCH.mac_key)
             assert await carrier.send(Ack(NUMBER, ack))
             assert space.one.meter.cursors[0] == 40
+
+    run(scenario())
+
+
+def test_a_body_that_travels_apart_comes_before_its_order(site: Line, space: MeterSpace) -> None:
+    """And the receipt of the verdict can be asked for, so that a refusal is proved on a bus too."""
+    keys = [(role, 1, BENCH.public_key(role)) for role in (orders.ROLE_ROOT, orders.ROLE_CREDIT, orders.ROLE_CONTROL)]
+    body = stating.signing_keys([*keys, (orders.ROLE_CREDIT, 2, BENCH.public_key(orders.ROLE_CONTROL))])
+    bench = Workbench(NUMBER)
+
+    def order() -> bytes:
+        named, flags = stating.apart(body), orders.FLAG_BODY_APART
+        return bench.order(orders.ASPECT_KEYS, named, orders.KEYS_SIGNING, flags=flags)
+
+    async def scenario() -> None:
+        office = Office()
+        async with carrying(office.up, {NUMBER: f"{site.port}?unit=1"}.get) as carrier:
+            without = order()
+            sent = await carrier.send(Deliver(NUMBER, 1, without))
+            assert sent.note == "The mailbox took it; the meter says: body_missing."
+            ask = batches.pack_ask(batches.KIND_RECEIPT, nonce(), orders.ASPECT_KEYS, orders.KEYS_SIGNING)
+            assert await carrier.send(Ask(NUMBER, ask))
+            sent = await carrier.send(Deliver(NUMBER, 1, order(), parcels=parcels_of(body)))
+            assert sent.note == "The mailbox took it; the meter says: applied."
+            assert space.one.meter.public_key(orders.ROLE_CREDIT, 2) is not None
+            assert await carrier.send(Ask(NUMBER, batches.pack_ask(batches.KIND_HELD, nonce())))
+        (_, what, raw), (_, held, batch) = office.taken
+        receipt = Report(raw, BENCH.mac_key)
+        assert (what, receipt.kind, receipt.result) == (topics.UP_RECEIPT, reports.KIND_RECEIPT, results.BODY_MISSING)
+        assert receipt.digest == orders.Order(without).digest[:8]
+        assert held == topics.UP_HELD
+        found = list(struct.iter_unpack(batches.HELD_FORMAT, Batch(batch, BENCH.mac_key).records))
+        assert (orders.ASPECT_KEYS, orders.KEYS_SIGNING) in [(one[0], one[2]) for one in found]
 
     run(scenario())
 

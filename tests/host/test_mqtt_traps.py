@@ -379,6 +379,36 @@ def test_a_stop_over_3_1_1_goes_only_to_a_meter_that_is_known_to_be_there(tmp_pa
     run(scenario())
 
 
+def test_the_pieces_of_a_body_go_before_their_order(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Store()
+        pieces = tuple(b"piece %d" % number for number in range(11))
+        with Broker(tmp_path) as broker, peer(broker) as meter:
+            meter.listen(topics.down(A, "#"))
+            async with carrier(store, options(broker)) as link:
+                assert await link.send(Deliver(A, 1, b"an order", parcels=pieces))
+                await until(lambda: len(meter.heard) == 12, "all came")
+        parcel, order = topics.down(A, topics.DN_PARCEL), topics.down(A, topics.DN_ORDER)
+        assert meter.heard == [*((parcel, piece, False) for piece in pieces), (order, b"an order", False)]
+
+    run(scenario())
+
+
+def test_an_order_does_not_go_where_a_piece_of_its_body_could_not(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with Broker(tmp_path) as broker:
+            async with carrier(Store(), options(broker)) as link:
+                sent = await link.send(Deliver(B, 1, b"an order", parcels=(b"a piece",)))
+                assert (sent.ok, sent.note) == (False, "The meter has no session at the broker.")
+                with peer(broker, "000000000008") as meter:
+                    meter.listen(topics.down(B, "#"))
+                    assert await link.send(Ask(B, b"sentinel"))
+                    await until(lambda: len(meter.heard) == 1, "the sentinel came")
+                    assert [raw for _, raw, _ in meter.heard] == [b"sentinel"]
+
+    run(scenario())
+
+
 def test_what_goes_down_is_never_retained(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = Store()

@@ -119,7 +119,7 @@ class ModbusCarrier:
     async def _deliver(self, meter: MeterOnBus, action: Deliver) -> Sent:
         if 0 < action.last_s < self._clock.now_s():
             return Sent(False, "Its last second passed before it could be handed over.")
-        verdict = await meter.order(action.raw)
+        verdict = await meter.order(action.raw, action.parcels)
         if verdict.code == results.PENDING:
             return Sent(True, f"The mailbox took it; no verdict yet: {verdict.trouble}")
         return Sent(True, f"The mailbox took it; the meter says: {names.of(names.RESULT, verdict.code)}.")

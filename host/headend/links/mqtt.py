@@ -103,7 +103,15 @@ class MqttCarrier:
         if refusal:
             return Sent(False, refusal)
         what, expiry_s = self._envelope(action)
-        future = self.session.publish(topics.down(action.meter, what), action.raw, expiry_s)
+        if isinstance(action, Deliver):
+            for piece in action.parcels:  # each acknowledged before the next, so that the order comes last
+                sent = await self._publish(topics.down(action.meter, topics.DN_PARCEL), piece, expiry_s)
+                if not sent:
+                    return sent
+        return await self._publish(topics.down(action.meter, what), action.raw, expiry_s)
+
+    async def _publish(self, topic: str, raw: bytes, expiry_s: int) -> Sent:
+        future = self.session.publish(topic, raw, expiry_s)
         try:
             async with asyncio.timeout(self._options.answer_s):
                 return await asyncio.wrap_future(future)

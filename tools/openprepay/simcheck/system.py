@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from headend.clock import ManualClock
 from headend.engine import Engine
@@ -192,15 +193,17 @@ class System:
     def _down(self, action: Action) -> None:
         what = topics.DN_ASK
         if isinstance(action, Deliver):
+            for piece in action.parcels:
+                self._send(partial(self._arrive, action.meter, topics.DN_PARCEL, piece))
             what = topics.DN_ORDER
         elif isinstance(action, Ack):
             what = topics.DN_ACK
-        self._send(lambda: self._arrive(action, what))
+        self._send(partial(self._arrive, action.meter, what, action.raw))
 
-    def _arrive(self, action: Action, what: str) -> None:
-        meter = self.meter(action.meter)
+    def _arrive(self, number: int, what: str, raw: bytes) -> None:
+        meter = self.meter(number)
         if meter.powered:
-            meter.exchange.hear(what, action.raw)
+            meter.exchange.hear(what, raw)
             meter.unit.settle()
 
     def meter(self, number: int) -> SimulatedMeter:

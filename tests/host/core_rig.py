@@ -1,0 +1,170 @@
+"""A head end and one meter with the firmware itself, in this process, on one clock: `with Pair("mqtt") as pair`.
+
+Over "modbus" the meter speaks only when it is asked, as on a bus: no receipt comes by itself. `on_the_way(action)`
+says what becomes of an action: itself, another, or None for one that is lost.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, select, update
+
+from headend.clock import ManualClock
+from headend.engine import Engine
+from headend.keys.holder import KeyName
+from headend.keys.keystore import KeyStore
+from headend.keys.provision import provision_record
+from headend.keys.signer import Signer
+from headend.keys.signer_books import Caps
+from headend.keys.signer_log import SignerLog
+from headend.orders.actions import Ack, Action, Ask, Deliver
+from headend.store import Store
+from headend.store.schema import meter as meter_table
+from headend.store.schema import meter_trust, order, order_history
+from meter.exchange import Exchange
+from meterlink import batches, topics
+from meterlink.batches import BatchError
+from metersim.board import VirtualBoard
+from metersim.inprocess import InProcessMeter
+from metersim.load import Constant
+from tests.host.books import CURRENCY, LIMITS, METER, NOW_S, TARIFF, open_books
+from tests.host.peer import Noise
+
+_UP = {
+    batches.KIND_REPORT: topics.UP_REPORT,
+    batches.KIND_INTERVALS: topics.UP_INTERVALS,
+    batches.KIND_EVENTS: topics.UP_EVENTS,
+    batches.KIND_RECEIPT: topics.UP_RECEIPT,
+}
+
+
+class Pair:
+    """`store`, `keys`, `engine`, `unit` (metersim.inprocess.InProcessMeter) and `clock` are at hand."""
+
+    def __init__(self, carrier: str = "mqtt") -> None:
+        noise = Noise()
+        self.carrier = carrier
+        self.keys = KeyStore.generate(noise)
+        self.clock = ManualClock(NOW_S)
+        self.store: Store = open_books()
+        if carrier == "modbus":
+            where = {"carrier": carrier, "address": "tcp://127.0.0.1:1?unit=1"}
+            self.store.write(lambda conn: conn.execute(update(meter_table).values(**where))).result()
+        self.signer = Signer(self.keys, SignerLog(None), self.clock, Caps(10**12))
+        self.engine = Engine(self.store, self.keys, self.clock, noise, signer=self.signer)
+        board = VirtualBoard(Constant(400), start_s=NOW_S, seed=METER)
+        self.unit = InProcessMeter(board, self.record())
+        self.exchange = Exchange(self.unit.meter, 90_000)
+        self.deaf_to_receipts = 0  # how many of them get lost
+        self.on_the_way: Callable[[Action], Action | None] = lambda action: action
+        if carrier == "mqtt":
+            self.up(topics.UP_STATE, self.exchange.birth())
+
+    def record(self, **others: Any) -> bytes:
+        fields: dict[str, Any] = {"meter": METER, "account_epoch": 1, "tag_key_version": 1, "interval_minutes": 15}
+        fields |= {"limits": LIMITS, "tariff": TARIFF, "currency": CURRENCY, "imp_per_kwh": 1600}
+        return provision_record(self.keys, **{**fields, **others})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.store.close()
+
+    # --- the wire -----------------------------------------------------------------------------------------------------
+
+    def up(self, what: str, raw: bytes) -> None:
+        for action in self.engine.up(METER, what, raw, self.carrier):
+            self._carry(action)
+
+    def run(self, seconds: int) -> None:
+        """Let time pass."""
+        for _ in range(seconds):
+            self.clock.advance(1)
+            self.unit.run(1)
+            self._listen()
+            for action in self.engine.due(self.clock.now_s()):
+                self._carry(action)
+
+    def until(self, reached: Callable[[], bool], seconds: int = 600) -> None:
+        """Let time pass until that is so."""
+        for _ in range(seconds):
+            if reached():
+                return
+            self.run(1)
+        raise AssertionError(f"not within {seconds} s")
+
+    def _listen(self) -> None:
+        while self.carrier == "mqtt":
+            message = self.exchange.say(self.clock.now_s() * 1000)
+            if message is None:
+                return
+            if message[0] == topics.UP_RECEIPT and self.deaf_to_receipts:
+                self.deaf_to_receipts -= 1
+                continue
+            self.up(*message)
+
+    def _carry(self, action: Action) -> None:
+        self.engine.sent(action, True)
+        arrived = self.on_the_way(action)
+        if arrived is not None:
+            self._arrive(arrived)
+
+    def _arrive(self, action: Action) -> None:
+        if self.carrier == "mqtt":
+            for piece in action.parcels if isinstance(action, Deliver) else ():
+                self.exchange.hear(topics.DN_PARCEL, piece)
+            self.exchange.hear(_DOWN[type(action)], action.raw)
+            self.unit.settle()
+        else:
+            self._on_bus(action)
+
+    def _on_bus(self, action: Action) -> None:
+        meter = self.unit.meter
+        if isinstance(action, Deliver):
+            for piece in action.parcels:
+                meter.parcels.take(meter.CARRIER_BUS, piece)
+            meter.submit(meter.CARRIER_BUS, action.raw)
+            self.unit.settle()
+        elif isinstance(action, Ask):
+            try:
+                kind, raw = meter.ask(action.raw)
+            except BatchError:
+                return
+            self.up(_UP[kind], raw)
+        else:
+            meter.ack(action.raw)
+
+    # --- the database -------------------------------------------------------------------------------------------------
+
+    def write(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Run a domain function `fn(conn, now_s, …)` and commit."""
+        return self.store.write(lambda conn: fn(conn, self.clock.now_s(), *args, **options)).result()
+
+    def order(self, order_id: int) -> Any:
+        return self.store.read(lambda conn: conn.execute(select(order).where(order.c.id == order_id)).one())
+
+    def state(self, order_id: int) -> str:
+        return str(self.order(order_id).state)
+
+    def history(self, order_id: int) -> list[tuple[str, str, str]]:
+        """(event, state, note) of an order, oldest first."""
+        columns = order_history.c.event, order_history.c.state, order_history.c.note
+        query = select(*columns).where(order_history.c.order_id == order_id).order_by(order_history.c.id)
+        return self.store.read(lambda conn: [tuple(row) for row in conn.execute(query)])
+
+    def trust(self) -> Any:
+        """`meter_trust` of the meter, with its `tag_key_version`."""
+
+        def read(conn: Connection) -> Any:
+            joined = meter_trust.join(meter_table, meter_table.c.meter == meter_trust.c.meter)
+            return conn.execute(select(meter_trust, meter_table.c.tag_key_version).select_from(joined)).one()
+
+        return self.store.read(read)
+
+    def keys_stated(self, names: list[KeyName]) -> list[tuple[int, int, bytes]]:
+        return [(name.role, name.version, self.keys.public_key(name)) for name in names]
+
+
+_DOWN = {Deliver: topics.DN_ORDER, Ask: topics.DN_ASK, Ack: topics.DN_ACK}
