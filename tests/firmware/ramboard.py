@@ -6,11 +6,12 @@ latching, its counter volatile, its RTC runs on. Orders are signed with the text
 """
 
 import hashlib
+import struct
 
 from meter import flashmap
 from meter.core import Meter
 from meter.ports import Board
-from meterlink import bodies, orders, states, tariff
+from meterlink import bodies, orders, parcels, states, tariff
 from meterlink.batches import pack_ask
 from meterlink.mac import MacKey
 from meterlink.p256 import N, P, add, double, multiple
@@ -145,6 +146,8 @@ class Rig:
         self.plan = plan or tariff.Tariff((PRICE_UC,))
         self.limits = limits
         self.version = 0
+        self.account_epoch = 1
+        self.tag_key_version = 1
         self.mono_s = 0
         self.meter = None
         self.boot()
@@ -213,10 +216,10 @@ class Rig:
         fields = {
             "aspect": aspect,
             "meter": METER,
-            "account_epoch": 1,
+            "account_epoch": self.account_epoch,
             "role": orders.ASPECT_ROLE.get(aspect, orders.ROLE_CONTROL),
             "key_version": 1,
-            "tag_key_version": 1,
+            "tag_key_version": self.tag_key_version,
             "selector": selector,
             "signing_epoch": 1,
             "version": version,
@@ -248,6 +251,19 @@ class Rig:
     def release(self, reason, close=bodies.CLOSE_DIRECT, spread_s=bodies.DEFAULT, **changed):
         body = bodies.encode_supply(bodies.RELEASE, close, bodies.DEFAULT, spread_s)
         return self.order(orders.ASPECT_SUPPLY, body, reason, **changed)
+
+    def apart(self, aspect, body, selector=0, **changed):
+        """An order whose body travels apart, and the pieces of that body."""
+        digest = hashlib.sha256(body).digest()
+        raw = self.order(aspect, struct.pack(">I32s", len(body), digest), selector, flags=1, **changed)
+        pieces = [parcels.pack(digest, at, len(body), body[at : at + 200]) for at in range(0, len(body), 200)]
+        return raw, pieces
+
+    def give_apart(self, aspect, body, selector=0, carrier=0, **changed):
+        raw, pieces = self.apart(aspect, body, selector, **changed)
+        for piece in pieces:
+            self.meter.parcels.take(carrier, piece)
+        return self.give(raw, carrier)
 
     def give(self, raw, carrier=0):
         """Hand an order over and see its verification through; the code of its result."""
