@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from headend import cli
 from headend.keys.signer_wire import SignerAway
 from headend.refusals import Refused
 from headend.service import Service
@@ -131,3 +132,16 @@ def test_what_the_signer_refuses_stays_in_the_outbox_and_says_so(scene: Scene, t
 
     with SignerProcess(tmp_path / "a", KEYS, max_meter_day_uc=10_000_000):
         play(act())
+
+
+def test_serve_asks_for_no_key_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENPREPAY_SIGNER", f"unix:{tmp_path}/none")
+    monkeypatch.setenv("OPENPREPAY_KEYSTORE", "/no/such.keys")
+    monkeypatch.setenv("OPENPREPAY_DATABASE", f"sqlite:///{tmp_path}/op.sqlite")
+    monkeypatch.setenv("OPENPREPAY_HTTP_PORT", "1")
+    assert cli.serve([]) == 1
+    told = capsys.readouterr().err
+    assert "a database that was set up" in told or "http_port" in told
+    assert "/no/such.keys" not in told

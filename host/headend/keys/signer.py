@@ -130,11 +130,11 @@ class Signer:
         with self._alone:
             now_s = self._clock.now_s()
             made = tokens.digits(self._keys, wanted, now_s)
-            if self._log.has(digest):
+            books = self._log.books
+            if tid_s <= books.token_s.get(wanted.pan, -1) and self._log.has(digest):
                 return made
             if tid_s > now_s + tokens.MAX_AHEAD_S:
                 raise Refused("tid", wanted.tid, f"at most {tokens.MAX_AHEAD_S} s ahead of now")
-            books = self._log.books
             books.turn(now_s)
             books.check_token(self._caps, wanted.pan, wanted.tid, tid_s, amount_wh)
             line = TokenLine(

@@ -98,7 +98,11 @@ class SignerClient:
 
     def _mac_key(self, meter: int, version: int) -> MacKey:
         """The meter's key, ready for use. Public as `mac_key`, which remembers the last 65 536."""
-        return MacKey(self._ask(wire.MeterKey(meter, version), wire.Key).key)
+        return MacKey(self.meter_key(meter, version))
+
+    def meter_key(self, meter: int, version: int) -> bytes:
+        """The 32 bytes that a meter shares with the head end."""
+        return self._ask(wire.MeterKey(meter, version), wire.Key).key
 
     def look(self) -> wire.Standing:
         """What the signer's keys are now."""

@@ -101,8 +101,9 @@ class SignerServer:
 
     def stop(self) -> None:
         """End `serve`. Callable in any thread and in a signal handler."""
-        self._stopping = True
-        os.write(self._stop, b"x")
+        if not self._stopping:
+            self._stopping = True
+            os.write(self._stop, b"x")
 
     def close(self) -> None:
         """Stop listening, and end the connections when what is being answered on them is answered."""
