@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, case, func, select, update
 
 from headend.clock import Clock
+from headend.epochs import follow
+from headend.keys.signer_wire import SignerAway
 from headend.orders import inbound, keys_held, outbox, questions, signing
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.orders.policy import Entropy, Policy, spread
@@ -24,6 +26,7 @@ from headend.refusals import Refused
 from headend.store import ORDERS, READS, Store, identity, lock_meter
 from headend.store.schema import meter_state
 from headend.store.schema import outbox as outbox_row
+from headend.tokens import making, replacing, usage
 from meterlink import reports, topics
 from meterlink.batches import (
     HEAD_LENGTH,
@@ -36,7 +39,7 @@ from meterlink.batches import (
     pack_ack,
 )
 from meterlink.mac import MAC_LENGTH, MacKey
-from meterlink.orders import ASPECT_CREDIT, MAX_METER
+from meterlink.orders import ASPECT_CREDIT, MAX_METER, Order, OrderError
 from meterlink.reports import Report, ReportError
 
 __all__ = ["Ack", "Action", "Ask", "Deliver", "Engine", "Policy"]
@@ -50,6 +53,8 @@ NO_KEY = "no_key"
 OTHER_KEY = "other_key"  # made under a version of the meter's key that is not its own, or no longer
 MALFORMED = "malformed"
 FORGED = "forged"
+NO_SIGNER = "no_signer"  # an order that a meter holds, and nobody is there to tell whether we signed it
+NOTHING_HELD = "nothing_held"
 
 BAD_CRC = "bad_crc_record"  # of a genuine batch
 DIFFERING = "differing_record"  # other content than what is stored under its number
@@ -65,6 +70,7 @@ _REPORT_KIND = {
     topics.UP_STATE: reports.KIND_BIRTH,
     topics.UP_RECEIPT: reports.KIND_RECEIPT,
     topics.UP_REPORT: reports.KIND_REPORT,
+    topics.UP_CLOSING: reports.KIND_CLOSING,
 }
 _BATCH_KIND = {topics.UP_INTERVALS: KIND_INTERVALS, topics.UP_EVENTS: KIND_EVENTS}
 
@@ -73,6 +79,10 @@ class Keys(Protocol):
     """What the engine needs of the key store."""
 
     def mac_key(self, meter: int, version: int) -> MacKey: ...
+
+
+class Signer(signing.Signer, making.Maker, Protocol):
+    """Signs statements, and makes typed tokens."""
 
 
 class Engine:
@@ -89,7 +99,7 @@ class Engine:
         clock: Clock,
         entropy: Entropy,
         *,
-        signer: signing.Signer | None = None,
+        signer: Signer | None = None,
         policy: Policy | None = None,
     ) -> None:
         self._store = store
@@ -113,6 +123,7 @@ class Engine:
             return []
         if self._signer is not None:
             signing.sign_pending(self._store, self._signer, now_s, self._policy)
+            making.make_waiting(self._store, self._signer, now_s)
         return self._store.write(self._take_due, now_s, lane=ORDERS).result()
 
     def next_s(self) -> int:
@@ -147,7 +158,7 @@ class Engine:
         """Ask for a report unprompted, about our credit source, so that its totals come with it."""
         lock_meter(conn, number)
         _next_ask(conn, number, now_s + spread(self._policy.poll_s, self._entropy))
-        source = identity.get(conn).source
+        source = identity.source_of(conn, number)
         return questions.ask(conn, now_s, self._entropy, number, KIND_REPORT, aspect=ASPECT_CREDIT, selector=source)
 
     # --- up -----------------------------------------------------------------------------------------------------------
@@ -192,6 +203,12 @@ class Engine:
         raise _NotTaken(FORGED)
 
     def _take_report(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        report, fresh_key = self._report(number, what, raw)
+        arguments = (self._clock.now_s(), report, carrier, fresh_key)
+        return self._store.write(self._store_report, *arguments, lane=ORDERS).result()
+
+    def _report(self, number: int, what: str, raw: bytes) -> tuple[Report, bool]:
+        """A genuine report of the kind that goes with its topic, and whether it brings a coming key into force."""
         if len(raw) != reports.LENGTH:
             raise _NotTaken(MALFORMED)
         key, fresh_key = self._key(number, raw, raw[_KEY_VERSION_AT])
@@ -201,8 +218,7 @@ class Engine:
             raise _NotTaken(FORGED) from error
         if report.kind != _REPORT_KIND[what]:
             raise _NotTaken(WRONG_KIND)
-        arguments = (self._clock.now_s(), report, carrier, fresh_key)
-        return self._store.write(self._store_report, *arguments, lane=ORDERS).result()
+        return report, fresh_key
 
     def _store_report(
         self, conn: Connection, now_s: int, report: Report, carrier: str, fresh_key: bool
@@ -211,9 +227,39 @@ class Engine:
             keys_held.spoke(conn, report.meter, report.tag_key_version)
         taken = inbound.take(conn, now_s, report, carrier, self._policy, self._entropy)
         actions: list[Action] = []
+        for kind, selector in follow.report(conn, now_s, report, taken):
+            wanted = {"aspect": ASPECT_CREDIT, "selector": selector} if selector else {}
+            actions.append(questions.ask(conn, now_s, self._entropy, report.meter, kind, **wanted))
         if taken.newest:
             actions += self._fill(conn, now_s, report.meter, (KIND_INTERVALS, KIND_EVENTS))
         return taken.outcome, actions + self._claim(conn, now_s, report.meter)
+
+    def _take_closing(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        report = self._report(number, what, raw)[0]
+        arguments = (self._clock.now_s(), report, self._policy.question_s)
+        return self._store.write(follow.closing_statement, *arguments, lane=ORDERS).result(), []
+
+    def _take_order(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        """The last order that the meter holds of a credit source, asked for after a restore. What it is worth, its
+        signature tells; that the meter holds it, a report."""
+        if not raw:
+            return NOTHING_HELD, []
+        try:
+            held = Order(raw)
+        except OrderError as error:
+            raise _NotTaken(MALFORMED) from error
+        if held.stated.meter != number:
+            raise _NotTaken(WRONG_METER)
+        judge = getattr(self._signer, "judge_found", None)
+        if judge is None:
+            raise _NotTaken(NO_SIGNER)
+        try:
+            verdict = judge(raw)
+        except SignerAway as error:
+            raise _NotTaken(NO_SIGNER) from error
+        arguments = (self._clock.now_s(), held, verdict)
+        outcome = self._store.write(follow.order_held, *arguments, lane=ORDERS).result()
+        return outcome, self._store.write(self._claim, self._clock.now_s(), number, lane=ORDERS).result()
 
     def _take_batch(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         if not HEAD_LENGTH + MAC_LENGTH <= len(raw) <= MAX_LENGTH:
@@ -237,6 +283,9 @@ class Engine:
         if fresh_key:
             keys_held.spoke(conn, batch.meter, batch.tag_key_version)
         taken = batches.take(conn, now_s, batch, self._policy.question_s)
+        if batch.kind == KIND_EVENTS and taken.new:
+            usage.told(conn, now_s, batch.meter, batch.log_id, batch.first)
+            replacing.settle(conn, now_s, batch.meter)
         actions: list[Action] = []
         if taken.ack_to:
             actions.append(Ack(batch.meter, pack_ack(batch.kind, batch.meter, batch.log_id, taken.ack_to, key)))
@@ -305,6 +354,8 @@ _TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action
     topics.UP_STATE: Engine._take_state,
     topics.UP_RECEIPT: Engine._take_report,
     topics.UP_REPORT: Engine._take_report,
+    topics.UP_CLOSING: Engine._take_closing,
+    topics.UP_ORDER: Engine._take_order,
     topics.UP_INTERVALS: Engine._take_batch,
     topics.UP_EVENTS: Engine._take_batch,
 }
@@ -318,8 +369,7 @@ _EARLIEST = select(
 
 def _next_s(conn: Connection) -> int:
     """The earliest wish for attention; a row under lease may wish in vain."""
-    waiting, polled = conn.execute(_EARLIEST).one()
-    return min(NEVER if waiting is None else waiting, NEVER if polled is None else polled)
+    return min(NEVER if at_s is None else at_s for at_s in (*conn.execute(_EARLIEST).one(), making.next_s(conn)))
 
 
 def _next_ask(conn: Connection, number: int, next_ask_s: Any) -> None:

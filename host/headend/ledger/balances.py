@@ -30,6 +30,11 @@ def booked_uc(conn: Connection, kind: str, debit: str) -> int:
     return _sum(conn, (entry.c.debit == debit) & (entry.c.kind == kind))
 
 
+def given_uc(conn: Connection, kind: str, credit: str) -> int:
+    """All that entries of `kind` have brought to the account `credit`."""
+    return _sum(conn, (entry.c.credit == credit) & (entry.c.kind == kind))
+
+
 def trial_balance(conn: Connection) -> list[AccountSums]:
     """All accounts, by name. The books are whole while their balances sum to zero: a side that stands on no account
     shows there.

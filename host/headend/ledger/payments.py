@@ -114,14 +114,14 @@ def take(
     if amount_uc > limits.max_payment_uc:
         raise Refused("amount_uc", amount_uc, f"1..{limits.max_payment_uc}, the channel's limit")
     state = lock_meter(conn, meter)
-    standing = conn.execute(_STANDING, {"of": meter}).one()
+    standing: Row[Any] = conn.execute(_STANDING, {"of": meter}).one()
     if account_epoch is None and standing.moved_to is not None:
         raise Refused("meter", meter, f"a meter in service: its account was closed and went to {standing.moved_to}")
     epoch = standing.account_epoch if account_epoch is None else account_epoch
     former = _former(conn, meter, epoch, standing)
     account = former or accounts.of_meter(meter, epoch)
     actor = accounts.of_channel(channel_name)
-    row = {
+    row: dict[str, Any] = {
         "channel": channel_name,
         "payment_id": payment_id,
         "meter": meter,

@@ -10,6 +10,10 @@ credit    the source's total >= t, under the same account epoch
 version   version >= v
 mode      version >= v, and the mode (local, remote, postpaid) that it states rules
 tag       version >= v, in a report that is made under the per-meter key that it states first
+closed    this very order is held for the source: the meter has folded it
+epoch     account epoch >= e
+retired   under the same account epoch, the meter says that it is retired
+recovered version >= v, and the meter no longer says that its history is lost
 ========  ==================================================================================================
 
 Versions compare as (signing epoch, version): a higher epoch outranks. The caller sees to it that the report answers an
@@ -72,17 +76,21 @@ def confirms(order: Wanted, report: Report) -> Verdict:
     """Judge an order by a report on its subject."""
     if (report.meter, report.aspect, report.selector) != (order.meter, order.aspect, order.selector):
         return Verdict(NOT_YET, "The report speaks of another subject.")
+    if order.wants == "epoch" and report.account_epoch >= order.account_epoch:
+        return Verdict(CONFIRMED, f"The meter serves account epoch {report.account_epoch}.", held=True)
     if report.account_epoch != order.account_epoch:
         return _other_account(order, report)
-    if order.wants == "credit":
-        return _credit(order, report)
+    if order.wants in _OF_ACCOUNT:
+        return _OF_ACCOUNT[order.wants](order, report)
     stands = (report.signing_epoch, report.version)
     wanted = (order.signing_epoch, order.version)
     if stands < wanted:
         return _not_held(order, report)
     if stands == wanted and report.digest != order.digest:
         return Verdict(CONTRADICTED, f"The meter holds other content under version {order.version}.", cause=CONFLICT)
-    if order.wants == "version":
+    if order.wants == "recovered" and report.alarms >> states.ALARM_HISTORY_LOST & 1:
+        return Verdict(CONTRADICTED, "The meter says that its history is lost.", held=True)
+    if order.wants in ("version", "recovered"):
         return Verdict(CONFIRMED, _version(report), held=True)
     if order.wants in _STATED:
         field, shown, stated = _STATED[order.wants](order, report)
@@ -122,6 +130,26 @@ def _credit(order: Wanted, report: Report) -> Verdict:
     if report.source_credited_uc >= order.total_uc:
         return Verdict(CONFIRMED, f"{shown}.", held=True)
     return Verdict(NOT_YET, f"{shown}, {order.total_uc} expected.{_last_verdict(report)}")
+
+
+def _closed(order: Wanted, report: Report) -> Verdict:
+    shown = f"The meter shows {report.source_credited_uc} of source {order.selector}"
+    if report.digest == order.digest:
+        return Verdict(CONFIRMED, f"{shown}, which is closed.", held=True)
+    return Verdict(NOT_YET, f"{shown}, which is not closed by this order.{_last_verdict(report)}")
+
+
+def _retired(order: Wanted, report: Report) -> Verdict:
+    if report.alarms >> states.ALARM_RETIRED & 1:
+        return Verdict(CONFIRMED, f"Account epoch {report.account_epoch} is closed for good.", held=True)
+    return Verdict(NOT_YET, f"Account epoch {report.account_epoch} is open.{_last_verdict(report)}")
+
+
+_OF_ACCOUNT: dict[str, Callable[[Wanted, Report], Verdict]] = {
+    "credit": _credit,
+    "closed": _closed,
+    "retired": _retired,
+}
 
 
 def _not_held(order: Wanted, report: Report) -> Verdict:

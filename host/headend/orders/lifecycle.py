@@ -30,6 +30,7 @@ CANCELLED = "cancelled"
 SUPERSEDED = "superseded"
 FAILED = "failed"
 WRITTEN_OFF = "written_off"
+SETTLED = "settled"
 
 # State -> what it means, in the order in which documents and screens list them.
 STATES = {
@@ -47,6 +48,7 @@ STATES = {
     SUPERSEDED: "gave way to a newer statement on the same subject",
     FAILED: "cannot be carried out: not signed, or the meter holds other content under its version",
     WRITTEN_OFF: "given up by a person: the meter will never answer",
+    SETTLED: "its account is closed, and the closing statement tells what became of it",
 }
 
 # Event -> what happened.
@@ -66,6 +68,7 @@ EVENTS = {
     "supersede": "a newer statement took its place",
     "fail": "it cannot be carried out",
     "write_off": "given up",
+    "settle": "its account was closed",
 }
 
 Table = dict[tuple[str, str], str]
@@ -115,16 +118,19 @@ CREDIT: Table = {
     (SENT, "accept"): ACCEPTED,
     (SENT, "refuse"): REFUSED,
     (SENT, "confirm"): CONFIRMED,
+    (SENT, "settle"): SETTLED,
     (UNKNOWN, "accept"): ACCEPTED,
     (UNKNOWN, "refuse"): REFUSED,
     (UNKNOWN, "confirm"): CONFIRMED,
+    (UNKNOWN, "settle"): SETTLED,
     (UNKNOWN, "write_off"): WRITTEN_OFF,
     (ACCEPTED, "contradict"): ACCEPTED,
     (ACCEPTED, "confirm"): CONFIRMED,
+    (ACCEPTED, "settle"): SETTLED,
     (ACCEPTED, "write_off"): WRITTEN_OFF,
 }
 
-ENDS = frozenset((CONFIRMED, REFUSED, EXPIRED, CANCELLED, SUPERSEDED, FAILED, WRITTEN_OFF))
+ENDS = frozenset((CONFIRMED, REFUSED, EXPIRED, CANCELLED, SUPERSEDED, FAILED, WRITTEN_OFF, SETTLED))
 ON_THE_WAY = (SENT, UNKNOWN, ACCEPTED)  # the meter may hold it, or come to hold it
 
 MAX_NOTE = 200

@@ -30,7 +30,7 @@ from headend.store import lock_meter
 from headend.store.schema import meter, meter_state, order, order_body, outbox
 from meterlink import parcels
 from meterlink.batches import KIND_RECEIPT, KIND_REPORT
-from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT
+from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT, ASPECT_EPOCH
 
 DELIVER = "deliver"
 ASK = "ask"
@@ -166,6 +166,15 @@ def _the_row() -> Select[Any]:
         )
         .scalar_subquery()
     )
+    # Orders for an account wait until the order that opens it has been judged.
+    opening = order.alias("opening")
+    before_account = exists().where(
+        order.c.aspect != ASPECT_EPOCH,
+        opening.c.meter == order.c.meter,
+        opening.c.aspect == ASPECT_EPOCH,
+        opening.c.account_epoch == order.c.account_epoch,
+        opening.c.state.in_((lifecycle.QUEUED, lifecycle.SENT, lifecycle.UNKNOWN)),
+    )
     columns: list[ColumnElement[Any]] = [
         order.c.id,
         order.c.meter,
@@ -180,6 +189,7 @@ def _the_row() -> Select[Any]:
         outbox.c.step,
         outranked.label("outranked"),
         busy_until_s.label("busy_until_s"),
+        before_account.label("before_account"),
         and_(meter.c.carrier == MQTT, meter_state.c.online == 0).label("absent"),
     ]
     return (
@@ -203,6 +213,9 @@ def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Polic
             lifecycle.move(conn, now_s, row.id, "expire", "its last second passed before it was sent")
             return None
         if row.absent:  # nothing is left with a broker for a meter that is not there; `wake` tells when it comes
+            _schedule(conn, row.id, _no_later(now_s + policy.slow_s, last_s, now_s))
+            return None
+        if row.before_account:
             _schedule(conn, row.id, _no_later(now_s + policy.slow_s, last_s, now_s))
             return None
         if row.busy_until_s is not None:

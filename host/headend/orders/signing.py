@@ -18,12 +18,15 @@ from headend.store.schema import meter, meter_trust, order, order_body, outbox
 from meterlink.orders import ASPECT_ROLE, FLAG_BODY_APART, ROLE_CONTROL, ROLE_CREDIT, Order
 
 DIGEST_LENGTH = 8
+WANTS_CLOSED = "closed"
 
 _OF_ROLE = {ROLE_CREDIT: meter_trust.c.credit_key_version, ROLE_CONTROL: meter_trust.c.control_key_version}
 _HELD_KEY = case(
     *[(order.c.aspect.in_([a for a, r in ASPECT_ROLE.items() if r == role]), held) for role, held in _OF_ROLE.items()],
     else_=null(),
 ).label("key_version")
+# What a restored database read back of a source that is to be closed proves what may be stated of it.
+_EVIDENCE = case((order.c.wants == WANTS_CLOSED, meter_trust.c.readback_order), else_=null()).label("evidence_order")
 
 
 class Signer(Protocol):
@@ -55,13 +58,12 @@ def sign_pending(store: Store, signer: Signer, now_s: int, policy: Policy) -> in
 
 
 def unsigned(conn: Connection, now_s: int, limit: int) -> list[Row[Any]]:
-    """Statements that wait for a signature: the columns of `order`, and of what else `keys.signer.Stated` has but
-    `evidence_order`."""
+    """Statements that wait for a signature: the columns of `order`, and of what else `keys.signer.Stated` has."""
     epoch = literal(identity.get(conn).signing_epoch).label("database_epoch")
     tag_key = func.coalesce(order.c.wrap_key_version, meter.c.tag_key_version).label("tag_key_version")
     flags = case((order_body.c.order_id.is_not(None), FLAG_BODY_APART), else_=0).label("flags")
     apart = order_body.c.body.label("apart_body")
-    columns: list[ColumnElement[Any]] = [*order.c, tag_key, epoch, flags, _HELD_KEY, apart]
+    columns: list[ColumnElement[Any]] = [*order.c, tag_key, epoch, flags, _HELD_KEY, apart, _EVIDENCE]
     return list(
         conn.execute(
             select(*columns)

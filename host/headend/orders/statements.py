@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from headend.orders import lifecycle
+from headend.orders import lifecycle, signing
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
-from headend.store.schema import meter, meter_state, order, outbox, payment
+from headend.store.schema import meter, meter_state, order, outbox, payment, token
 from meterlink import bodies, reasons
 from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT, ASPECT_LIMITS, ASPECT_SUPPLY, ASPECT_TARIFF, UNVERSIONED
 from meterlink.reports import NO_NONCE
@@ -32,6 +32,10 @@ WANTS_CREDIT = "credit"
 WANTS_VERSION = "version"
 WANTS_MODE = "mode"
 WANTS_TAG = "tag"
+WANTS_CLOSED = signing.WANTS_CLOSED
+WANTS_EPOCH = "epoch"
+WANTS_RETIRED = "retired"
+WANTS_RECOVERED = "recovered"
 
 # Built once: to put a statement together costs several times what it costs to run it.
 _OF_METER = update(meter).where(meter.c.meter == bindparam("of"))
@@ -64,6 +68,9 @@ _NEXT_VERSION = (
     .where(meter_state.c.meter == bindparam("of"))
     .values(next_version=meter_state.c.next_version + 1)
     .returning(meter_state.c.next_version - 1)
+)
+_REPLACED = select(token.c.key_revision, token.c.tid).where(
+    token.c.id == bindparam("of"), token.c.account_epoch == bindparam("epoch")
 )
 _EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
 _OUT = insert(outbox)
@@ -180,7 +187,8 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
     """State that our source has credited `total_uc` in all; returns the order's id.
 
     `meter_row` is the locked `meter_state` row. Carries the last four sales, from the payments stored and, where
-    `total_uc` goes beyond them, one more for the difference. Replaces a statement of this source that was not sent.
+    `total_uc` goes beyond them, one more for the difference; and names the typed token that is being replaced.
+    Takes the place of a statement of this source that was not sent.
     """
     source = identity.get(conn).source
     epoch = conn.execute(_EPOCH, {"of": meter_row.meter}).scalar_one()
@@ -190,7 +198,11 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
     before_uc = sales[-1][0] if sales else 0
     if total_uc > before_uc:
         sales.append((total_uc, total_uc - before_uc))
-    body = bodies.encode_credit(total_uc, meter_row.refunded_uc, sales[-bodies.MAX_SALES :])
+    replaced: tuple[tuple[int, int], ...] = ()
+    if meter_row.replacing is not None:
+        named = conn.execute(_REPLACED, {"of": meter_row.replacing, "epoch": epoch})
+        replaced = tuple((revision, tid) for revision, tid in named)
+    body = bodies.encode_credit(total_uc, meter_row.refunded_uc, sales[-bodies.MAX_SALES :], replaced=replaced)
     return state(conn, now_s, meter_row.meter, ASPECT_CREDIT, source, body, WANTS_CREDIT, actor, "", total_uc=total_uc)
 
 

@@ -26,6 +26,12 @@ PaymentId = Annotated[
 ]
 
 
+_ORDER = (
+    "The credit order that states it; a later one may carry it instead. Null: it has none of its own. Then it is on the"
+    " meter already, posted again after a restore, or waits until the meter was read back, or is for a closed account."
+)
+
+
 class PaymentRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Money that a customer has paid for a meter."""
 
@@ -42,7 +48,7 @@ class Payment(msgspec.Struct):
     meter: MeterNumber
     amount: Amount
     total: Annotated[Amount, Meta(description="All that this head end has sold for the meter, this payment included.")]
-    order: Annotated[int, Meta(description="The credit order that states it; a later one may carry it instead.")]
+    order: Annotated[int | None, Meta(description=_ORDER)]
     taken: Moment
 
 
@@ -54,8 +60,10 @@ class PaymentState(msgspec.Struct):
     meter: MeterNumber
     amount: Amount
     total: Amount
-    order: int
-    order_state: Annotated[str, Meta(description="State of that order; `superseded` where a later one carries it.")]
+    order: Annotated[int | None, Meta(description=_ORDER)]
+    order_state: Annotated[
+        str | None, Meta(description="State of that order; `superseded` where a later one carries it.")
+    ]
     taken: Moment
     on_meter: Annotated[bool, Meta(description="Whether an authenticated report of the meter has shown it.")]
     on_meter_since: Annotated[Moment | None, Meta(description="The meter's own time of the report that first did.")]
@@ -126,8 +134,8 @@ async def get_payment(call: Call[Nothing, Nothing]) -> Answer:
     return Answer(200, state)
 
 
-def _find(conn: Connection, channel: str, payment_id: str) -> tuple[Row[Any], str] | None:
+def _find(conn: Connection, channel: str, payment_id: str) -> tuple[Row[Any], str | None] | None:
     row = payments.get(conn, channel, payment_id)
     if row is None:
         return None
-    return row, conn.execute(select(order.c.state).where(order.c.id == row.order_id)).scalar_one()
+    return row, conn.execute(select(order.c.state).where(order.c.id == row.order_id)).scalar_one_or_none()

@@ -33,6 +33,7 @@ STATES: Mapping[str, Text] = {
     "superseded": ("superseded", "已被替代"),
     "failed": ("failed", "失败"),
     "written_off": ("written off", "已核销"),
+    "settled": ("settled with its account", "随账户结清"),
 }
 
 # Why supply is off (`why.py`).

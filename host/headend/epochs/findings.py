@@ -1,0 +1,62 @@
+"""What a person has to look at: noted by the program, once while it stands, and settled by it or by a person."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from headend.refusals import Refused
+from headend.store.schema import finding
+
+MAX_NOTE = 200
+
+# Kind -> what it means.
+HISTORY_LOST = "history_lost"
+ACCOUNT_AHEAD = "account_ahead"
+UNLOGGED = "unlogged_credit"
+FOREIGN = "foreign_credit"
+UNLISTED = "unlisted_sales"
+NOT_CLOSED = "source_not_closed"
+UNSOLD = "unsold_credit"
+RECOVERED_GAP = "recovered_gap"
+KINDS = {
+    HISTORY_LOST: "the meter has lost its history and takes nothing but a recover order",
+    ACCOUNT_AHEAD: "the meter serves a later account than the books: the database is older than its meters",
+    UNLOGGED: "credit under our own signature that this signer's log does not know: the key, or the log, is not alone",
+    FOREIGN: "credit under a signature that is not ours",
+    UNLISTED: "recovered sales that the order lists no longer: payments posted again are to be matched by hand",
+    NOT_CLOSED: "the meter refused to close a credit source of a former database",
+    UNSOLD: "a closed account shows credit that the books never sold",
+    RECOVERED_GAP: "what a recovered meter was not charged for: energy between its last report and its loss",
+}
+
+_STANDING = select(finding.c.id).where(
+    finding.c.meter == bindparam("of"), finding.c.kind == bindparam("what"), finding.c.settled_s.is_(None)
+)
+
+
+def note(conn: Connection, now_s: int, meter: int, kind: str, text: str, amount_uc: int = 0) -> None:
+    """Note a finding (`KINDS`), unless one of its kind stands for the meter."""
+    if kind not in KINDS:
+        raise ValueError(f"kind: {kind!r} given, one of {', '.join(KINDS)} expected")
+    if conn.execute(_STANDING, {"of": meter, "what": kind}).first() is None:
+        row = {"meter": meter, "kind": kind, "amount_uc": amount_uc, "note": text[:MAX_NOTE], "found_s": now_s}
+        conn.execute(insert(finding).values(row))
+
+
+def settle(conn: Connection, now_s: int, meter: int, kind: str) -> None:
+    """What was found no longer stands."""
+    standing = finding.c.meter == meter, finding.c.kind == kind, finding.c.settled_s.is_(None)
+    conn.execute(update(finding).where(*standing).values(settled_s=now_s))
+
+
+def settle_one(conn: Connection, now_s: int, finding_id: int) -> None:
+    """A person has looked after it. Raises Refused."""
+    one = update(finding).where(finding.c.id == finding_id, finding.c.settled_s.is_(None)).values(settled_s=now_s)
+    if not conn.execute(one).rowcount:
+        raise Refused("finding", finding_id, "the id of a finding that stands")
+
+
+def standing(conn: Connection, meter: int | None = None, *, limit: int = 100) -> list[Row[Any]]:
+    """The findings that stand, oldest first; of one meter where `meter` is given."""
+    chosen = select(finding).where(finding.c.settled_s.is_(None)).order_by(finding.c.id).limit(limit)
+    return list(conn.execute(chosen if meter is None else chosen.where(finding.c.meter == meter)))

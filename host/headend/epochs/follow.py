@@ -1,0 +1,95 @@
+"""What a genuine message of a meter means for its accounts: called by the engine, in the transaction that takes it."""
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from headend.epochs import closing, findings, readback
+from headend.keys.signer import FOREIGN, LOGGED
+from headend.orders import inbound
+from headend.orders.stored import stored_report
+from headend.store import lock_meter
+from headend.store.schema import meter, meter_state, meter_trust, question
+from meterlink import bodies, results, states
+from meterlink.batches import KIND_CLOSING, KIND_ORDER
+from meterlink.orders import ASPECT_CREDIT, Order
+from meterlink.reports import KIND_RECEIPT, Report
+
+# What became of an order that was read back, or of a closing statement; each is counted under its name.
+READ_BACK = "read_back"
+NOT_ASKED = "not_asked"  # nothing of ours asked for it, or not any more
+FOREIGN_ORDER = "foreign_order"
+
+_STANDING = (
+    select(meter.c.account_epoch, meter_trust.c.readback_source)
+    .join(meter_trust, meter_trust.c.meter == meter.c.meter)
+    .where(meter.c.meter == bindparam("of"))
+)
+_OPEN = select(question.c.nonce, question.c.asked_s).where(
+    question.c.meter == bindparam("of"),
+    question.c.kind == bindparam("what"),
+    question.c.selector == bindparam("which"),
+    question.c.answered_s.is_(None),
+)
+
+
+def report(conn: Connection, now_s: int, told: Report, taken: inbound.TakenReport) -> list[tuple[int, int]]:
+    """Follow a report that `inbound` has taken; returns the questions that it raises: (batches.KIND_*, credit source or
+    0).
+    """
+    if not taken.newest:
+        return []
+    _look(conn, now_s, told)
+    wanted: list[tuple[int, int]] = []
+    receipt = told.kind == KIND_RECEIPT and results.succeeded(told.result)
+    if (taken.outcome == inbound.ANSWER or receipt) and readback.heard(conn, now_s, told):
+        wanted.append((KIND_ORDER, told.selector))
+    if closing.follow(conn, now_s, told) and taken.outcome in (inbound.ANSWER, inbound.RECEIPT):
+        wanted.append((KIND_CLOSING, 0))
+    return wanted
+
+
+def order_held(conn: Connection, now_s: int, held: Order, verdict: str) -> str:
+    """Take an order that was asked for with KIND_ORDER; `verdict`: what the signer says of its signature."""
+    number, source = held.stated.meter, held.stated.selector
+    state = lock_meter(conn, number)
+    asked = conn.execute(_OPEN, {"of": number, "what": KIND_ORDER, "which": source}).all()
+    if held.stated.aspect != ASPECT_CREDIT or not asked or state.report is None:
+        return NOT_ASKED
+    conn.execute(update(question).where(question.c.nonce.in_([row.nonce for row in asked])).values(answered_s=now_s))
+    if verdict == FOREIGN:
+        readback.foreign(conn, now_s, number, source, bodies.decode_credit(held.stated.body)[0])
+        return FOREIGN_ORDER
+    newest = stored_report(state.report)
+    assert newest is not None
+    if readback.found(conn, now_s, held.raw, verdict == LOGGED, newest):
+        return READ_BACK
+    conn.execute(update(meter_state).where(meter_state.c.meter == number).values(next_ask_s=now_s))
+    return NOT_ASKED
+
+
+def closing_statement(conn: Connection, now_s: int, statement: Report, question_s: int) -> str:
+    """Take a genuine closing statement that answers a question of ours."""
+    lock_meter(conn, statement.meter)
+    asked = [
+        row
+        for row in conn.execute(_OPEN, {"of": statement.meter, "what": KIND_CLOSING, "which": 0})
+        if row.nonce == statement.nonce and now_s - row.asked_s <= question_s
+    ]
+    if not asked:
+        return NOT_ASKED
+    conn.execute(update(question).where(question.c.nonce == statement.nonce).values(answered_s=now_s))
+    return closing.book(conn, now_s, statement)
+
+
+def _look(conn: Connection, now_s: int, told: Report) -> None:
+    """What a person has to look at."""
+    standing = conn.execute(_STANDING, {"of": told.meter}).one()
+    if told.account_epoch > standing.account_epoch:
+        sentence = f"The meter serves account epoch {told.account_epoch}, the books know {standing.account_epoch}."
+        findings.note(conn, now_s, told.meter, findings.ACCOUNT_AHEAD, sentence)
+    else:
+        findings.settle(conn, now_s, told.meter, findings.ACCOUNT_AHEAD)
+    if told.alarms >> states.ALARM_HISTORY_LOST & 1:
+        sentence = f"Since its report of {told.time_s} (meter time)."
+        findings.note(conn, now_s, told.meter, findings.HISTORY_LOST, sentence)
+    else:
+        findings.settle(conn, now_s, told.meter, findings.HISTORY_LOST)

@@ -1,0 +1,223 @@
+"""After a restore: what had the former credit source stated to this meter, and how is that source closed there?
+
+1. A report that answers our question shows the source's totals and the digest of the order that states them; the order
+   itself is asked for where this database does not have it, and its signature has to be ours.
+2. What it states above the books is booked as *recovered* (`ledger.recovered`), sale by sale.
+3. A closing statement on that source goes out, with the highest total that is known to be signed. Once the meter has
+   folded it, no order of that source can count any more, wherever a copy of it lies.
+4. What the report on the folded source shows is final. What the books had sold beyond it, and what was paid meanwhile,
+   is stated by the source in force.
+
+Versions are not read back: a higher signing epoch outranks every version that the meter has seen.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select, update
+
+from headend.epochs import findings
+from headend.ledger import payments, recovered
+from headend.orders import account, lifecycle, statements
+from headend.store import identity, lock_meter
+from headend.store.schema import credit_source, meter, meter_state, meter_trust, order, payment
+from meterlink import bodies, topics
+from meterlink.orders import ASPECT_CREDIT, Order
+from meterlink.reports import Report
+
+ACTOR = "head-end:readback"
+_NO_DIGEST = bytes(8)
+_FAILED = (lifecycle.REFUSED, lifecycle.SUPERSEDED)
+
+_STANDING = (
+    select(meter.c.account_epoch, *[column for column in meter_trust.c if column.name != "meter"])
+    .join(meter_trust, meter_trust.c.meter == meter.c.meter)
+    .where(meter.c.meter == bindparam("of"))
+)
+_SIGNED = select(order.c.signed, order.c.state, order.c.wants, order.c.digest).where(
+    order.c.meter == bindparam("of"),
+    order.c.aspect == ASPECT_CREDIT,
+    order.c.selector == bindparam("from_source"),
+    order.c.account_epoch == bindparam("epoch"),
+    order.c.signed.is_not(None),
+)
+
+
+def heard(conn: Connection, now_s: int, report: Report) -> bool:
+    """Take a genuine report that is the newest; returns whether the order that it names is to be asked for.
+
+    Call after `inbound.take`, with the meter's row locked.
+    """
+    standing = conn.execute(_STANDING, {"of": report.meter}).one()
+    source = standing.readback_source
+    if source is None or (report.aspect, report.selector) != (ASPECT_CREDIT, source):
+        return False
+    if report.account_epoch != standing.account_epoch:
+        return False
+    known = conn.execute(_SIGNED, {"of": report.meter, "from_source": source, "epoch": report.account_epoch}).all()
+    closing = [row for row in known if row.wants == statements.WANTS_CLOSED and row.state not in _FAILED]
+    if closing:
+        if any(row.digest == report.digest for row in closing):
+            _finish(conn, now_s, standing, source, report)
+        return False
+    if _is_under_way(conn, report.meter, source):
+        return False
+    if report.digest == _NO_DIGEST:
+        _settle(conn, now_s, standing, source, report, None)
+        return False
+    mine = [row.signed for row in known if row.digest == report.digest]
+    if not mine:
+        return True
+    _settle(conn, now_s, standing, source, report, mine[0])
+    return False
+
+
+def found(conn: Connection, now_s: int, raw: bytes, logged: bool, report: Report) -> bool:
+    """Take the order that the meter holds, with a signature that was found to be ours; `report`: the newest one.
+
+    `logged`: whether the signer's log knows it. False where the report does not name this order: then the question is
+    to be asked again.
+    """
+    held = Order(raw)
+    standing = conn.execute(_STANDING, {"of": held.stated.meter}).one()
+    source = standing.readback_source
+    subject = report.aspect, report.selector, report.digest, report.account_epoch
+    if subject != (ASPECT_CREDIT, source, held.digest[:8], standing.account_epoch) or _is_under_way(
+        conn, held.stated.meter, source
+    ):
+        return False
+    if held.stated.account_epoch != standing.account_epoch:
+        return False
+    if not logged:
+        sentence = (
+            f"Source {source} has stated {report.source_credited_uc} under our signature, without a line in the log."
+        )
+        findings.note(conn, now_s, held.stated.meter, findings.UNLOGGED, sentence, report.source_credited_uc)
+    _settle(conn, now_s, standing, source, report, raw)
+    return True
+
+
+def foreign(conn: Connection, now_s: int, number: int, source: int, amount_uc: int) -> None:
+    """The order that the meter holds was signed by nobody we know: nothing is settled by it."""
+    sentence = f"Source {source} has credited {amount_uc} under a signature that is not ours."
+    findings.note(conn, now_s, number, findings.FOREIGN, sentence, amount_uc)
+
+
+def _is_under_way(conn: Connection, number: int, source: int) -> bool:
+    """Whether the source is being closed on the meter."""
+    closing = select(order.c.id).where(
+        order.c.meter == number,
+        order.c.selector == source,
+        order.c.wants == statements.WANTS_CLOSED,
+        order.c.state.not_in(lifecycle.ENDS),
+    )
+    return conn.execute(closing).first() is not None
+
+
+def _settle(conn: Connection, now_s: int, standing: Row[Any], source: int, report: Report, raw: bytes | None) -> None:
+    """What the meter had of the source is proved: book what the books did not know, and close the source there."""
+    state = lock_meter(conn, report.meter)
+    sales = bodies.decode_credit(Order(raw).stated.body)[2] if raw else []
+    _book(conn, now_s, state, source, report, sales, raw or b"")
+    if raw and bodies.credit_extras(Order(raw).stated.body)[0]:  # the meter has folded it already
+        _finish(conn, now_s, standing, source, report)
+        return
+    best, signed_uc, refunded_uc = raw, report.source_credited_uc, report.source_refunded_uc
+    known = conn.execute(_SIGNED, {"of": report.meter, "from_source": source, "epoch": report.account_epoch}).all()
+    for row in known:
+        credited_uc, returned_uc, _ = bodies.decode_credit(Order(row.signed).stated.body)
+        if row.state != lifecycle.REFUSED and credited_uc > signed_uc:
+            best, signed_uc = row.signed, credited_uc
+        refunded_uc = max(refunded_uc, returned_uc) if row.state != lifecycle.REFUSED else refunded_uc
+    _trust(conn, report.meter, readback_order=best)
+    account.close_source(conn, now_s, report.meter, source, signed_uc, min(refunded_uc, signed_uc), ACTOR)
+
+
+def _book(
+    conn: Connection,
+    now_s: int,
+    state: Row[Any],
+    source: int,
+    report: Report,
+    sales: list[tuple[int, int]],
+    evidence: bytes,
+) -> None:
+    """Sales that the report proves and the books do not know; payments that wait may turn out to be some of them."""
+    number, epoch = report.meter, report.account_epoch
+    credited_uc = report.source_credited_uc
+    grown_uc = recovered.book(
+        conn, now_s, number, epoch, source, state.sold_uc, credited_uc, sales, evidence, report.time_s
+    )
+    if grown_uc:
+        conn.execute(update(meter_state).where(meter_state.c.meter == number).values(sold_uc=credited_uc))
+        unlisted_uc = grown_uc - sum(
+            amount_uc for total_uc, amount_uc in sales if total_uc - amount_uc >= state.sold_uc
+        )
+        if unlisted_uc:
+            sentence = (
+                f"Source {source} had credited {unlisted_uc} more than the books know, in sales that are not listed."
+            )
+            findings.note(conn, now_s, number, findings.UNLISTED, sentence, unlisted_uc)
+    withheld_uc = conn.execute(_STANDING, {"of": number}).one().withheld_uc
+    for row in _waiting(conn, number, epoch):
+        sale = recovered.consume(conn, now_s, number, epoch, row.amount_uc, row.channel, row.payment_id)
+        if sale is not None:
+            place = {"source": sale.source, "total_uc": sale.total_uc, "on_meter_s": None}
+            _payment(conn, row, place)
+            withheld_uc -= row.amount_uc
+    _trust(conn, number, withheld_uc=withheld_uc)
+    payments.shown(conn, number, credited_uc, report.time_s)
+
+
+def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, report: Report) -> None:
+    """The meter has folded the source: its totals are final. The source in force goes on from there."""
+    number, epoch = report.meter, report.account_epoch
+    # An order of the former database may have reached the meter after it was read back.
+    _book(conn, now_s, lock_meter(conn, number), source, report, [], standing.readback_order or b"")
+    payments.arrived(conn, number, source, report.source_credited_uc, report.time_s)
+    state = lock_meter(conn, number)
+    withheld_uc = conn.execute(_STANDING, {"of": number}).one().withheld_uc
+    total_uc = state.sold_uc - report.source_credited_uc + withheld_uc
+    current = identity.get(conn).source
+    missing = payment.c.source == source, payment.c.on_meter_s.is_(None), payment.c.total_uc > 0
+    mine = payment.c.meter == number, payment.c.account_epoch == epoch
+    unmet = list(conn.execute(select(payment).where(*mine, *missing).order_by(payment.c.total_uc)))
+    unmet += _waiting(conn, number, epoch)
+    at_uc = total_uc - sum(row.amount_uc for row in unmet)
+    for row in unmet:
+        at_uc += row.amount_uc
+        _payment(conn, row, {"source": current, "total_uc": at_uc})
+    later = select(func.min(credit_source.c.source)).where(
+        credit_source.c.source > source, credit_source.c.source < current
+    )
+    following = conn.execute(later).scalar_one()
+    fresh = {"sold_uc": 0, "on_meter_uc": 0, "refunded_uc": 0, "next_ask_s": now_s}
+    if following is None:
+        fresh["sold_uc"], withheld_uc = total_uc, 0
+    else:  # further restores followed before this one was settled
+        withheld_uc = total_uc
+    conn.execute(update(meter_state).where(meter_state.c.meter == number).values(fresh))
+    _trust(conn, number, readback_source=following, readback_order=None, withheld_uc=withheld_uc)
+    if following is None and total_uc:
+        statements.credit_statement(conn, now_s, lock_meter(conn, number), total_uc, ACTOR)
+
+
+def _waiting(conn: Connection, number: int, epoch: int) -> list[Row[Any]]:
+    """Payments that wait for this, oldest first."""
+    mine = payment.c.meter == number, payment.c.account_epoch == epoch, payment.c.source == identity.get(conn).source
+    waits = payment.c.order_id.is_(None), payment.c.on_meter_s.is_(None)
+    return list(conn.execute(select(payment).where(*mine, *waits).order_by(payment.c.total_uc)))
+
+
+def _payment(conn: Connection, row: Row[Any], values: dict[str, Any]) -> None:
+    one = payment.c.channel == row.channel, payment.c.payment_id == row.payment_id
+    conn.execute(update(payment).where(*one).values(values))
+
+
+def _trust(conn: Connection, number: int, **values: Any) -> None:
+    conn.execute(update(meter_trust).where(meter_trust.c.meter == number).values(values))
+
+
+def waiting(conn: Connection) -> list[str]:
+    """The meters that are still to be read back."""
+    left = select(meter_trust.c.meter).where(meter_trust.c.readback_source.is_not(None)).order_by(meter_trust.c.meter)
+    return [topics.meter_name(number) for number in conn.execute(left).scalars()]
