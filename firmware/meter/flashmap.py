@@ -4,7 +4,7 @@ The partition has 64 sectors of 4 KiB (256 KiB); six are left for what comes. A 
 cannot be read any more, so these figures are part of the format.
 """
 
-from meter.journal import ENTRY_BYTES, HEADER_BYTES, MAX_RECORD, record_bytes
+from meter.journal import ENTRY_BYTES, HEADER_BYTES, record_bytes
 
 SECTOR_BYTES = 4096
 ERASE_CYCLES = 100_000  # of a sector, the usual figure of NOR flash
@@ -12,7 +12,8 @@ TOTAL_SECTORS = 64
 
 JOURNAL_FIRST = 0
 JOURNAL_SECTORS = 16
-LIVE_BYTES = 8192  # budget of all values in the journal; they are copied once a turn
+LIVE_BYTES = 10240  # budget of all values in the journal; they are copied once a turn
+MAX_COMMIT = 896  # the largest credit order with all that it may change, and what waits to ride along
 
 RECORD_BYTES = 24  # of an interval and of an event
 RECORDS_PER_SECTOR = (SECTOR_BYTES - 16) // RECORD_BYTES
@@ -33,7 +34,7 @@ END = EVENTS_FIRST + EVENTS_SECTORS
 # A checkpoint of the state is due after so much time or so much energy, whichever comes first.
 CHECKPOINT_S = 60
 CHECKPOINT_WH = 10
-CHECKPOINT_BYTES = 120
+CHECKPOINT_BYTES = 114  # 88, and in remote mode 26 of the countdown beside them
 DESIGN_YEARS = 15
 
 
@@ -49,7 +50,11 @@ def wear(years: int, commits_a_day: int, bytes_per_commit: int) -> int:
     in each sector what is too short for one more record.
     """
     record = record_bytes(ENTRY_BYTES + bytes_per_commit)
-    turn = JOURNAL_SECTORS * ((SECTOR_BYTES - HEADER_BYTES) // record) - (LIVE_BYTES + MAX_RECORD) // record - 1
+    turn = (
+        JOURNAL_SECTORS * ((SECTOR_BYTES - HEADER_BYTES) // record)
+        - (LIVE_BYTES + record_bytes(MAX_COMMIT)) // record
+        - 1
+    )
     return (years * 365 * commits_a_day + turn - 1) // turn
 
 

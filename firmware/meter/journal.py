@@ -11,7 +11,7 @@ offset  size  field, big-endian
 ======  ====  =====================================================================================================
 0       4     number: consecutive over all records, so that a lost one leaves a hole
 4       4     sequence: of the commit; a copy carries that of the latest commit
-8       2     length of the payload, 0..MAX_PAYLOAD
+8       2     length of the payload, 0..`max_payload`
 10      1     back: how many sectors before this one the oldest value lies that still counts
 11      1     kind: 0xC3 commit, 0xC5 copy
 12      4     CRC-32 over the 12 bytes before and the payload
@@ -37,7 +37,7 @@ from meter.sectors import DAMAGED, FRESH, OK, UNIT_BYTES, Sectors, StorageError
 HEADER_BYTES = 16  # of a sector
 RECORD_BYTES = 16  # of a record, before its payload
 ENTRY_BYTES = 4  # of an entry, before its value
-MAX_PAYLOAD = 640
+MAX_PAYLOAD = 640  # unless the journal is given another
 MAX_VALUE = MAX_PAYLOAD - ENTRY_BYTES
 MIN_SECTORS = 4
 MAX_SECTORS = 64
@@ -71,16 +71,17 @@ def record_bytes(payload_bytes: int) -> int:
 MAX_RECORD = record_bytes(MAX_PAYLOAD)
 
 
-def capacity_bytes(sector_count: int, sector_bytes: int) -> int:
+def capacity_bytes(sector_count: int, sector_bytes: int, max_payload: int = MAX_PAYLOAD) -> int:
     """What all values may take together, each counted as a record of its own.
 
     Half of what the log could hold when packed, so that clearing a sector frees half of one on average.
     """
-    return (sector_count - 3) * (sector_bytes - HEADER_BYTES - MAX_RECORD) // 2
+    return (sector_count - 3) * (sector_bytes - HEADER_BYTES - record_bytes(max_payload)) // 2
 
 
 class Journal:
     """A journal in `sector_count` (4..64) sectors of `bdev` from `first_sector` on. `mount()` before anything else.
+    max_payload: of a commit, its values and 4 bytes for each of them, at most 1022.
 
     status: FRESH, OK or DAMAGED, as `mount` found it · lost_records: holes that it found (at least so many records) ·
     torn: the log ended in a record that was not complete · sequence: of the latest commit, 0 before the first; it never
@@ -88,16 +89,18 @@ class Journal:
     most worn sector. Keys are 0..65535, values 0..MAX_VALUE bytes. Not to be called from interrupts.
     """
 
-    def __init__(self, bdev, first_sector, sector_count):
+    def __init__(self, bdev, first_sector, sector_count, max_payload=MAX_PAYLOAD):
         if not MIN_SECTORS <= sector_count <= MAX_SECTORS:
             raise ValueError("sector_count is {}, not {}..{}".format(sector_count, MIN_SECTORS, MAX_SECTORS))
         self._flash = Sectors(bdev, first_sector, sector_count)
         self._count = sector_count
         self._size = self._flash.size
-        self._capacity = capacity_bytes(sector_count, self._size)
+        self._max_payload = max_payload
+        self._max_record = record_bytes(max_payload)
+        self._capacity = capacity_bytes(sector_count, self._size, max_payload)
         if self._capacity <= 0 or (sector_count * self._size // UNIT_BYTES) << _LENGTH_BITS >= 1 << 30:
             raise ValueError("{} sectors of {} bytes: too small or too large".format(sector_count, self._size))
-        self._buf = bytearray(MAX_RECORD)
+        self._buf = bytearray(self._max_record)
         self._view = memoryview(self._buf)
         self._number = 0  # of the record in the buffer, as are the next two
         self._commit = 0
@@ -217,8 +220,9 @@ class Journal:
             seen.append(key)
             payload += ENTRY_BYTES + len(value)
             live += _cost(len(value)) - self._cost_of(key)
-        if not items or payload > MAX_PAYLOAD:
-            raise ValueError("a commit of {} bytes; 1 entry to {} bytes are possible".format(payload, MAX_PAYLOAD))
+        limit = self._max_payload
+        if not items or payload > limit:
+            raise ValueError("a commit of {} bytes; 1 entry to {} bytes are possible".format(payload, limit))
         if live > self._capacity:
             raise JournalFull("{} bytes of values do not fit {}".format(live, self._capacity))
         return payload
@@ -439,7 +443,7 @@ class Journal:
     def _untouched(self) -> bool:
         """Whether nothing was ever committed: blank but for erase marks and, in the first sector, one torn record."""
         for sector in range(self._count):
-            if not self._flash.blank(sector, HEADER_BYTES + (0 if sector else MAX_RECORD), self._view):
+            if not self._flash.blank(sector, HEADER_BYTES + (0 if sector else self._max_record), self._view):
                 return False
             if sector and self._erases_of(sector) < 0 and not self._flash.blank(sector, 0, self._view):
                 return False
@@ -471,7 +475,7 @@ class Journal:
         head = self._view[:RECORD_BYTES]
         self._flash.read(sector, offset, head)
         self._number, self._commit, length, self._back, kind, crc = struct.unpack_from(_RECORD, self._buf, 0)
-        if (kind != _COMMIT and kind != _COPY) or length > min(MAX_PAYLOAD, self._size - offset - RECORD_BYTES):
+        if (kind != _COMMIT and kind != _COPY) or length > min(self._max_payload, self._size - offset - RECORD_BYTES):
             return _BLANK if min(head) == 0xFF else _BAD
         payload = self._view[RECORD_BYTES : RECORD_BYTES + length]
         if length:

@@ -72,7 +72,7 @@ class Store:
     checkpoint goes through again."""
 
     def __init__(self, flash) -> None:
-        self.journal = Journal(flash, flashmap.JOURNAL_FIRST, flashmap.JOURNAL_SECTORS)
+        self.journal = Journal(flash, flashmap.JOURNAL_FIRST, flashmap.JOURNAL_SECTORS, flashmap.MAX_COMMIT)
         self.intervals = Ring(
             flash,
             flashmap.INTERVALS_FIRST,

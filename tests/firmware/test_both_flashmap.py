@@ -36,7 +36,7 @@ def test_intervals_are_told_from_blank_and_torn_flash():
 
 
 def test_the_journal_holds_its_budget():
-    assert flashmap.LIVE_BYTES <= capacity_bytes(flashmap.JOURNAL_SECTORS, flashmap.SECTOR_BYTES)
+    assert flashmap.LIVE_BYTES <= capacity_bytes(flashmap.JOURNAL_SECTORS, flashmap.SECTOR_BYTES, flashmap.MAX_COMMIT)
 
 
 def test_wear_by_the_figures_that_the_meter_uses():
@@ -50,7 +50,7 @@ def test_wear_by_the_figures_that_the_meter_uses():
 def test_wear_is_what_a_journal_does():
     """The formula against erases counted in a journal that is driven with the budget of live values."""
     flash = NorFlash(flashmap.JOURNAL_SECTORS)
-    journal = Journal(flash, 0, flashmap.JOURNAL_SECTORS)
+    journal = Journal(flash, 0, flashmap.JOURNAL_SECTORS, flashmap.MAX_COMMIT)
     journal.mount()
     key = 100
     while (key - 100) * 152 < flashmap.LIVE_BYTES - 152:
