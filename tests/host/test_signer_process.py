@@ -232,6 +232,13 @@ def test_the_rate_comes_back_with_time() -> None:
     assert [rate.take() for _ in range(61)] == [True] * 60 + [False]
 
 
+def test_who_waits_its_turn_gets_one() -> None:
+    rate = Rate(6_000)
+    while rate.take():
+        pass
+    assert rate.take(60.0)
+
+
 # --- starting and stopping --------------------------------------------------------------------------------------------
 
 
