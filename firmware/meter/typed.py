@@ -36,11 +36,15 @@ CAP_SLOTS = 7
 REFUSALS = 8
 REFUSAL_S = 600
 
+# A key change is forgotten where its next section takes longer: a section left from another change would make a key
+# that nobody has.
+SECTIONS_S = 3600
+
 FORMER_KEYS = 8
 NO_KEY = b"", (0xFFFFFFFF, 0, 0, 0, 0, 0)
 
-_SETTINGS = ">IH7I"  # limit of power, newest slot, sums in UNIT_UC, newest first
-_SETTINGS_LENGTH = 34
+_SETTINGS = ">IIH7I"  # limit of power, time of the newest section, newest slot, sums in UNIT_UC, newest first
+_SETTINGS_LENGTH = 38
 _KEY = ">16sIBBBBBI"  # key, attributes, floor of TIDs
 _KEY_LENGTH = 29
 _FORMER = ">4sI"  # first bytes of a key's SHA-256, and what its floor would be
@@ -87,6 +91,7 @@ class Typed:
         self.lockout = Lockout()
         self.sections = KeyChange()
         self._former = b""
+        self._section_s = 0
         self._slot = 0
         self._sums = [0] * CAP_SLOTS
         self._refusals_s = REFUSALS * REFUSAL_S
@@ -128,14 +133,15 @@ class Typed:
         self.tids.unpack([get(KEY_TIDS + group) or b"" for group in range(GROUPS)])
 
     def _pack(self) -> bytes:
-        settings = struct.pack(_SETTINGS, self._meter.supply.power_limit_w, self._slot, *self._sums)
+        power_limit_w = self._meter.supply.power_limit_w
+        settings = struct.pack(_SETTINGS, power_limit_w, self._section_s, self._slot, *self._sums)
         return self.lockout.pack() + settings + self.sections.pack()
 
     def _unpack(self, raw: bytes) -> None:
         self.lockout.unpack(raw)
         f = struct.unpack_from(_SETTINGS, raw, LOCKOUT_LENGTH)
-        self._meter.supply.power_limit_w, self._slot = f[:2]
-        self._sums = list(f[2:])
+        self._meter.supply.power_limit_w, self._section_s, self._slot = f[:3]
+        self._sums = list(f[3:])
         self.sections = KeyChange(raw[LOCKOUT_LENGTH + _SETTINGS_LENGTH :])
 
     def _pack_key(self) -> bytes:
@@ -378,10 +384,16 @@ class Typed:
 
     def _section(self, read: "token.Token", outcome: Outcome) -> int:
         """One section of a key change: the last one makes them all take effect."""
+        now_s = self._meter.now_s()
+        if not 0 <= now_s - self._section_s <= SECTIONS_S:
+            self.sections = KeyChange()
+        stored = self.sections.pack()
         try:
             new = self.sections.take(read.subclass, read.data)
         except token.TokenError as error:
             return error.code
+        if self.sections.pack() != stored:
+            self._section_s = now_s
         if new is None:
             return results.SECTION_STORED
         base = self.attributes[5] + new.rollover

@@ -359,6 +359,10 @@ def test_a_key_that_comes_back_gives_no_token_back():
     assert rig.type(TID + 7) == results.OLD
     assert rig.type(TID) == results.OLD, "the meter cannot tell any more"
     assert rig.type(TID + 8) == results.ACCEPTED
+    third = bytes(range(16))
+    for digits in sections(new=third, krn=3):
+        rig.enter(digits)
+    assert rig.type(TID, key=third) == results.ACCEPTED, "a new key begins with nothing"
 
 
 def test_a_section_typed_again_writes_nothing():
@@ -379,6 +383,15 @@ def test_sections_of_two_changes_make_no_key():
     assert rig.enter(other[0]) == results.SECTION_STORED, "another change begins"
     assert rig.enter(one[3]) == results.SECTION_STORED
     assert rig.meter.typed.key == KEY
+
+
+def test_a_section_left_from_an_older_change_is_forgotten():
+    rig = TypedRig()
+    assert rig.enter(sections(new=bytes(range(16)), krn=3)[3]) == results.SECTION_STORED
+    rig.run(typed.SECTIONS_S + 1, 600)
+    codes = [rig.enter(digits) for digits in sections()]
+    assert codes == [results.SECTION_STORED] * 3 + [results.ACCEPTED]
+    assert rig.meter.typed.key == NEW_KEY, "and not one that is mixed of both"
 
 
 def test_an_order_changes_the_decoder_key():
