@@ -37,12 +37,14 @@ def record(meter: int = METER, **others: Any) -> MeterRecord:
     return MeterRecord(meter, **{**fields, **others})
 
 
-def open_books(url: str = "sqlite://", meters: tuple[int, ...] = (METER,), **options: Any) -> Store:
+def open_books(
+    url: str = "sqlite://", meters: tuple[int, ...] = (METER,), currency: int = CURRENCY, **options: Any
+) -> Store:
     """A store with the given meters and a channel (`CHANNEL`, at most `LIMIT_UC` a payment); neither where none is
     given.
     """
     store = open_store(url, **options)
-    store.write(identity.establish, NOW_S, 1, SOURCE, CURRENCY).result()
+    store.write(identity.establish, NOW_S, 1, SOURCE, currency).result()
     if meters:
         store.write(channels.add_channel, NOW_S, CHANNEL, TOKEN, ("payments",), LIMIT_UC).result()
     for meter in meters:

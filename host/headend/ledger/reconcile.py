@@ -1,6 +1,7 @@
 """Ledger against meter, explained line by line.
 
-    ledger - meter = in flight + waiting + consumption not booked - earned + refunded + adjusted + difference
+    ledger - meter = in flight + waiting + consumption not booked - earned + refunded + adjusted + not typed yet
+                     - stated for tokens and taken back + difference
 
 Every line is a fact of its own: from the entries, from the meter's row, or from the newest authenticated report. What
 they leave over is the difference: not zero when credit stands on the meter that nobody sold, or sold credit is
@@ -17,6 +18,7 @@ from headend.ledger import accounts, balances, entries
 from headend.store import UnknownMeter, identity
 from headend.store.schema import meter as meter_table
 from headend.store.schema import meter_state, meter_trust
+from headend.tokens import book
 from meterlink import reports
 from meterlink.orders import ASPECT_CREDIT
 
@@ -27,7 +29,8 @@ UNBOOKED = "consumption not booked yet"
 EARNED = "credited for exported energy, not booked"
 REFUNDED = "refunded on the meter"
 ADJUSTED = "adjusted on the meter"
-
+NOT_TYPED = "sold as typed tokens, not typed yet"
+TAKEN_BACK = "stated for typed tokens, and taken back"
 
 _OF_ACCOUNT = (
     select(meter_table.c.account_epoch, meter_trust.c.withheld_uc, meter_trust.c.adjusted_uc)
@@ -83,10 +86,26 @@ def explain(conn: Connection, meter: int) -> Explanation:
             (EARNED, -report.get("earned_uc", 0)),
             (REFUNDED, report.get("refunded_uc", 0)),
             (ADJUSTED, report.get("adjusted_uc", 0) - adjusted_uc),
+            *_of_tokens(conn, meter, epoch, report.get("typed_uc", 0)),
         ),
         report_time_s=report.get("time_s"),
         source_shown=source_shown,
     )
+
+
+def _of_tokens(conn: Connection, meter: int, epoch: int, typed_uc: int) -> tuple[tuple[str, int], tuple[str, int]]:
+    """What typed tokens explain. What was typed beyond all that may be ours is left to the difference.
+
+    A token that a credit order names is in the total of our source from then on; where it is void, or had been typed,
+    it was taken off again as a refund.
+    """
+    out_uc = possible_uc = back_uc = 0
+    for (state, named), total_uc in book.sums_uc(conn, meter, epoch).items():
+        possible_uc += total_uc if state in (book.VENDED, book.REPLACING, book.VOIDING, book.USED) else 0
+        under_way = state in (book.REPLACING, book.VOIDING)
+        out_uc += total_uc if state in (book.RESERVED, book.VENDED, book.USED) or (under_way and not named) else 0
+        back_uc += total_uc if named and state in (book.VOID, book.USED) else 0
+    return (NOT_TYPED, out_uc - min(typed_uc, possible_uc)), (TAKEN_BACK, -back_uc)
 
 
 def _fields(raw: bytes | None) -> dict[str, Any]:
