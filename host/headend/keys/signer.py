@@ -126,32 +126,49 @@ class Signer:
         that is not above all that its PAN had before or lies too far ahead, a cap, a key that is not here.
         """
         digest = tokens.digest(wanted)
-        amount_wh, tid_s = tokens.energy_wh(wanted), tokens.issued_s(wanted)
+        amount_wh = tokens.energy_wh(wanted)
         with self._alone:
             now_s = self._clock.now_s()
             made = tokens.digits(self._keys, wanted, now_s)
-            books = self._log.books
-            if tid_s <= books.token_s.get(wanted.pan, -1) and self._log.has(digest):
-                return made
-            if tid_s > now_s + tokens.MAX_AHEAD_S:
-                raise Refused("tid", wanted.tid, f"at most {tokens.MAX_AHEAD_S} s ahead of now")
-            books.turn(now_s)
-            books.check_token(self._caps, wanted.pan, wanted.tid, tid_s, amount_wh)
-            line = TokenLine(
-                now_s,
-                wanted.meter,
-                wanted.pan,
-                wanted.token_class,
-                wanted.subclass,
-                wanted.tid,
-                tid_s,
-                amount_wh,
-                wanted.channel,
-                digest.hex(),
-            )
-            books.count(line)
-            self._log.append([line])
+            self._log_token(wanted, now_s, amount_wh, digest)
         return made
+
+    def make_key_change(self, wanted: tokens.KeyChangeWanted) -> list[str]:
+        """The 20 digits of each section of a key change, in their order; it is in the log, on disk, when this returns.
+
+        The same change again gives the same digits. Raises Refused, as `make_token`.
+        """
+        digest = tokens.key_change_digest(wanted)
+        with self._alone:
+            now_s = self._clock.now_s()
+            made = tokens.sections(self._keys, wanted, now_s)
+            self._log_token(wanted.old, now_s, 0, digest)
+        return made
+
+    def _log_token(self, wanted: tokens.TokenWanted, now_s: int, amount_wh: int, digest: bytes) -> None:
+        """Have it counted and in the log, unless it stands there; or Refused."""
+        books = self._log.books
+        tid_s = tokens.issued_s(wanted)
+        if tid_s <= books.token_s.get(wanted.pan, -1) and self._log.has(digest):
+            return
+        if tid_s > now_s + tokens.MAX_AHEAD_S:
+            raise Refused("tid", wanted.tid, f"at most {tokens.MAX_AHEAD_S} s ahead of now")
+        books.turn(now_s)
+        books.check_token(self._caps, wanted.pan, wanted.tid, tid_s, amount_wh)
+        line = TokenLine(
+            now_s,
+            wanted.meter,
+            wanted.pan,
+            wanted.token_class,
+            wanted.subclass,
+            wanted.tid,
+            tid_s,
+            amount_wh,
+            wanted.channel,
+            digest.hex(),
+        )
+        books.count(line)
+        self._log.append([line])
 
     def was_signed(self, digest: bytes) -> bool:
         """Whether the log holds an order (or token) with this digest; its first 8 bytes are enough."""

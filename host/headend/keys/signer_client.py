@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from headend.keys import signer_wire as wire
 from headend.keys.base import CACHED_METERS
 from headend.keys.signer import LOGGED, stated
-from headend.keys.signer_tokens import TokenWanted
+from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
 from headend.keys.signer_wire import SignerAway
 from headend.refusals import Refused
 from meterlink.mac import MacKey
@@ -81,6 +81,10 @@ class SignerClient:
     def make_token(self, wanted: TokenWanted) -> str:
         """See `Signer.make_token`."""
         return self._ask(wire.Token(wanted), wire.Digits).digits
+
+    def make_key_change(self, wanted: KeyChangeWanted) -> list[str]:
+        """See `Signer.make_key_change`."""
+        return self._ask(wire.KeyChange(wanted), wire.Sections).digits
 
     def was_signed(self, digest: bytes) -> bool:
         """See `Signer.was_signed`."""

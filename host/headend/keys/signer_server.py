@@ -174,6 +174,8 @@ class SignerServer:
             return wire.Key(self._keys.meter_key(question.meter, question.version))
         if isinstance(question, wire.Token):
             return wire.Digits(self._signer.make_token(question.token))
+        if isinstance(question, wire.KeyChange):
+            return wire.Sections(self._signer.make_key_change(question.change))
         if isinstance(question, wire.WasSigned):
             return wire.Verdict(LOGGED if self._signer.was_signed(question.digest) else "")
         if isinstance(question, wire.Found):

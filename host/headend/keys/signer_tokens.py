@@ -42,6 +42,29 @@ class TokenWanted(msgspec.Struct, array_like=True, frozen=True):
     channel: Annotated[str, Meta(max_length=80)]
 
 
+class KeyChangeWanted(msgspec.Struct, array_like=True, frozen=True):
+    """A change of a meter's decoder key by typed tokens (`sts.keychange`).
+
+    `old`: the key that the meter holds, and what stands for the change in the log (class 2, subclass 3, a TID of its
+    own, which is in no section) · the rest: the new key, of the same PAN.
+    """
+
+    old: TokenWanted
+    sgc: int
+    kt: int
+    ti: int
+    krn: int
+    ken: int
+    base: int
+
+
+def key_change_digest(wanted: KeyChangeWanted) -> bytes:
+    """SHA-256 of all that decides the digits."""
+    w = wanted
+    deciding = (digest(w.old), w.sgc, w.kt, w.ti, w.krn, w.ken, w.base)
+    return hashlib.sha256(b"openprepay key change 1" + msgspec.msgpack.encode(deciding)).digest()
+
+
 def digest(wanted: TokenWanted) -> bytes:
     """SHA-256 of all that decides the digits."""
     w = wanted
@@ -75,17 +98,38 @@ def energy_wh(wanted: TokenWanted) -> int:
 def digits(keys: KeyHolder, wanted: TokenWanted, now_s: int) -> str:
     """The 20 digits. Raises Refused (a field, an expired key), NoSuchKey."""
     w = wanted
-    vending = VendingName(w.sgc, w.krn)
-    expires_s = keys.vending_expires_s(vending)
-    if expires_s is not None and now_s >= expires_s:
-        raise Refused("krn", w.krn, "a vending key that has not expired")
     try:
         attributes = KeyAttributes(w.pan, w.sgc, w.ti, w.kt, w.krn, w.base, w.ken)
         issue.check_expiry(w.tid, w.ken)
-        key = keys.decoder_key(vending, dkga04.message(attributes))
+        key = _key(keys, attributes, now_s)
         return issue.once(key, w.token_class, w.subclass, w.rnd, w.tid, w.register)
     except FieldError as error:
         raise _refused(error) from error
+
+
+def sections(keys: KeyHolder, wanted: KeyChangeWanted, now_s: int) -> list[str]:
+    """The digits of the sections 1..4. Raises Refused (a field, an expired key), NoSuchKey."""
+    old, new = wanted.old, wanted
+    if (old.token_class, old.subclass) != (token.MANAGE, token.KEY_SECTION_1):
+        raise Refused("subclass", old.subclass, f"{token.KEY_SECTION_1} of class {token.MANAGE}: a key change")
+    bases = dkga04.BASES
+    if new.base != old.base and new.base not in bases[bases.index(old.base) + 1 :][:1]:
+        raise Refused("base", new.base, f"{old.base}, or the base date that follows it")
+    try:
+        held = KeyAttributes(old.pan, old.sgc, old.ti, old.kt, old.krn, old.base, old.ken)
+        given = KeyAttributes(old.pan, new.sgc, new.ti, new.kt, new.krn, new.base, new.ken)
+        keys_of = [_key(keys, attributes, now_s) for attributes in (held, given)]
+        return issue.key_change(keys_of[0], keys_of[1], given, rollover=new.base != old.base)
+    except FieldError as error:
+        raise _refused(error) from error
+
+
+def _key(keys: KeyHolder, attributes: KeyAttributes, now_s: int) -> bytes:
+    vending = VendingName(attributes.sgc, attributes.krn)
+    expires_s = keys.vending_expires_s(vending)
+    if expires_s is not None and now_s >= expires_s:
+        raise Refused("krn", attributes.krn, "a vending key that has not expired")
+    return keys.decoder_key(vending, dkga04.message(attributes))
 
 
 def _refused(error: FieldError) -> Refused:

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from headend.keys.sealed import KeyFileError
 from headend.keys.signer import Stated
-from headend.keys.signer_tokens import TokenWanted
+from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
 from headend.refusals import Refused
 
 PROTOCOL = 1
@@ -61,6 +61,12 @@ class Token(Message):
     token: TokenWanted
 
 
+class KeyChange(Message):
+    """Make the sections of a typed key change. -> Sections"""
+
+    change: KeyChangeWanted
+
+
 class WasSigned(Message):
     """Whether the log holds this digest. -> Verdict, "logged" or "" """
 
@@ -79,7 +85,7 @@ class Evidence(Message):
     order: Raw
 
 
-Question = Public | Sign | MeterKey | Token | WasSigned | Found | Evidence
+Question = Public | Sign | MeterKey | Token | KeyChange | WasSigned | Found | Evidence
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -135,6 +141,12 @@ class Digits(Message):
     digits: str
 
 
+class Sections(Message):
+    """20 decimal digits each."""
+
+    digits: list[str]
+
+
 class Verdict(Message):
     """`signer.LOGGED`, UNLOGGED or FOREIGN."""
 
@@ -157,7 +169,7 @@ class Failure(Message):
     why: Why | None = None
 
 
-Answer = Standing | Signed | Key | Digits | Verdict | Known | Failure
+Answer = Standing | Signed | Key | Digits | Sections | Verdict | Known | Failure
 
 _encoder = msgspec.msgpack.Encoder()
 _question: Callable[[bytes], Question] = msgspec.msgpack.Decoder(Question).decode
