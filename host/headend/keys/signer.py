@@ -126,11 +126,11 @@ class Signer:
         that is not above all that its PAN had before or lies too far ahead, a cap, a key that is not here.
         """
         digest = tokens.digest(wanted)
-        amount_wh = tokens.energy_wh(wanted)
+        amount_wh, tid_s = tokens.energy_wh(wanted), tokens.issued_s(wanted)
         with self._alone:
             now_s = self._clock.now_s()
             made = tokens.digits(self._keys, wanted, now_s)
-            self._log_token(wanted, now_s, amount_wh, digest)
+            self._log_token(wanted, now_s, tid_s, amount_wh, digest)
         return made
 
     def make_key_change(self, wanted: tokens.KeyChangeWanted) -> list[str]:
@@ -138,17 +138,16 @@ class Signer:
 
         The same change again gives the same digits. Raises Refused, as `make_token`.
         """
-        digest = tokens.key_change_digest(wanted)
+        digest, tid_s = tokens.key_change_digest(wanted), tokens.issued_s(wanted.old)
         with self._alone:
             now_s = self._clock.now_s()
             made = tokens.sections(self._keys, wanted, now_s)
-            self._log_token(wanted.old, now_s, 0, digest)
+            self._log_token(wanted.old, now_s, tid_s, 0, digest)
         return made
 
-    def _log_token(self, wanted: tokens.TokenWanted, now_s: int, amount_wh: int, digest: bytes) -> None:
+    def _log_token(self, wanted: tokens.TokenWanted, now_s: int, tid_s: int, amount_wh: int, digest: bytes) -> None:
         """Have it counted and in the log, unless it stands there; or Refused."""
         books = self._log.books
-        tid_s = tokens.issued_s(wanted)
         if tid_s <= books.token_s.get(wanted.pan, -1) and self._log.has(digest):
             return
         if tid_s > now_s + tokens.MAX_AHEAD_S:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Row, bindparam, func, select, text, update
 
 from headend.keys.sealed import KeyFileError
-from headend.keys.signer_tokens import TokenWanted
+from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
 from headend.keys.signer_wire import SignerAway
 from headend.refusals import Refused
 from headend.store import MONEY, ORDERS, Store, lock_meter
@@ -59,6 +59,8 @@ class Maker(Protocol):
     """The signer, in this process or in its own. Raises Refused, KeyFileError, SignerAway."""
 
     def make_token(self, wanted: TokenWanted) -> str: ...
+
+    def make_key_change(self, wanted: KeyChangeWanted) -> list[str]: ...
 
 
 class NotMade(Exception):
