@@ -1,7 +1,7 @@
 """The one lock-out for typed tokens that are wrong: guesses cost more and more time, whatever happens to the power.
 
-The first FREE wrong entries are free; from the last of them on each locks for twice as long as the one before. Powered
-time counts. Nothing on a network leads here.
+From the wrong entry number FREE on each locks for twice as long as the one before it. Powered time counts. Nothing on a
+network leads here.
 """
 
 import struct

@@ -3,10 +3,12 @@
 Test n is bit n - 1 of the control field. Nothing is switched: such a token needs no key, so anybody can make it.
 """
 
+from meter.release import VERSION
+
 EA = 11  # encryption algorithm
 KEY_CHANGE_TOKENS = 4
 
-# test, value: energy in Wh, power in W, latches as bits, the meter's number; None: the display itself, or the keypad
+# test, value: energy in Wh, power in W, latches as bits, ASCII, the meter's number; None: the display or the keypad
 _PAGES = (
     (2, None),
     (3, lambda meter: meter.committed()[1]),
@@ -16,6 +18,7 @@ _PAGES = (
     (7, lambda meter: meter.supply.power_limit_w),
     (8, lambda meter: meter.latches.word),
     (9, lambda meter: meter.board.power_w()),
+    (10, lambda meter: VERSION.encode()),
     (13, lambda meter: meter.pricing.rate),
     (14, lambda meter: EA),
     (15, lambda meter: KEY_CHANGE_TOKENS),
@@ -25,7 +28,7 @@ _PAGES = (
 )
 
 
-def pages(meter, control: int) -> "list[tuple[int, int | None]]":
+def pages(meter, control: int) -> "list[tuple[int, int | bytes | None]]":
     """(test, value) of what a control field asks for, in order; tests that this meter does not have are left out."""
     found = []
     for test, value in _PAGES:

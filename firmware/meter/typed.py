@@ -396,8 +396,8 @@ class Typed:
             self._section_s = now_s
         if new is None:
             return results.SECTION_STORED
-        base = self.attributes[5] + new.rollover
-        if base > 2 or not 1 <= new.krn <= 9 or new.ti > 99 or new.sgc > 999_999:
+        base = min(self.attributes[5] + new.rollover, len(_BASE_S) - 1)
+        if not 1 <= new.krn <= 9 or new.ti > 99 or new.sgc > 999_999:
             self.sections = KeyChange()
             return results.NOT_IMPLEMENTED
         self.set_decoder(new.key, (new.sgc, new.kt, new.ti, new.krn, new.ken, base))

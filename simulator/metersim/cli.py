@@ -201,6 +201,7 @@ def _issue_command(bench: Workbench) -> str:
     return (
         f"openprepay sts issue --vending-key {VENDING_KEY.hex()} --pan {a.pan} --sgc {a.sgc} --ti {a.ti:02d}"
         f" --kt {a.kt} --krn {a.krn} --ken {a.ken} --base {a.base} --class 0 --subclass 0 --units 100"
+        f" --issued {time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())}"
     )
 
 

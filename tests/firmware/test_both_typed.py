@@ -333,9 +333,22 @@ def test_a_rollover_begins_the_next_base_date():
         rig.enter(digits)
     assert rig.meter.typed.attributes == (123457, 2, 2, 2, 10, 2)
     assert rig.type(5, key=NEW_KEY) == results.ACCEPTED, "time begins anew"
-    again = sections(NEW_KEY, KEY, 3, base=2035, rollover=True)
-    assert [rig.enter(digits) for digits in again][3] == results.NOT_IMPLEMENTED, "there is none after 2035"
-    assert rig.meter.typed.key == NEW_KEY and rig.meter.typed.sections_stored() == 0
+    for digits in sections(NEW_KEY, bytes(range(16)), 3, base=2035, rollover=True):
+        rig.enter(digits)
+    assert rig.meter.typed.attributes[5] == 2, "there is none after 2035"
+
+
+def test_a_key_with_attributes_that_none_has_is_not_taken():
+    rig = TypedRig()
+    made = sections()
+    for n, data in enumerate((0, 0x64 << 32, 0xFFF << 32)):  # revision 0, tariff index 100, a group of 7 digits
+        subclass, place = ((3, 0), (4, 1), (9, 3))[n]
+        bad = issue._digits(KEY, MANAGE, subclass, data)
+        for digits in made[:place] + made[place + 1 :]:
+            assert rig.enter(digits) == results.SECTION_STORED
+        assert rig.enter(bad) == results.NOT_IMPLEMENTED
+        assert rig.meter.typed.key == KEY and rig.meter.typed.sections_stored() == 0
+        assert rig.meter.typed.lockout.wrong == 0
 
 
 def test_the_expiry_of_a_key_can_be_moved_without_forgetting():

@@ -87,6 +87,25 @@ def test_a_foreign_master_reads_it(tmp_path: Path, interpreter: list[str]) -> No
         process.wait()
 
 
+def test_the_command_that_it_prints_makes_a_token_for_it(tmp_path: Path) -> None:
+    link = tmp_path / "service"
+    process = start("--kwh", "--service-port", str(link))
+    try:
+        told = introduction(process)
+        assert f"service     {link}" in told
+        command = next(line for line in told.splitlines() if line.startswith("tokens")).split()[2:]
+        run = [sys.executable, "-m", "openprepay"]
+        made = subprocess.run([*run, *command], capture_output=True, text=True, check=True).stdout.strip()
+        typing = [*run, "field", "token", made, "--port", str(link), "--parity", "N", "--lang", "en"]
+        done = subprocess.run(typing, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
+        assert (done.returncode, "Credited: 10.00 kWh" in done.stdout) == (0, True), done
+        assert interrupt(process) == 0
+        assert not link.is_symlink()
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -103,6 +122,8 @@ def test_a_foreign_master_reads_it(tmp_path: Path, interpreter: list[str]) -> No
         (["--id", "5", "--load", "/none.csv"], "/none.csv"),
         (["--id", "5", "--yearly-kwh", "0"], "yearly_kwh: 0 given"),
         (["--id", "5", "--provision", "/none.bin"], "--provision: /none.bin"),
+        (["--id", "5", "--provision", "/none.bin", "--kwh"], "--kwh: only with bench keys"),
+        (["--id", "5", "--serial", "/tmp/line", "--service-port", "/tmp/line"], "--service-port: /tmp/line given"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
