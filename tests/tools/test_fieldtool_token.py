@@ -124,6 +124,18 @@ def test_a_display_token_shows_what_it_asks_for(
     assert capsys.readouterr().out.endswith("\n  Supply group  123457\n")
 
 
+def test_events_tell_what_was_typed(service: tuple[Line, InProcessMeter], capsys: pytest.CaptureFixture[str]) -> None:
+    made, one = service
+    for _ in range(2):
+        token(made, BENCH.token(2, 0, TID, 1500))
+    one.run(1)
+    capsys.readouterr()
+    assert main(["events", "--port", made.port, "--lang", "en"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert any("token accepted" in line and line.endswith(" 2/0") for line in told)
+    assert any("token refused" in line and line.endswith("this token was used before.") for line in told)
+
+
 def test_read_shows_how_typed_tokens_stand(
     service: tuple[Line, InProcessMeter], capsys: pytest.CaptureFixture[str]
 ) -> None:

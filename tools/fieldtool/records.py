@@ -114,6 +114,10 @@ def _about(code_of: CodeOf, code: int, argument: int, detail: int) -> str:
     if code in (events.ORDER_APPLIED, events.ORDER_REFUSED):
         about = f"{code_of('aspect', names.of(names.ASPECT, detail >> 8))} {detail & 0xFF}"
         return about if code == events.ORDER_APPLIED else f"{about}: {names.of(names.RESULT, argument)}"
+    if code == events.TOKEN_REFUSED:
+        return code_of("typed", names.of(names.TYPED, detail))
+    if code == events.TOKEN_TYPED:
+        return f"{detail >> 4}/{detail & 15}"  # class and subclass, as tokens are written down
     return ""
 
 
