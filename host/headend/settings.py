@@ -45,7 +45,7 @@ class Settings:
     max_token_day_wh: int = 500_000  # typed tokens of one meter
     max_token_month_wh: int = 2_000_000
     max_meter_keys_per_minute: int = 60_000  # keys that the head end may have to verify reports with
-    currency: int = 156  # ISO 4217 numeric; fixed once the database exists
+    currency: int = 156  # ISO 4217 numeric, 0: accounts in kWh; fixed once the database exists
     http_host: str = "127.0.0.1"
     http_port: int = 8470
     http_beyond_loopback: bool = False  # answer on an address that other machines reach; put TLS in front then
@@ -141,7 +141,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "max_increase_uc": (f"1..{MAX_UC}", lambda value: 1 <= value <= MAX_UC),
     **{f"max_{name}": (f"0..{MAX_UC}", lambda value: 0 <= value <= MAX_UC) for name in Caps._fields[1:]},
     "max_meter_keys_per_minute": ("1..10000000", lambda value: 1 <= value <= 10_000_000),
-    "currency": ("an ISO 4217 number, 1..999", lambda value: 1 <= value <= 999),
+    "currency": ("an ISO 4217 number 1..999, or 0 for accounts in kWh", lambda value: 0 <= value <= 999),
     "http_host": ("a host name or address", bool),
     "http_port": ("1..65535", lambda value: 1 <= value <= 65535),
     "mqtt_url": ("mqtt://HOST:PORT, mqtts://HOST:PORT or nothing", _is_mqtt),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from headend.clock import ManualClock
 from headend.engine import Engine
-from headend.keys.holder import KeyName
+from headend.keys.holder import BENCH, KeyName
 from headend.keys.keystore import KeyStore
 from headend.keys.provision import provision_record
 from headend.keys.signer import Signer
@@ -45,7 +45,7 @@ class Pair:
     def __init__(self, carrier: str = "mqtt") -> None:
         noise = Noise()
         self.carrier = carrier
-        self.keys = KeyStore.generate(noise)
+        self.keys = KeyStore.generate(noise, use=BENCH)
         self.clock = ManualClock(NOW_S)
         self.store: Store = open_books()
         if carrier == "modbus":

@@ -36,7 +36,7 @@ class HeadEnd:
             "OPENPREPAY_KEYSTORE_PASSPHRASE": PASSPHRASE,
         }
         self._process: subprocess.Popen[str] | None = None
-        self.run("keys", "init", "--root-key", str(folder / "root.keys"))
+        self.run("keys", "init", "--bench", "--root-key", str(folder / "root.keys"))
         made = self.run("admin", "channel", "add", "all", "--scopes", "payments,orders,read,admin", "--max", "500.00")
         self.token = made.strip()
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row
 from sqlalchemy import select as choose
 
 from headend.fleet.meters import MeterRecord, add_meter
+from headend.keys.holder import BENCH
 from headend.keys.keystore import KeyStore
 from headend.keys.provision import provision_record
 from headend.ledger import channels, payments
@@ -48,7 +49,7 @@ class Place:
     """A meter with an hour of history behind it, and the settings of a head end that reaches it."""
 
     def __init__(self, folder: Path, kind: str, stack: contextlib.ExitStack) -> None:
-        self.keys = KeyStore.generate().without_root()
+        self.keys = KeyStore.generate(use=BENCH).without_root()
         self.settings = Settings(
             database=f"sqlite:///{folder}/head-end.sqlite", signer_log=str(folder / "signed"), http_port=0
         )

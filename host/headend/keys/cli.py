@@ -12,21 +12,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from headend.fleet.meters import get_meter
-from headend.keys import cli_change, custodians, passphrase, words
+from headend.keys import cli_change, cli_provision, custodians, passphrase, words
 from headend.keys.holder import BENCH, PRODUCTION, KeyHolder, KeyName
 from headend.keys.keystore import KeyStore
 from headend.keys.place import Place, open_keys
-from headend.keys.provision import provision_record
 from headend.keys.sealed import KeyFileError, write_secret
 from headend.keys.state import KeyState
 from headend.refusals import Refused
 from headend.settings import BadSettings, Settings
-from headend.store import identity, open_store
 from meterlink import names
 from meterlink.orders import ROLE_ROOT
 
-_SETTINGS = ("keystore", "passphrase_file", "database")
+_SETTINGS = ("keystore", "passphrase_file", "database", "currency")
 
 
 def main(argv: list[str]) -> int:
@@ -41,12 +38,11 @@ def main(argv: list[str]) -> int:
         for name in _SETTINGS:
             if getattr(given, name, None) is None:
                 setattr(given, name, getattr(settings, name))
-        run: Callable[[argparse.Namespace], None] = given.run
-        run(given)
+        run: Callable[[argparse.Namespace], int | None] = given.run
+        return run(given) or 0
     except (Refused, KeyFileError, BadSettings) as error:
         print(f"openprepay keys: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _init(given: argparse.Namespace) -> None:
@@ -151,27 +147,6 @@ def _export_public(given: argparse.Namespace) -> None:
         raise KeyFileError(f"{given.out} cannot be written: {error.strerror}.") from error
 
 
-def _provision(given: argparse.Namespace) -> None:
-    """Write the provisioning record of a meter of the fleet. The file holds the meter's key: mode 0600."""
-    with open_store(given.database, inline=True) as store:
-        row = store.read(get_meter, given.meter)
-        standing = store.read(identity.get)
-    keys = _open(given)
-    record = provision_record(
-        keys,
-        meter=row.meter,
-        account_epoch=row.account_epoch,
-        tag_key_version=row.tag_key_version,
-        interval_minutes=row.interval_minutes,
-        limits=row.limits,
-        tariff=row.tariff,
-        currency=standing.currency,
-        imp_per_kwh=given.imp_per_kwh,
-    )
-    write_secret(given.out, record)
-    print(f"{given.out}: {len(record)} bytes for meter {row.meter}. It holds the meter's key: delete it when done.")
-
-
 def _open(given: argparse.Namespace) -> KeyHolder:
     return open_keys(given.keystore, os.environ, given.passphrase_file)
 
@@ -235,9 +210,5 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--expires", help="when it issues nothing more, such as 2030-12-31T00:00:00Z")
     add.add_argument("--import", dest="import_file", type=Path, help="file of mode 0600 with 40 hexadecimal digits")
 
-    provision = command("provision", _provision)
-    provision.add_argument("meter", type=int)
-    provision.add_argument("--database", help="database URL (else of the settings)")
-    provision.add_argument("--out", type=Path, required=True, help="file to write; it must not be there yet")
-    provision.add_argument("--imp-per-kwh", type=int, default=1000, help="the meter's pulse constant")
+    cli_provision.add_to(command)
     return parser

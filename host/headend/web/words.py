@@ -179,6 +179,7 @@ PAGE: Mapping[str, Text] = {
 }
 
 CURRENCIES = {
+    0: "kWh",  # an account in energy
     36: "AUD", 50: "BDT", 124: "CAD", 156: "CNY", 230: "ETB", 356: "INR", 360: "IDR", 404: "KES", 458: "MYR",
     566: "NGN",
     586: "PKR", 608: "PHP", 643: "RUB", 704: "VND", 710: "ZAR", 756: "CHF", 764: "THB", 800: "UGX", 826: "GBP",
@@ -187,7 +188,7 @@ CURRENCIES = {
 
 
 def currency(code: int) -> str:
-    """The letters of an ISO 4217 number, or the number."""
+    """The letters of an ISO 4217 number, or the number; the unit of an account in energy."""
     return CURRENCIES.get(code, f"{code:03d}")
 
 

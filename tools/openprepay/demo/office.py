@@ -21,6 +21,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from headend.clock import Clock
+from headend.keys.holder import BENCH
 from headend.keys.keystore import KeyStore
 from headend.keys.provision import provision_record
 from headend.ledger import channels
@@ -75,7 +76,7 @@ class Office:
 
     def __init__(self, folder: Path, clock: Clock, broker: Broker, port: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.keys = KeyStore.generate().without_root()
+        self.keys = KeyStore.generate(use=BENCH).without_root()
         self.token = channels.new_token(os.urandom)
         self._clock = clock
         self._settings = Settings(

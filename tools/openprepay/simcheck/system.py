@@ -8,6 +8,7 @@ from functools import partial
 from headend.clock import ManualClock
 from headend.engine import Engine
 from headend.fleet.meters import MeterRecord, add_meter
+from headend.keys.holder import BENCH
 from headend.keys.keystore import KeyStore
 from headend.keys.provision import provision_record
 from headend.keys.signer import Signer
@@ -96,7 +97,7 @@ class System:
         self.clock = ManualClock(START_S)
         self.network = Network(self.rng)
         self.store: Store = open_store("sqlite://")
-        self.keystore = KeyStore.generate(entropy=self.rng.randbytes)
+        self.keystore = KeyStore.generate(entropy=self.rng.randbytes, use=BENCH)
         self.signer = Signer(self.keystore, SignerLog(None), self.clock, Caps(MAX_ORDER_UC))
         self.engine = self._engine()
         self.restarts = 0
