@@ -47,9 +47,9 @@ def constants(trees: Mapping[str, ast.Module]) -> dict[str, dict[str, Constant]]
                 constant = _value(value, scope)
                 if constant is not None:
                     known[module][name] = constant
-            for (of, name), value in scope.items():  # imported: others may read it from here
+            for (of, name), imported in scope.items():  # others may read it from here
                 if not of and name.isupper():
-                    known[module].setdefault(name, value)
+                    known[module].setdefault(name, imported)
     return known
 
 
