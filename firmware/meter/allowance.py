@@ -113,5 +113,7 @@ class Allowance:
         return struct.pack(_COUNTED, *self.state()[5:])
 
     def unpack(self, stated: bytes, counted: "bytes | None") -> None:
-        """From the journal."""
-        self.restore(struct.unpack(_STATED, stated) + (struct.unpack(_COUNTED, counted) if counted else _UNCOUNTED))
+        """From the journal; what was counted belongs to the modes that count."""
+        self.restore(struct.unpack(_STATED, stated) + _UNCOUNTED)
+        if self.counting and counted:
+            self.restore(self.state()[:5] + struct.unpack(_COUNTED, counted))
