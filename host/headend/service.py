@@ -116,7 +116,7 @@ class Service:
             self.carriers[carrier.name] = carrier
             self._stack.append(carrier.stop)
             await carrier.start(partial(self._up, carrier))
-        desk = self._desk = await asyncio.to_thread(self._make_desk)
+        desk = self._desk = await asyncio.to_thread(self._make_desk, signer)
         self._stack.append(desk.close)
         self._rounds = asyncio.create_task(self._go_round(), name="rounds")
         self._stack.append(self._halt)
@@ -126,7 +126,7 @@ class Service:
         self.url = self._server.url
         log.info("HTTP answers at %s.", self.url)
 
-    def _make_desk(self) -> Desk:
+    def _make_desk(self, signer: Signer | SignerClient) -> Desk:
         return Desk(
             store=self.store,
             clock=self._clock,
@@ -136,6 +136,7 @@ class Service:
             wake=self.wake,
             trouble=self._troubles,
             page_without_token=self.settings.page_without_token,
+            maker=signer,
         )
 
     async def stop(self) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headend.web import books, health, meters, orders, payments, reads
+from headend.web import books, health, meters, orders, payments, reads, tokens
 from headend.web.access import ADMIN, ORDERS, PAYMENTS, READ
 from headend.web.bodies_json import LimitsBody, TariffBody
 from headend.web.operations import Nothing, Operation
@@ -11,6 +11,7 @@ from headend.web.views import MeterDetail
 PREFIX = "/api/v1"
 
 _METER = "unknown_meter"
+_MADE = {201: tokens.Token, 200: tokens.Token, 202: tokens.Token}
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
@@ -131,6 +132,95 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         body=Nothing,
         query=Nothing,
         problems=(_METER,),
+    ),
+    Operation(
+        "GET",
+        "/meters/{meter}/tokens",
+        tokens.list_tokens,
+        scope=READ,
+        answers={200: tokens.TokenPage},
+        body=Nothing,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/tokens",
+        tokens.vend_token,
+        scope=PAYMENTS,
+        answers=_MADE,
+        body=tokens.TokenRequest,
+        query=Nothing,
+        problems=("payment_conflict", _METER),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/help-token",
+        tokens.help_token,
+        scope=ORDERS,
+        answers=_MADE,
+        body=tokens.HelpRequest,
+        query=Nothing,
+        problems=("request_conflict", _METER),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/engineering-tokens",
+        tokens.engineering_tokens,
+        scope=ADMIN,
+        answers=dict.fromkeys(_MADE, tokens.Tokens),
+        body=tokens.EngineeringRequest,
+        query=Nothing,
+        problems=("request_conflict", "unused_tokens", "not_made", _METER),
+    ),
+    Operation(
+        "PUT",
+        "/meters/{meter}/decoder",
+        tokens.put_decoder,
+        scope=ADMIN,
+        answers={200: tokens.HeldDecoder},
+        body=tokens.DecoderBody,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "POST",
+        "/tokens/batch",
+        tokens.vend_batch,
+        scope=PAYMENTS,
+        answers={200: tokens.BatchAnswer},
+        body=tokens.BatchRequest,
+        query=Nothing,
+    ),
+    Operation(
+        "GET",
+        "/tokens/{token}",
+        tokens.get_token,
+        scope=PAYMENTS,
+        answers={200: tokens.Token},
+        body=Nothing,
+        query=Nothing,
+        problems=("unknown_token",),
+    ),
+    Operation(
+        "POST",
+        "/tokens/{token}/void",
+        tokens.void_token,
+        scope=PAYMENTS,
+        answers={202: tokens.Token},
+        body=tokens.TakeBackRequest,
+        query=Nothing,
+        problems=("unknown_token",),
+    ),
+    Operation(
+        "POST",
+        "/tokens/{token}/replace",
+        tokens.replace_token,
+        scope=PAYMENTS,
+        answers={202: tokens.Token},
+        body=tokens.TakeBackRequest,
+        query=Nothing,
+        problems=("unknown_token",),
     ),
     Operation(
         "GET",

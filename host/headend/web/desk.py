@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from headend.clock import Clock
 from headend.store import ORDERS, Lane, Store
+from headend.tokens.making import Maker, NotMade
 
 READ_THREADS = 4
 
@@ -26,7 +27,8 @@ class Desk:
 
     `new_key_version`: version of the master key that a meter gets which is added now · `currency`: ISO 4217 numeric ·
     `report_every_s`: how often a meter is asked for a report · `trouble()`: why the head end is not ready, by what is
-    affected; empty when it is · `wake()`: something was committed that wants sending; callable in any thread.
+    affected; empty when it is · `wake()`: something was committed that wants sending; callable in any thread · `maker`:
+    the signer, for typed tokens.
     """
 
     store: Store
@@ -37,6 +39,7 @@ class Desk:
     wake: Callable[[], None] = _awake
     trouble: Callable[[], dict[str, str]] = dict
     page_without_token: bool = False
+    maker: Maker | None = None
     monotonic: Callable[[], float] = time.monotonic
     _threads: ThreadPoolExecutor = field(init=False, repr=False)
 
@@ -45,12 +48,21 @@ class Desk:
 
     async def read(self, fn: Callable[..., R], *args: Any) -> R:
         """`Store.read` in a thread of our own."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, functools.partial(self.store.read, fn, *args))
+        return await self._in_thread(self.store.read, fn, *args)
 
     async def write(self, fn: Callable[..., R], *args: Any, lane: Lane = ORDERS) -> R:
         """`Store.write`; returns after the COMMIT. The loop never waits for the store."""
         return await asyncio.wrap_future(self.store.write(fn, *args, lane=lane))
+
+    async def with_maker(self, fn: Callable[..., R], *args: Any) -> R:
+        """`fn(store, maker, now, *args)` in a thread of our own; raises NotMade where no signer is there."""
+        if self.maker is None:
+            raise NotMade("No signer is set up here.")
+        return await self._in_thread(fn, self.store, self.maker, self.clock.now_s(), *args)
+
+    async def _in_thread(self, fn: Callable[..., R], *args: Any) -> R:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(fn, *args))
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)

@@ -7,10 +7,13 @@ from msgspec import Meta
 from sqlalchemy import Connection
 
 from headend.fleet.meters import MAX_LABEL, MeterRecord, add_meter
-from headend.web import bodies_json, facts, views, wire
+from headend.tokens import decoder
+from headend.tokens.decoder import Decoder
+from headend.web import bodies_json, facts, tokens, views, wire
 from headend.web.bodies_json import LimitsBody, TariffBody
 from headend.web.facts import Facts
 from headend.web.operations import Answer, Call, Nothing
+from headend.web.tokens import DecoderBody
 from headend.web.views import Meter
 from headend.web.wire import MeterNumber
 
@@ -49,6 +52,9 @@ class MeterRequest(msgspec.Struct, forbid_unknown_fields=True):
     label: Annotated[str, Meta(max_length=MAX_LABEL)] = ""
     interval_minutes: Annotated[int, Meta(ge=1, le=60, description="A divisor of 60.")] = 15
     account_epoch: Annotated[int, Meta(ge=1, le=0xFFFF)] = 1
+    decoder: Annotated[
+        DecoderBody | None, Meta(description="Which decoder key of typed tokens it holds; null: it takes none.")
+    ] = None
 
 
 async def list_meters(call: Call[Nothing, MetersQuery]) -> Answer:
@@ -82,11 +88,14 @@ async def post_meter(call: Call[MeterRequest, Nothing]) -> Answer:
         interval_minutes=body.interval_minutes,
         label=body.label,
     )
-    made = await desk.write(_add, desk.clock.now_s(), record)
+    held = tokens.read_decoder(body.decoder, record.meter) if body.decoder else None
+    made = await desk.write(_add, desk.clock.now_s(), record, held)
     desk.wake()
     return Answer(201, views.detail(made), {"Location": f"/api/v1/meters/{wire.meter_name(made.number)}"})
 
 
-def _add(conn: Connection, now_s: int, record: MeterRecord) -> Facts:
+def _add(conn: Connection, now_s: int, record: MeterRecord, held: Decoder | None) -> Facts:
     add_meter(conn, now_s, record)
+    if held is not None:
+        decoder.put(conn, record.meter, held)
     return facts.of_meter(conn, record.meter)

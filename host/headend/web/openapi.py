@@ -34,6 +34,7 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
         "example": "2026-01-31-000017",
     },
+    "token": {"description": "The token's id.", "schema": {"type": "integer", "minimum": 1}, "example": 7},
     "order": {"description": "The order's id.", "schema": {"type": "integer", "minimum": 1}, "example": 12},
 }
 

@@ -14,6 +14,9 @@ from headend.ledger.payments import PaymentConflict
 from headend.orders.lifecycle import UnknownOrder
 from headend.refusals import Refused
 from headend.store import CommitFailed, Overloaded, StoreClosed, UnknownMeter
+from headend.tokens.helping import RequestConflict
+from headend.tokens.key_change import Unused
+from headend.tokens.making import NotMade
 from meterlink.orders import OrderError
 
 CONTENT_TYPE = "application/problem+json"
@@ -35,10 +38,13 @@ CODES = {
     "no_such_path": Kind(404, "There is nothing at this path", True),
     "unknown_meter": Kind(404, "The meter is not in the fleet"),
     "unknown_order": Kind(404, "There is no such order"),
+    "unknown_token": Kind(404, "This channel has not asked for such a token"),
     "unknown_payment": Kind(404, "This channel has not brought such a payment"),
     "method_not_allowed": Kind(405, "The path does not know this method", True),
     "too_slow": Kind(408, "The request did not arrive in time", True),
     "payment_conflict": Kind(409, "The payment id was used for another payment"),
+    "request_conflict": Kind(409, "The request id was used for another request"),
+    "unused_tokens": Kind(409, "Tokens that were not typed would be lost"),
     "meter_exists": Kind(409, "The meter is in the fleet already"),
     "too_large": Kind(413, "The request is too large", True),
     "not_json": Kind(415, "The request is not JSON", True),
@@ -46,6 +52,7 @@ CODES = {
     "too_many_errors": Kind(429, "Too many requests that could not be served"),
     "failed": Kind(500, "The head end failed"),
     "not_stored": Kind(503, "Nothing was stored"),
+    "not_made": Kind(503, "The signer has not made it"),
     "overloaded": Kind(503, "Too much waits to be stored"),
     "stopping": Kind(503, "The head end is stopping"),
 }
@@ -55,7 +62,10 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownMeter, "unknown_meter"),
     (UnknownOrder, "unknown_order"),
     (PaymentConflict, "payment_conflict"),
+    (RequestConflict, "request_conflict"),
+    (Unused, "unused_tokens"),
     (MeterExists, "meter_exists"),
+    (NotMade, "not_made"),
     (Refused, "refused"),
     (OrderError, "refused"),
     (CommitFailed, "not_stored"),
@@ -69,7 +79,7 @@ _SENTENCES = {
     "not_stored": "The database did not take it. Nothing has changed; send the same request again.",
     "stopping": "The head end is being stopped. Nothing has changed; send the same request again later.",
 }
-RETRY_AFTER_S = {"not_stored": 2, "overloaded": 2, "stopping": 10}
+RETRY_AFTER_S = {"not_stored": 2, "not_made": 10, "overloaded": 2, "stopping": 10}
 
 
 class Problem(Exception):
