@@ -27,7 +27,7 @@ from headend.store import Store, identity, open_store
 from headend.store.schema import entry, meter_state, order
 from meter.exchange import Exchange
 from meterlink import bodies, topics
-from meterlink.orders import Order
+from meterlink.orders import ASPECT_CREDIT, Order, OrderError
 from meterlink.tariff import Tariff
 from metersim.board import VirtualBoard
 from metersim.inprocess import InProcessMeter
@@ -56,7 +56,8 @@ class Household:
 class Point:
     """A metering point: the real firmware on a virtual board, and the link to it.
 
-    `deaf`: what is sent there is kept in `lost` · `dumb`: what it says is kept in `unheard`.
+    `deaf`: what is sent there is kept in `lost` · `dumb`: what it says is kept in `unheard` · `before`: what it hears
+    just before the next order, from somebody else.
     """
 
     def __init__(self, number: int, record: bytes | None, watts: int = 2_000) -> None:
@@ -65,6 +66,7 @@ class Point:
         self.unit = InProcessMeter(self.board, record)
         self.exchange = Exchange(self.unit.meter, 90_000)
         self.deaf = self.dumb = False
+        self.before: tuple[str, bytes] | None = None
         self.lost: list[tuple[str, bytes]] = []
         self.unheard: list[tuple[str, bytes]] = []
         self.orders: list[bytes] = []  # every order that was ever sent to it, as somebody on the line would keep them
@@ -74,6 +76,9 @@ class Point:
         return self.unit.meter.account
 
     def hear(self, what: str, raw: bytes) -> None:
+        if self.before and what == topics.DN_ORDER:
+            (first, self.before) = self.before, None
+            self.hear(*first)
         self.exchange.hear(what, raw)
         self.unit.settle()
 
@@ -133,7 +138,7 @@ class World:
         point = Point(number, self.provision(number), watts)
         point.board.true_s = self.clock.now_s()
         self.points[number] = point
-        self._up(point, topics.UP_STATE, point.exchange.birth())
+        self.up(point, topics.UP_STATE, point.exchange.birth())
         return point
 
     def provision(self, number: int) -> bytes:
@@ -159,8 +164,16 @@ class World:
             for point in self.points.values():
                 point.board.advance(1)
                 point.unit.step()
-                self._listen(point)
+                self.carry(self._listen(point))
             self.carry(self.engine.due(self.clock.now_s()))
+
+    def until(self, true: Callable[[], bool], seconds: int = 1800) -> None:
+        """Let time pass until something is so."""
+        for _ in range(seconds):
+            if true():
+                return
+            self.run(1)
+        raise AssertionError(f"not within {seconds} s")
 
     def settle(self) -> None:
         """Until nothing is under way that a meter at hand could answer, and its newest report is known."""
@@ -177,28 +190,39 @@ class World:
         self.store.write(lambda conn: conn.execute(update(meter_state).where(mine).values(next_ask_s=0))).result()
 
     def carry(self, actions: list[Action]) -> None:
-        for action in actions:
-            point = self.points[action.meter]
-            what = {Deliver: topics.DN_ORDER, Ask: topics.DN_ASK, Ack: topics.DN_ACK}[type(action)]
-            self.engine.sent(action, True)
-            if isinstance(action, Deliver):
-                point.orders.append(action.raw)
-                for piece in action.parcels:
-                    point.hear(topics.DN_PARCEL, piece)
-            if point.deaf:
-                point.lost.append((what, action.raw))
-            else:
-                point.hear(what, action.raw)
-                self._listen(point)
+        """Hand actions over, and what they bring back to the engine, until all is quiet."""
+        waiting = list(actions)
+        for _ in range(2_000):
+            if not waiting:
+                return
+            waiting += self._hand_over(waiting.pop(0))
+        raise AssertionError(f"engine and meter never fall silent: {waiting[:3]}")
 
-    def _listen(self, point: Point) -> None:
+    def _hand_over(self, action: Action) -> list[Action]:
+        point = self.points[action.meter]
+        what = {Deliver: topics.DN_ORDER, Ask: topics.DN_ASK, Ack: topics.DN_ACK}[type(action)]
+        self.engine.sent(action, True)
+        if isinstance(action, Deliver):
+            point.orders.append(action.raw)
+            for piece in action.parcels:
+                point.hear(topics.DN_PARCEL, piece)
+        if point.deaf:
+            point.lost.append((what, action.raw))
+            return []
+        point.hear(what, action.raw)
+        return self._listen(point)
+
+    def _listen(self, point: Point) -> list[Action]:
+        raised: list[Action] = []
         for what, raw in point.say(self.clock.now_s()):
             if point.dumb:
                 point.unheard.append((what, raw))
             else:
-                self._up(point, what, raw)
+                raised += self.engine.up(point.number, what, raw, "mqtt")
+        return raised
 
-    def _up(self, point: Point, what: str, raw: bytes) -> None:
+    def up(self, point: Point, what: str, raw: bytes) -> None:
+        """The meter, or somebody in its place, says something."""
         self.carry(self.engine.up(point.number, what, raw, "mqtt"))
 
     # --- the database -------------------------------------------------------------------------------------------------
@@ -230,7 +254,8 @@ class World:
             self.log = SignerLog(None)
         self.keys.open_epoch()
         self._work()
-        self.write(adopt.adopt, self.keys.signing_epoch, self.keys.source, "restored from a copy")
+        keys = self.keys
+        self.write(adopt.adopt, keys.signing_epoch, keys.source, keys.closed_sources, "restored from a copy")
 
     # --- money --------------------------------------------------------------------------------------------------------
 
@@ -246,6 +271,10 @@ class World:
 
     def findings(self) -> list[str]:
         return [row.kind for row in self.read(findings.standing)]
+
+    def on_meter(self, number: int = METER) -> set[str]:
+        """The payments that a report has shown on the meter."""
+        return {row.payment_id for row in self.read(payments.of_meter, number) if row.on_meter_s is not None}
 
     def orders(self, number: int, aspect: int) -> list[Any]:
         query = select(order).where(order.c.meter == number, order.c.aspect == aspect).order_by(order.c.id)
@@ -268,10 +297,13 @@ class World:
         return list(self.read(lambda conn: conn.execute(query).scalars().all()))
 
 
-def credit_of(raw: bytes) -> tuple[int, int]:
-    """(source, credited) of a credit order."""
-    stated = Order(raw).stated
-    return stated.selector, bodies.decode_credit(stated.body)[0]
+def credit_total(raw: bytes) -> int:
+    """What a credit order states as credited; -1 for anything else."""
+    try:
+        stated = Order(raw).stated
+    except OrderError:
+        return -1
+    return bodies.decode_credit(stated.body)[0] if stated.aspect == ASPECT_CREDIT else -1
 
 
-__all__ = ["AGENT", "METER", "POS", "YUAN", "Point", "Store", "World", "credit_of"]
+__all__ = ["AGENT", "METER", "POS", "YUAN", "Point", "Store", "World", "credit_total"]

@@ -5,6 +5,8 @@ older than its meters: sales may stand on them that it does not know. So each me
 source had stated (`readback`); what is paid meanwhile is booked and waits.
 """
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection, func, insert, select, update
 
 from headend.orders import lifecycle
@@ -16,12 +18,17 @@ from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS, ASPECT_RECOVER, SOURCE_
 # Unsent statements that name the former source, or a version inside their body: they are stated anew, not renumbered.
 _BOUND = (ASPECT_CREDIT, ASPECT_KEYS, ASPECT_RECOVER)
 _MAX_WHY = 120
+_LOST = "of a database that was lost"
 
 
-def adopt(conn: Connection, now_s: int, signing_epoch: int, source: int, why: str) -> int:
+def adopt(
+    conn: Connection, now_s: int, signing_epoch: int, source: int, closed_sources: Mapping[int, int], why: str
+) -> int:
     """Go on under `signing_epoch` and `source`, the key store's; returns how many meters are to be read back.
 
-    0 where both are in force already. Raises Refused where the epoch is not a later one, or the source was used before.
+    `closed_sources`: the key store's, each with its last signing epoch; some may have been opened after this copy was
+    made. 0 where epoch and source are in force already. Raises Refused where the epoch is not a later one, or the
+    source was used before.
     """
     standing = identity.get(conn)
     if (standing.signing_epoch, standing.source) == (signing_epoch, source):
@@ -33,6 +40,10 @@ def adopt(conn: Connection, now_s: int, signing_epoch: int, source: int, why: st
         raise Refused("source", source, f"{highest + 1}..{SOURCE_TYPED - 1}, one that was never used")
     conn.execute(update(database).values(signing_epoch=signing_epoch, source=source))
     conn.execute(update(credit_source).where(credit_source.c.source == standing.source).values(closed_s=now_s))
+    for lost, epoch in sorted(closed_sources.items()):
+        if lost > highest:
+            row = {"source": lost, "signing_epoch": epoch, "opened_s": now_s, "closed_s": now_s, "why": _LOST}
+            conn.execute(insert(credit_source).values(row))
     opened = {"source": source, "signing_epoch": signing_epoch, "opened_s": now_s, "why": why[:_MAX_WHY]}
     conn.execute(insert(credit_source).values(opened))
     # One that is still to be read back is read back first.

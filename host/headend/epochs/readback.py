@@ -3,8 +3,8 @@
 1. A report that answers our question shows the source's totals and the digest of the order that states them; the order
    itself is asked for where this database does not have it, and its signature has to be ours.
 2. What it states above the books is booked as *recovered* (`ledger.recovered`), sale by sale.
-3. A closing statement on that source goes out, with the highest total that is known to be signed. Once the meter has
-   folded it, no order of that source can count any more, wherever a copy of it lies.
+3. A closing statement on that source goes out, with the highest total that is known to be signed. Its receipt proves
+   that the meter has folded the source: no order of it can count any more, wherever a copy of it lies.
 4. What the report on the folded source shows is final. What the books had sold beyond it, and what was paid meanwhile,
    is stated by the source in force.
 
@@ -22,14 +22,14 @@ from headend.store import identity, lock_meter
 from headend.store.schema import credit_source, meter, meter_state, meter_trust, order, payment
 from meterlink import bodies, topics
 from meterlink.orders import ASPECT_CREDIT, Order
-from meterlink.reports import Report
+from meterlink.reports import KIND_REPORT, Report
 
 ACTOR = "head-end:readback"
 _NO_DIGEST = bytes(8)
-_FAILED = (lifecycle.REFUSED, lifecycle.SUPERSEDED)
+_FAILED = (lifecycle.REFUSED, lifecycle.SUPERSEDED)  # ends of an order that the meter does not hold
 
 _STANDING = (
-    select(meter.c.account_epoch, *[column for column in meter_trust.c if column.name != "meter"])
+    select(meter.c.account_epoch, *meter_trust.c)
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
     .where(meter.c.meter == bindparam("of"))
 )
@@ -56,10 +56,10 @@ def heard(conn: Connection, now_s: int, report: Report) -> bool:
     known = conn.execute(_SIGNED, {"of": report.meter, "from_source": source, "epoch": report.account_epoch}).all()
     closing = [row for row in known if row.wants == statements.WANTS_CLOSED and row.state not in _FAILED]
     if closing:
-        if any(row.digest == report.digest for row in closing):
+        if any(row.state in (lifecycle.ACCEPTED, lifecycle.CONFIRMED) for row in closing):
             _finish(conn, now_s, standing, source, report)
         return False
-    if _is_under_way(conn, report.meter, source):
+    if report.kind != KIND_REPORT or _is_under_way(conn, report.meter, source):
         return False
     if report.digest == _NO_DIGEST:
         _settle(conn, now_s, standing, source, report, None)
@@ -117,19 +117,25 @@ def _settle(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     """What the meter had of the source is proved: book what the books did not know, and close the source there."""
     state = lock_meter(conn, report.meter)
     sales = bodies.decode_credit(Order(raw).stated.body)[2] if raw else []
-    _book(conn, now_s, state, source, report, sales, raw or b"")
+    _book(conn, now_s, state, source, report, sales, raw or report.raw)
     if raw and bodies.credit_extras(Order(raw).stated.body)[0]:  # the meter has folded it already
         _finish(conn, now_s, standing, source, report)
         return
-    best, signed_uc, refunded_uc = raw, report.source_credited_uc, report.source_refunded_uc
-    known = conn.execute(_SIGNED, {"of": report.meter, "from_source": source, "epoch": report.account_epoch}).all()
-    for row in known:
-        credited_uc, returned_uc, _ = bodies.decode_credit(Order(row.signed).stated.body)
-        if row.state != lifecycle.REFUSED and credited_uc > signed_uc:
-            best, signed_uc = row.signed, credited_uc
-        refunded_uc = max(refunded_uc, returned_uc) if row.state != lifecycle.REFUSED else refunded_uc
+    # The meter folds the higher of what it has and what this states, so it states no more than is known to be signed.
+    best = max(_signed(conn, standing, source, raw), key=_credited, default=None)
     _trust(conn, report.meter, readback_order=best)
-    account.close_source(conn, now_s, report.meter, source, signed_uc, min(refunded_uc, signed_uc), ACTOR)
+    credited_uc, refunded_uc, _ = (0, 0, []) if best is None else bodies.decode_credit(Order(best).stated.body)
+    account.close_source(conn, now_s, report.meter, source, credited_uc, refunded_uc, ACTOR)
+
+
+def _signed(conn: Connection, standing: Row[Any], source: int, raw: bytes | None) -> list[bytes]:
+    """The orders of the source that are known to be signed and may have reached the meter."""
+    asked = {"of": standing.meter, "from_source": source, "epoch": standing.account_epoch}
+    return [row.signed for row in conn.execute(_SIGNED, asked) if row.state not in _FAILED] + ([raw] if raw else [])
+
+
+def _credited(raw: bytes) -> int:
+    return bodies.decode_credit(Order(raw).stated.body)[0]
 
 
 def _book(
@@ -158,12 +164,14 @@ def _book(
             )
             findings.note(conn, now_s, number, findings.UNLISTED, sentence, unlisted_uc)
     withheld_uc = conn.execute(_STANDING, {"of": number}).one().withheld_uc
-    for row in _waiting(conn, number, epoch):
-        sale = recovered.consume(conn, now_s, number, epoch, row.amount_uc, row.channel, row.payment_id)
+    for row in _waiting(conn, number, epoch, source):
+        known_uc, sale = recovered.consume(
+            conn, now_s, number, epoch, row.amount_uc, row.channel, row.payment_id, again=bool(row.again)
+        )
+        withheld_uc -= known_uc
         if sale is not None:
-            place = {"source": sale.source, "total_uc": sale.total_uc, "on_meter_s": None}
+            place = {"source": sale.source, "total_uc": sale.total_uc, "on_meter_s": sale.found_s}
             _payment(conn, row, place)
-            withheld_uc -= row.amount_uc
     _trust(conn, number, withheld_uc=withheld_uc)
     payments.shown(conn, number, credited_uc, report.time_s)
 
@@ -172,7 +180,7 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     """The meter has folded the source: its totals are final. The source in force goes on from there."""
     number, epoch = report.meter, report.account_epoch
     # An order of the former database may have reached the meter after it was read back.
-    _book(conn, now_s, lock_meter(conn, number), source, report, [], standing.readback_order or b"")
+    _book(conn, now_s, lock_meter(conn, number), source, report, [], standing.readback_order or report.raw)
     payments.arrived(conn, number, source, report.source_credited_uc, report.time_s)
     state = lock_meter(conn, number)
     withheld_uc = conn.execute(_STANDING, {"of": number}).one().withheld_uc
@@ -181,10 +189,11 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     missing = payment.c.source == source, payment.c.on_meter_s.is_(None), payment.c.total_uc > 0
     mine = payment.c.meter == number, payment.c.account_epoch == epoch
     unmet = list(conn.execute(select(payment).where(*mine, *missing).order_by(payment.c.total_uc)))
-    unmet += _waiting(conn, number, epoch)
-    at_uc = total_uc - sum(row.amount_uc for row in unmet)
-    for row in unmet:
-        at_uc += row.amount_uc
+    unmet += _waiting(conn, number, epoch, source)
+    parts_uc = [row.amount_uc - recovered.claimed_uc(conn, row.channel, row.payment_id) for row in unmet]
+    at_uc = total_uc - sum(parts_uc)
+    for row, part_uc in zip(unmet, parts_uc, strict=True):
+        at_uc += part_uc
         _payment(conn, row, {"source": current, "total_uc": at_uc})
     later = select(func.min(credit_source.c.source)).where(
         credit_source.c.source > source, credit_source.c.source < current
@@ -201,10 +210,10 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
         statements.credit_statement(conn, now_s, lock_meter(conn, number), total_uc, ACTOR)
 
 
-def _waiting(conn: Connection, number: int, epoch: int) -> list[Row[Any]]:
-    """Payments that wait for this, oldest first."""
-    mine = payment.c.meter == number, payment.c.account_epoch == epoch, payment.c.source == identity.get(conn).source
-    waits = payment.c.order_id.is_(None), payment.c.on_meter_s.is_(None)
+def _waiting(conn: Connection, number: int, epoch: int, source: int) -> list[Row[Any]]:
+    """Payments that wait until `source` is settled, oldest first."""
+    mine = payment.c.meter == number, payment.c.account_epoch == epoch, payment.c.order_id.is_(None)
+    waits = payment.c.on_meter_s.is_(None), payment.c.total_uc > 0, payment.c.source != source
     return list(conn.execute(select(payment).where(*mine, *waits).order_by(payment.c.total_uc)))
 
 

@@ -88,12 +88,14 @@ def take(
     amount_uc: int,
     *,
     account_epoch: int | None = None,
+    again: bool = False,
     by_token: bool = False,
 ) -> PaymentAnswer:
     """Take a payment of `amount_uc` (1..the channel's limit) for a meter.
 
     `payment_id`: the channel's own, 1..64 printable ASCII characters without a blank at either end · `account_epoch`:
-    the account that the payer means, where that need not be the one in force · `by_token`: the caller has it delivered
+    the account that the payer means, where that need not be the one in force · `again`: the channel may have posted it
+    before, to a database that was lost since · `by_token`: the caller has it delivered
     as a typed token. Raises Refused (UnknownChannel, UnknownMeter, PaymentConflict); then nothing has changed.
     """
     limits = conn.execute(_CHANNEL, {"named": channel_name}).one_or_none()
@@ -129,6 +131,7 @@ def take(
         "request_digest": digest,
         "account_epoch": epoch,
         "source": 0,
+        "again": int(again),
         "total_uc": 0,
         "order_id": None,
         "taken_s": now_s,
@@ -171,17 +174,20 @@ def _give(
     conn: Connection, now_s: int, state: Row[Any], standing: Row[Any], paid: dict[str, Any], actor: str
 ) -> dict[str, Any]:
     """What becomes of a payment for the account in force: the columns of `payment` that tell."""
-    meter, amount_uc = state.meter, paid["amount_uc"]
-    sale = recovered.consume(conn, now_s, meter, standing.account_epoch, amount_uc, paid["channel"], paid["payment_id"])
+    meter, amount_uc, epoch = state.meter, paid["amount_uc"], standing.account_epoch
+    again = bool(paid["again"])
+    known_uc, sale = recovered.consume(
+        conn, now_s, meter, epoch, amount_uc, paid["channel"], paid["payment_id"], again=again
+    )
     if sale is not None:
         return {"source": sale.source, "total_uc": sale.total_uc, "on_meter_s": sale.found_s}
     source = identity.get(conn).source
     if standing.readback_source is not None:
-        total_uc = _sum_of(standing.withheld_uc, state.sold_uc, amount_uc)
+        total_uc = _sum_of(standing.withheld_uc, state.sold_uc, amount_uc - known_uc)
         conn.execute(_WITHHELD, {"of": meter, "total": total_uc})
         conn.execute(_LOOK_NOW, {"of": meter, "now": now_s})
         return {"source": source, "total_uc": total_uc}
-    total_uc = _sum_of(state.sold_uc, 0, amount_uc)
+    total_uc = _sum_of(state.sold_uc, 0, amount_uc - known_uc)
     order_id = statements.credit_statement(conn, now_s, state, total_uc, actor)
     conn.execute(_SOLD, {"of": meter, "total": total_uc})
     return {"source": source, "total_uc": total_uc, "order_id": order_id}

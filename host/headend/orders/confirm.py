@@ -10,7 +10,7 @@ credit    the source's total >= t, under the same account epoch
 version   version >= v
 mode      version >= v, and the mode (local, remote, postpaid) that it states rules
 tag       version >= v, in a report that is made under the per-meter key that it states first
-closed    this very order is held for the source: the meter has folded it
+closed    the source's total >= t, and no order of it is held: with the receipt before it, the meter has folded it
 epoch     account epoch >= e
 retired   under the same account epoch, the meter says that it is retired
 recovered version >= v, and the meter no longer says that its history is lost
@@ -134,9 +134,9 @@ def _credit(order: Wanted, report: Report) -> Verdict:
 
 def _closed(order: Wanted, report: Report) -> Verdict:
     shown = f"The meter shows {report.source_credited_uc} of source {order.selector}"
-    if report.digest == order.digest:
+    if report.source_credited_uc >= order.total_uc and report.digest == bytes(len(report.digest)):
         return Verdict(CONFIRMED, f"{shown}, which is closed.", held=True)
-    return Verdict(NOT_YET, f"{shown}, which is not closed by this order.{_last_verdict(report)}")
+    return Verdict(NOT_YET, f"{shown}, which is open.{_last_verdict(report)}")
 
 
 def _retired(order: Wanted, report: Report) -> Verdict:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from headend.ledger import consumption, payments
 from headend.orders import confirm, keys_held, lifecycle, outbox
 from headend.orders.policy import Entropy, Policy
+from headend.orders.signing import WANTS_CLOSED
 from headend.reads import logs
 from headend.store import identity, lock_meter
 from headend.store.schema import meter, meter_state, order, question
@@ -230,6 +231,8 @@ def _judge(conn: Connection, now_s: int, asked: Row[Any], report: Report, policy
     if (asked.aspect, asked.selector) != (report.aspect, report.selector):
         return
     for row in _under_way(conn, report):
+        if row.wants == WANTS_CLOSED and row.state != lifecycle.ACCEPTED:
+            continue  # a report alone does not tell a source that was folded from one that was never stated
         if row.sent_s <= asked.asked_s:
             wanted = confirm.Wanted(**{name: getattr(row, name) for name in _WANTED})
             _settle(conn, now_s, row, confirm.confirms(wanted, report), report, policy, entropy)

@@ -18,6 +18,7 @@ from headend.store.schema import meter, meter_trust, order, order_body, outbox
 from meterlink.orders import ASPECT_ROLE, FLAG_BODY_APART, ROLE_CONTROL, ROLE_CREDIT, Order
 
 DIGEST_LENGTH = 8
+EVER = 1 << 62  # in place of a time: whatever waits, however long it is to be left alone
 WANTS_CLOSED = "closed"
 
 _OF_ROLE = {ROLE_CREDIT: meter_trust.c.credit_key_version, ROLE_CONTROL: meter_trust.c.control_key_version}
@@ -57,7 +58,7 @@ def sign_pending(store: Store, signer: Signer, now_s: int, policy: Policy) -> in
     return sum(isinstance(one, bytes) for _, one in made)
 
 
-def unsigned(conn: Connection, now_s: int, limit: int) -> list[Row[Any]]:
+def unsigned(conn: Connection, now_s: int, limit: int | None) -> list[Row[Any]]:
     """Statements that wait for a signature: the columns of `order`, and of what else `keys.signer.Stated` has."""
     epoch = literal(identity.get(conn).signing_epoch).label("database_epoch")
     tag_key = func.coalesce(order.c.wrap_key_version, meter.c.tag_key_version).label("tag_key_version")
@@ -90,8 +91,13 @@ def _store(conn: Connection, now_s: int, made: Sequence[tuple[int, bytes | Refus
             lifecycle.remark(conn, now_s, order_id, "signer", str(one))
             conn.execute(update(outbox).where(outbox.c.order_id == order_id).values(next_s=now_s + slow_s))
         else:
-            conn.execute(
-                update(order)
-                .where(order.c.id == order_id, order.c.state == lifecycle.QUEUED, order.c.signed.is_(None))
-                .values(signed=one, digest=Order(one).digest[:DIGEST_LENGTH])
-            )
+            keep(conn, order_id, one)
+
+
+def keep(conn: Connection, order_id: int, raw: bytes) -> None:
+    """Keep the signed order; one that was superseded or signed in the meantime is left alone."""
+    conn.execute(
+        update(order)
+        .where(order.c.id == order_id, order.c.state == lifecycle.QUEUED, order.c.signed.is_(None))
+        .values(signed=raw, digest=Order(raw).digest[:DIGEST_LENGTH])
+    )

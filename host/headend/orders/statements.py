@@ -194,8 +194,11 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
     epoch = conn.execute(_EPOCH, {"of": meter_row.meter}).scalar_one()
     chosen = {"of": meter_row.meter, "total": total_uc, "epoch": epoch, "from_source": source}
     sold = conn.execute(_SALES, chosen).all()
-    sales = [(sale.total_uc, sale.amount_uc) for sale in reversed(sold)]
-    before_uc = sales[-1][0] if sales else 0
+    sales: list[tuple[int, int]] = []
+    before_uc = 0
+    for sale in reversed(sold):  # of one that was posted again, the meter may have had a part before
+        sales.append((sale.total_uc, min(sale.amount_uc, sale.total_uc - before_uc)))
+        before_uc = sale.total_uc
     if total_uc > before_uc:
         sales.append((total_uc, total_uc - before_uc))
     replaced: tuple[tuple[int, int], ...] = ()

@@ -159,6 +159,7 @@ payment = Table(
     Column("on_meter_s", BigInteger),  # meter time of the report that showed it
     Column("account_epoch", Integer, nullable=False, server_default="1"),
     Column("source", Integer, nullable=False, server_default="1"),  # whose total `total_uc` is; 0: no source's
+    Column("again", Integer, nullable=False, server_default="0"),  # the channel says that it may have posted it before
     Index("ix_payment_meter", "meter", "total_uc"),
 )
 
@@ -241,7 +242,8 @@ recovered = Table(
     Column("source", Integer, primary_key=True, autoincrement=False),
     Column("total_uc", BigInteger, primary_key=True, autoincrement=False),  # of the source after it
     Column("amount_uc", BigInteger, nullable=False),
-    Column("evidence", LargeBinary, nullable=False),  # the signed order that was read back
+    Column("listed", Integer, nullable=False),  # 1: one sale, as the order lists it; 0: part of sales not listed
+    Column("evidence", LargeBinary, nullable=False),  # the signed order that was read back, or the report without one
     Column("found_s", BigInteger, nullable=False),
     Column("channel", String(40)),  # the payment, posted again, that it was found to be
     Column("payment_id", String(64)),

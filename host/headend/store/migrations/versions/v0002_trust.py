@@ -38,6 +38,7 @@ def upgrade() -> None:
         table.alter_column("order_id", existing_type=_ROW_ID, nullable=True)
         table.add_column(sa.Column("account_epoch", sa.Integer(), server_default="1", nullable=False))
         table.add_column(sa.Column("source", sa.Integer(), server_default="1", nullable=False))
+        table.add_column(sa.Column("again", sa.Integer(), server_default="0", nullable=False))
     op.add_column("meter_state", sa.Column("replacing", sa.BigInteger(), nullable=True))
     op.execute("UPDATE payment SET source = (SELECT source FROM database)")
     op.add_column("order", sa.Column("wrap_key_version", sa.Integer(), nullable=True))
@@ -107,6 +108,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("total_uc", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("amount_uc", sa.BigInteger(), nullable=False),
+        sa.Column("listed", sa.Integer(), nullable=False),
         sa.Column("evidence", sa.LargeBinary(), nullable=False),
         sa.Column("found_s", sa.BigInteger(), nullable=False),
         sa.Column("channel", sa.String(length=40), nullable=True),
