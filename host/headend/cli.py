@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import make_url
 
+from headend import cli_keys
 from headend.clock import SystemClock
 from headend.keys.holder import KeyHolder
 from headend.keys.place import open_keys
@@ -28,7 +30,7 @@ a first start:
   openprepay serve
 """
 
-Command = Callable[[argparse.Namespace, Settings], None]
+Command = Callable[[argparse.Namespace, Settings], int | None]
 
 
 def serve(argv: list[str]) -> int:
@@ -48,7 +50,9 @@ def serve(argv: list[str]) -> int:
 
 def admin(argv: list[str]) -> int:
     """Run one administrative command; 0 when it was done, 1 when it was refused, 2 for bad usage."""
-    parser = argparse.ArgumentParser(prog="openprepay admin", description="Say who may use the head end.")
+    parser = argparse.ArgumentParser(
+        prog="openprepay admin", description="Say who may use the head end, and bring keys to meters."
+    )
     things = parser.add_subparsers(required=True, metavar="THING")
     commands = things.add_parser("channel", help="channels: who brings payments, gives orders, reads").add_subparsers(
         required=True, metavar="COMMAND"
@@ -69,6 +73,12 @@ def admin(argv: list[str]) -> int:
     close = command("close", _close_channel)
     close.add_argument("name")
     command("list", _list_channels)
+
+    def hang(parser: argparse.ArgumentParser, run: Callable[..., int]) -> None:
+        parser.set_defaults(run=partial(run, open_store=_store))
+        parser.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
+
+    cli_keys.add_to(things, hang)
     return _run("admin", parser, argv)
 
 
@@ -79,11 +89,10 @@ def _run(name: str, parser: argparse.ArgumentParser, argv: list[str]) -> int:
         return int(ended.code or 0)
     try:
         run: Command = given.run
-        run(given, Settings.load(given.config, os.environ))
+        return run(given, Settings.load(given.config, os.environ)) or 0
     except (Refused, KeyFileError, BadSettings) as error:
         print(f"openprepay {name}: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 # --- serve ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from headend.keys import cli_change, cli_provision, custodians, passphrase, words
+from headend.keys import cli_change, cli_provision, cli_root, custodians, passphrase, words
 from headend.keys.holder import BENCH, PRODUCTION, KeyHolder, KeyName
 from headend.keys.keystore import KeyStore
 from headend.keys.place import Place, open_keys
@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(
         name: str,
-        run: Callable[[argparse.Namespace], None],
+        run: Callable[[argparse.Namespace], int | None],
         *parents: argparse.ArgumentParser,
         under: "argparse._SubParsersAction[argparse.ArgumentParser]" = commands,
     ) -> argparse.ArgumentParser:
@@ -211,4 +211,5 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--import", dest="import_file", type=Path, help="file of mode 0600 with 40 hexadecimal digits")
 
     cli_provision.add_to(command)
+    cli_root.add_to(command, root)
     return parser
