@@ -70,7 +70,7 @@ class Account:
         if not source:
             rest = self.folded[self.rest_from :]
             return sum([entry[1] for entry in rest]), sum([entry[2] for entry in rest])
-        for entry in self.sources + self.folded:
+        for entry in self.sources + self.folded[::-1]:
             if entry[0] == source:
                 return entry[1], entry[2]
         return 0, 0

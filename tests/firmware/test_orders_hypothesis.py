@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meter.core import Meter
-from meterlink import bodies, orders, results, states, tariff
+from meter.inbox import FAILED_S
+from meter.tids import UNKNOWN
+from meterlink import bodies, bodies_root, orders, results, states, stating, tariff
 from tests.firmware import ramboard
 from tests.firmware.ramboard import LIMITS, METER, Rig
 
@@ -163,8 +165,10 @@ RIG = rig_with_history()  # never changed: that is what these tests are about
 
 
 def refused(raw: bytes) -> int:
+    RIG.meter.mono_s += FAILED_S  # verifications in vain are limited by time
     before = RIG.contents()
     code = RIG.give(raw, Meter.CARRIER_MQTT)
+    assert not RIG.meter.verifying, "it was judged"
     assert code >= results.BAD_LENGTH or code == results.ALREADY
     assert RIG.contents() == before
     return code
@@ -183,7 +187,52 @@ SAMPLES = (
     RIG.order(orders.ASPECT_TARIFF, tariff.Tariff((1, 2), ((0, 0), (40, 1))).encode(), version=10),
     RIG.order(orders.ASPECT_LIMITS, LIMITS.encode(), version=11),
     RIG.order(orders.ASPECT_CLOCK, bodies.encode_clock(RIG.meter.clock.nonce, RIG.board.unix_s + 9), version=12),
+    RIG.order(orders.ASPECT_MODE, stating.mode(states.MODE_REMOTE, 5, 1000, 77, 10, 10), version=13),
+    RIG.order(
+        orders.ASPECT_KEYS,
+        stating.tag_keys([1], (2, bytes(32)), RIG.mac_key, METER, 1, 14),
+        orders.KEYS_TAG,
+        version=14,
+    ),
+    RIG.order(orders.ASPECT_FIRMWARE, stating.firmware((9, 0, 0), 9, 100, bytes(32)), version=15),
+    RIG.order(orders.ASPECT_CLEAR, stating.clear(stating.ALL_LATCHES, 99), version=16),
+    RIG.order(orders.ASPECT_EPOCH, stating.epoch(bodies_root.EPOCH_TENANT, 0), account_epoch=2),
+    RIG.order(orders.ASPECT_RETIRE, stating.retire(bodies_root.EPOCH_EXCHANGED)),
+    RIG.apart(orders.ASPECT_KEYS, stating.signing_keys([(role, 1, ramboard.KEYS[role]) for role in (1, 2, 3)]))[0],
 )
+
+
+def lost_rig() -> SignedRig:
+    rig = SignedRig(credit_uc=10_000_000)
+    image = rig.board.flash.snapshot()
+    assert rig.give(rig.credit(20_000_000)) == results.APPLIED
+    rig.board.flash.restore(image)
+    rig.outage()
+    return rig
+
+
+LOST = lost_rig()  # never changed either
+RECOVERY = LOST.order(
+    orders.ASPECT_RECOVER,
+    stating.recover(bodies_root.Recovered(LOST.meter.clock.nonce, 0, 0, 5, 0, 77, 0, ((1, 20_000_000, 3),))),
+    version=9,
+)
+
+
+@examples(100)
+@given(st.data())
+def test_one_flipped_bit_of_a_recovery_is_refused(data: st.DataObject) -> None:
+    LOST.meter.mono_s += FAILED_S
+    bit = data.draw(st.integers(0, 8 * len(RECOVERY) - 1))
+    changed = bytearray(RECOVERY)
+    changed[bit >> 3] ^= 1 << (bit & 7)
+    if data.draw(st.booleans()):
+        changed = bytearray(orders.seal(bytes(changed[:-72]), bytes(changed[-72:-8]), LOST.mac_key))
+    before = LOST.contents()
+    if bytes(changed) != RECOVERY:
+        assert LOST.give(bytes(changed)) >= results.BAD_LENGTH
+        assert not LOST.meter.verifying
+    assert LOST.contents() == before and LOST.meter.history_lost
 
 
 @examples(300)
@@ -208,6 +257,7 @@ def test_one_flipped_bit_under_a_genuine_tag_is_refused(raw: bytes, data: st.Dat
 FIELDS = {
     "meter": (st.integers(1, orders.MAX_METER).filter(lambda n: n != METER), {results.WRONG_METER}),
     "account_epoch": (st.integers(2, 0xFFFF), {results.WRONG_EPOCH}),
+    "signing_epoch": (st.integers(18, 0xFFFF), {results.VERSION_JUMP}),
     "version": (st.integers(1, 7), {results.OLD_VERSION, results.CONFLICT}),
     "not_after_s": (st.integers(1, ramboard.START_S), {results.EXPIRED}),
     "role": (st.just(orders.ROLE_CREDIT), {results.WRONG_ROLE}),
@@ -223,3 +273,114 @@ def test_a_field_that_is_not_for_this_meter_is_named(name: str, data: st.DataObj
     fields = {"version": 8, name: data.draw(values)}
     version = fields.pop("version")
     assert refused(RIG.release(1, version=version, **fields)) in expected
+
+
+# -- accounts ----------------------------------------------------------------------------------------------------------
+
+ATTRIBUTES = (123_456, 2, 1, 3, 255, 1)  # of the decoder key; key revision 3
+TIDS = st.integers(6_000_000, 6_000_003)
+EPOCHS = st.integers(1, 3)
+SOURCES = st.integers(1, 3)
+
+
+class Books:
+    """What the meter's account must come to, kept in the simplest way."""
+
+    def __init__(self) -> None:
+        self.epoch = 1
+        self.open: dict[int, int] = {}
+        self.closed: dict[int, int] = {}
+        self.rest = 0
+        self.typed: set[int] = set()
+
+    def opened(self, epoch: int) -> int:
+        if epoch < self.epoch:
+            return results.WRONG_EPOCH
+        if epoch == self.epoch:
+            return results.ALREADY
+        self.epoch, self.open, self.closed, self.rest = epoch, {}, {}, 0
+        return results.APPLIED
+
+    def credited(self, epoch: int, source: int, total: int, closed: bool, replaced: int | None) -> int:
+        if epoch != self.epoch:
+            return results.WRONG_EPOCH
+        if source in self.closed and source not in self.open:
+            return results.ALREADY if total <= self.closed[source] else results.SOURCE_CLOSED
+        if total <= self.open.get(source, -1) and not closed:
+            return results.ALREADY
+        if replaced in self.typed:
+            return results.ALREADY_TYPED
+        final = max(total, self.open.get(source, 0))
+        if closed:
+            self.open.pop(source, None)
+            self.closed[source] = final
+            self.rest += final
+        else:
+            self.open[source] = final
+        return results.APPLIED
+
+    def recovered(self, epoch: int, sources: dict[int, int]) -> None:
+        """What is stated is all that counts; what was closed stays closed, but for what is stated as open."""
+        if epoch != self.epoch:
+            self.closed = {}
+        self.epoch, self.open, self.rest = epoch, dict(sources), 0
+
+    def sum(self) -> int:
+        return sum(self.open.values()) + self.rest
+
+
+@st.composite
+def account_works(draw: st.DrawFn) -> list[tuple]:
+    kind = st.one_of(
+        st.tuples(st.just("credit"), EPOCHS, SOURCES, st.integers(0, 9), st.booleans(), st.none() | TIDS),
+        st.tuples(st.just("epoch"), EPOCHS),
+        st.tuples(st.just("typed"), TIDS),
+        st.tuples(st.just("outage")),
+        st.tuples(st.just("lost"), st.integers(0, 1), st.dictionaries(SOURCES, st.integers(0, 9), max_size=3)),
+    )
+    return draw(st.lists(kind, max_size=25))
+
+
+@examples(150)
+@given(account_works())
+def test_no_unit_is_lost_or_doubled_whatever_comes_in_whatever_order(works: list[tuple]) -> None:
+    """Sources that close, tenants that change, tokens that orders replace, a history that is lost and recovered."""
+    rig = SignedRig(commission=False)
+    rig.meter.provision(rig.record(decoder=(bytes(range(16)), ATTRIBUTES)))
+    books = Books()
+    for work in works:
+        if work[0] == "credit":
+            _, epoch, source, total, closed, tid = work
+            replaced = () if tid is None else ((3, tid),)
+            body = bodies.encode_credit(total, 0, [], closed, replaced)
+            raw = rig.order(orders.ASPECT_CREDIT, body, source, account_epoch=epoch)
+            assert rig.give(raw) == books.credited(epoch, source, total, closed, tid), work
+        elif work[0] == "epoch":
+            body = stating.epoch(bodies_root.EPOCH_TENANT, 0)
+            assert rig.give(rig.order(orders.ASPECT_EPOCH, body, account_epoch=work[1])) == books.opened(work[1])
+        elif work[0] == "typed":
+            before = rig.meter.typed.state()
+            if rig.meter.typed.state_of(3, work[1]) == UNKNOWN:
+                rig.meter.typed.tids.add(work[1], 0)
+                assert rig.meter.commit(rig.meter.typed.items(before), True)
+                books.typed.add(work[1])
+        elif work[0] == "outage":
+            rig.outage(5)
+        else:
+            lose_and_recover(rig, books, books.epoch + work[1], work[2])
+        rig.run(1)
+        assert rig.meter.account_epoch == books.epoch and rig.meter.account.credited_uc == books.sum(), work
+
+
+def lose_and_recover(rig: SignedRig, books: Books, epoch: int, sources: dict[int, int]) -> None:
+    rig.board.kept_witness += 1000
+    rig.outage()
+    assert rig.meter.history_lost
+    state = tuple((source, total, 0) for source, total in sources.items())
+    nonce = rig.meter.clock.nonce
+    registers = rig.meter.energy.import_wh, rig.meter.energy.export_wh
+    body = stating.recover(bodies_root.Recovered(nonce, 0, 0, 0, 0, *registers, state))
+    # Issued before any token was: those that are remembered stay as they are.
+    raw = rig.order(orders.ASPECT_RECOVER, body, account_epoch=epoch, issued_s=1)
+    assert rig.give(raw) == results.APPLIED
+    books.recovered(epoch, sources)
