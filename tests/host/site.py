@@ -45,21 +45,26 @@ class Site:
     """`clock`, `store`, `keys` and `desk` are at hand; `woken` counts how often the dispatcher was woken."""
 
     def __init__(
-        self, folder: Path, meters: tuple[int, ...] = (METER,), budget: ErrorBudget | None = None, **desk: Any
+        self,
+        folder: Path,
+        meters: tuple[int, ...] = (METER,),
+        budget: ErrorBudget | None = None,
+        currency: int = CURRENCY,
+        **desk: Any,
     ) -> None:
         self.clock = ManualClock(NOW_S)
         self.keys = KeyStore.generate()
         self.path = folder / "site.sqlite"
-        self.store: Store = open_books(f"sqlite:///{self.path}", meters)
+        self.store: Store = open_books(f"sqlite:///{self.path}", meters, currency)
         for name, token in ONE.items():
             self._channel(f"{name}-only", token, (name,))
         self._channel("all", ALL, channels.SCOPES)
         self.woken = 0
-        self.desk = Desk(self.store, self.clock, CURRENCY, wake=self._wake)
+        signer = Signer(self.keys, SignerLog(None), self.clock, Caps(10**15, token_day_wh=10**9, token_month_wh=10**9))
+        self.desk = Desk(self.store, self.clock, currency, wake=self._wake, maker=signer)
         for field, value in desk.items():
             setattr(self.desk, field, value)
         self._budget = budget or ErrorBudget(burst=100_000)
-        signer = Signer(self.keys, SignerLog(None), self.clock, Caps(10**15))
         entropy = random.Random(7).randbytes  # the same jitter in each run
         self._engine = Engine(self.store, self.keys, self.clock, entropy, signer=signer)
         self._peers: dict[int, Peer] = {}

@@ -11,6 +11,7 @@ from headend.refusals import Refused
 from headend.store import MONEY
 from headend.store.schema import order
 from headend.web import wire
+from headend.web.access import Caller
 from headend.web.operations import Answer, Call, Nothing
 from headend.web.problems import Problem
 from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
@@ -84,13 +85,9 @@ async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
     try:
         taken = await desk.write(payments.take, *arguments, lane=MONEY)
     except Refused as refused:
-        if refused.field == "amount_uc":  # the same in the caller's words
-            limit_uc = call.caller.max_payment_uc
-            expected = f"at most {wire.amount(limit_uc)}, the channel's limit"
-            if amount_uc <= limit_uc:
-                expected = "less: the meter cannot count as much in all"
-            raise Refused("amount", body.amount, expected) from refused
-        raise
+        if refused.field != "amount_uc":
+            raise
+        raise in_their_words(call.caller, body.amount, amount_uc) from refused
     if not taken.repeated:
         desk.wake()
     answer = Payment(
@@ -103,6 +100,14 @@ async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
         taken=wire.moment(taken.taken_s),
     )
     return Answer(200 if taken.repeated else 201, answer)
+
+
+def in_their_words(caller: Caller, given: str, amount_uc: int) -> Refused:
+    """A refusal of `amount_uc` by `payments.take`, as who gave `given` for it understands it."""
+    expected = f"at most {wire.amount(caller.max_payment_uc)}, the channel's limit"
+    if amount_uc <= caller.max_payment_uc:
+        expected = "less: the meter cannot count as much in all"
+    return Refused("amount", given, expected)
 
 
 async def get_payment(call: Call[Nothing, Nothing]) -> Answer:

@@ -20,7 +20,7 @@ from headend.tokens.making import NotMade
 from headend.web import problems, wire
 from headend.web.access import ADMIN
 from headend.web.operations import Answer, Call, Nothing
-from headend.web.payments import PaymentId
+from headend.web.payments import PaymentId, in_their_words
 from headend.web.problems import Problem, ProblemDetails
 from headend.web.wire import MeterNumber, Moment
 from meterlink.sts.token import KEY_SECTIONS, MANAGE
@@ -337,7 +337,12 @@ async def _sell(call: Call[Any, Nothing], payment_id: str, meter: int, energy: s
     if not amount_uc:
         raise Refused("amount", energy, "more than 0")
     arguments = (call.desk.clock.now_s(), call.caller.channel, payment_id, meter, amount_uc)
-    return await call.desk.write(vending.vend, *arguments, lane=MONEY)
+    try:
+        return await call.desk.write(vending.vend, *arguments, lane=MONEY)
+    except Refused as refused:
+        if refused.field != "amount_uc":
+            raise
+        raise in_their_words(call.caller, energy, amount_uc) from refused
 
 
 async def _made(call: Call[Any, Nothing], row: Row[Any], repeated: bool) -> Answer:
