@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from headend.clock import ManualClock
 from headend.engine import Engine
-from headend.keys.holder import BENCH, KeyName
+from headend.keys.holder import BENCH, KeyName, VendingName
 from headend.keys.keystore import KeyStore
 from headend.keys.provision import provision_record
 from headend.keys.signer import Signer
@@ -22,6 +22,7 @@ from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.store import Store
 from headend.store.schema import meter as meter_table
 from headend.store.schema import meter_trust, order, order_history
+from headend.tokens.decoder import Decoder, put
 from meter.exchange import Exchange
 from meterlink import batches, topics
 from meterlink.batches import BatchError
@@ -42,7 +43,7 @@ _UP = {
 class Pair:
     """`store`, `keys`, `engine`, `unit` (metersim.inprocess.InProcessMeter) and `clock` are at hand."""
 
-    def __init__(self, carrier: str = "mqtt") -> None:
+    def __init__(self, carrier: str = "mqtt", decoder: Decoder | None = None) -> None:
         noise = Noise()
         self.carrier = carrier
         self.keys = KeyStore.generate(noise, use=BENCH)
@@ -54,7 +55,10 @@ class Pair:
         self.signer = Signer(self.keys, SignerLog(None), self.clock, Caps(10**12))
         self.engine = Engine(self.store, self.keys, self.clock, noise, signer=self.signer)
         board = VirtualBoard(Constant(400), start_s=NOW_S, seed=METER)
-        self.unit = InProcessMeter(board, self.record())
+        if decoder is not None:
+            self.keys.add_vending_key(VendingName(decoder.supply_group, decoder.key_revision))
+            self.store.write(put, METER, decoder).result()
+        self.unit = InProcessMeter(board, self.record(decoder=decoder))
         self.exchange = Exchange(self.unit.meter, 90_000)
         self.deaf_to_receipts = 0  # how many of them get lost
         self.on_the_way: Callable[[Action], Action | None] = lambda action: action

@@ -24,8 +24,8 @@ from headend.orders.confirm import (
     Wanted,
     confirms,
 )
-from meterlink import reasons, reports, results, states
-from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, ASPECT_TARIFF
+from meterlink import reasons, reports, results, states, stating
+from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS, ASPECT_MODE, ASPECT_SUPPLY, ASPECT_TARIFF, KEYS_TAG
 from meterlink.reports import Report
 from tests.host.books import METER, NOW_S, SOURCE
 from tests.host.peer import CLOSED, OPEN, READY, Noise, Peer
@@ -40,6 +40,9 @@ OFF = Wanted(METER, ASPECT_SUPPLY, LEGAL, 1, 1, 5, 0, NOW_S + 60, "off", DIGEST)
 ON = replace(OFF, wants="on", not_after_s=0)
 PERMIT = replace(ON, wants="permit")
 TARIFF = replace(ON, aspect=ASPECT_TARIFF, selector=0, wants="version")
+MODE = replace(TARIFF, aspect=ASPECT_MODE, wants="mode", body=stating.mode(states.MODE_POSTPAID, 0))
+TAG_BODY = stating.tag_keys([1], (3, bytes(32)), PEER.key, METER, 1, 5)
+TAG = replace(TARIFF, aspect=ASPECT_KEYS, selector=KEYS_TAG, wants="tag", body=TAG_BODY)
 CREDIT = replace(ON, aspect=ASPECT_CREDIT, selector=SOURCE, version=0, total_uc=1000, wants="credit")
 
 OURS = {"signing_epoch": 1, "version": 5, "digest": DIGEST}
@@ -109,6 +112,17 @@ CASES: list[tuple[Wanted, dict[str, Any], str, str, str]] = [
     (TARIFF, HIGHER_EPOCH, CONFIRMED, "", "epoch 2"),
     (TARIFF, OLDER, NOT_YET, "", "5 expected"),
     (TARIFF, {**OURS, "digest": OTHER}, CONTRADICTED, CONFLICT, "other content"),
+    # mode
+    (MODE, {**OURS, "mode": states.MODE_POSTPAID}, CONFIRMED, "", "mode is postpaid."),
+    (MODE, {**OURS, "mode": states.MODE_LOCAL}, NOT_YET, "", "mode is local, postpaid expected."),
+    (MODE, {**NEWER, "mode": states.MODE_POSTPAID}, CONFIRMED, "", "version 6"),
+    (MODE, {**NEWER, "mode": states.MODE_LOCAL}, OUTRANKED, "", "outranks 5"),
+    (MODE, {**OLDER, "mode": states.MODE_POSTPAID}, NOT_YET, "", "5 expected"),
+    # tag
+    (TAG, {**OURS, "tag_key_version": 3}, CONFIRMED, "", "tag key is 3."),
+    (TAG, {**OURS, "tag_key_version": 1}, NOT_YET, "", "tag key is 1, 3 expected."),
+    (TAG, {**NEWER, "tag_key_version": 4}, OUTRANKED, "", "outranks 5"),
+    (TAG, {**OLDER, "tag_key_version": 3}, NOT_YET, "", "5 expected"),
     # credit
     (CREDIT, {"source_credited_uc": 1000}, CONFIRMED, "", "shows 1000"),
     (CREDIT, {"source_credited_uc": 1001}, CONFIRMED, "", "shows 1001"),
@@ -130,7 +144,7 @@ def test_another_meters_report_proves_nothing() -> None:
 
 
 @given(
-    wanted=st.sampled_from([OFF, ON, PERMIT, TARIFF, CREDIT]),
+    wanted=st.sampled_from([OFF, ON, PERMIT, TARIFF, MODE, TAG, CREDIT]),
     version=st.sampled_from([OURS, NEWER, OLDER, HIGHER_EPOCH]),
     facts=st.fixed_dictionaries(
         {
@@ -146,6 +160,8 @@ def test_another_meters_report_proves_nothing() -> None:
             "time_s": st.integers(NOW_S, NOW_S + 120),
             "account_epoch": st.integers(0, 2),
             "source_credited_uc": st.integers(998, 1002),
+            "mode": st.integers(0, 2),
+            "tag_key_version": st.integers(1, 4),
         }
     ),
 )
@@ -163,6 +179,10 @@ def test_a_confirmed_claims_nothing_that_the_report_does_not_show(
         assert told.source_credited_uc >= wanted.total_uc
         return
     assert (told.signing_epoch, told.version) >= (wanted.signing_epoch, wanted.version)
+    if wanted.wants == "mode":
+        assert told.mode == states.MODE_POSTPAID
+    if wanted.wants == "tag":
+        assert told.tag_key_version == 3
     hold_stands = bool(told.holds & HELD)
     closed = told.contact == states.CONTACT_CLOSED
     if wanted.wants == "off":

@@ -18,12 +18,12 @@ from headend.keys.keystore import KeyStore
 from headend.keys.root_orders import RootOrder
 from headend.keys.sealed import KeyFileError, Work
 from headend.ledger import payments
-from headend.orders import ceremony, rollout, statements, trust
+from headend.orders import ceremony, rollout, signing, statements, trust
 from headend.refusals import Refused
 from headend.store.schema import order as order_table
 from meterlink import orders, reasons
 from meterlink.orders import ROLE_CONTROL, ROLE_CREDIT, ROLE_ROOT
-from tests.host.books import CHANNEL, METER, open_books, record
+from tests.host.books import CHANNEL, METER, NOW_S, open_books, record
 from tests.host.core_rig import Pair
 
 PASSPHRASE = "correct horse battery"
@@ -95,10 +95,21 @@ def test_the_fleet_is_counted() -> None:
         rotated(keys)
         goal = rollout.goal_of(keys)
         for number in (17, 18):
-            store.write(rollout.roll, 1_800_000_000, number, rollout.SIGNING, goal, keys, "admin").result()
+            store.write(rollout.roll, NOW_S, number, rollout.SIGNING, goal, keys, "admin").result()
         counts = store.read(rollout.progress, rollout.SIGNING, goal)
         assert counts == {rollout.UNSIGNED: 2, "": 1}
         assert store.read(rollout.progress, rollout.SIGNING, rollout.goal_of(keys, drop_old=True)) == {"": 3}
+
+
+def test_a_payment_does_not_wait_behind_a_fleet_that_waits_for_root() -> None:
+    keys = KeyStore.generate(use=BENCH)
+    with open_books(meters=tuple(range(17, 27))) as store:
+        goal = rollout.goal_of(keys)
+        for number in range(17, 27):
+            store.write(rollout.roll, NOW_S, number, rollout.SIGNING, goal, keys, "admin").result()
+        store.write(payments.take, NOW_S, CHANNEL, "last", METER, 10_000_000).result()
+        first = store.read(signing.unsigned, NOW_S, 1)
+        assert [row.aspect for row in first] == [orders.ASPECT_CREDIT]
 
 
 # --- with the root key offline ----------------------------------------------------------------------------------------
@@ -165,7 +176,7 @@ def test_what_only_root_may_sign_goes_to_it_and_comes_back(desks: Desks) -> None
 
 def test_signatures_of_another_root_and_changed_statements_are_not_taken(desks: Desks) -> None:
     goal = rollout.goal_of(desks.whole)
-    desks.store.write(rollout.roll, 1_800_000_000, METER, rollout.SIGNING, goal, desks.whole, "admin").result()
+    desks.store.write(rollout.roll, NOW_S, METER, rollout.SIGNING, goal, desks.whole, "admin").result()
     (one,) = desks.store.read(ceremony.waiting, desks.whole)
     (genuine,) = root_orders.sign(desks.whole, [one])
     (foreign,) = root_orders.sign(KeyStore.generate(), [one])
@@ -176,16 +187,16 @@ def test_signatures_of_another_root_and_changed_statements_are_not_taken(desks: 
         (RootOrder(1, bytes(changed), one.apart, genuine.signature), "statement of order 1"),
         (RootOrder(2, genuine.statement, one.apart, genuine.signature), "order: 2 given"),
     ):
-        (refused,) = desks.store.write(ceremony.take, 1_800_000_000, desks.whole, [wrong]).result()
+        (refused,) = desks.store.write(ceremony.take, NOW_S, desks.whole, [wrong]).result()
         assert says in str(refused)
-    assert desks.store.write(ceremony.take, 1_800_000_000, desks.whole, [genuine]).result() == []
+    assert desks.store.write(ceremony.take, NOW_S, desks.whole, [genuine]).result() == []
 
 
 def test_root_signs_nothing_that_another_key_may_and_no_body_that_is_not_the_one_named(desks: Desks) -> None:
-    desks.store.write(statements.release, 1_800_000_000, METER, reasons.HOLD_LEGAL, "desk").result()
+    desks.store.write(statements.release, NOW_S, METER, reasons.HOLD_LEGAL, "desk").result()
     assert desks.store.read(ceremony.waiting, desks.whole) == []
     goal = rollout.goal_of(desks.whole)
-    desks.store.write(rollout.roll, 1_800_000_000, METER, rollout.SIGNING, goal, desks.whole, "admin").result()
+    desks.store.write(rollout.roll, NOW_S, METER, rollout.SIGNING, goal, desks.whole, "admin").result()
     (one,) = desks.store.read(ceremony.waiting, desks.whole)
     for apart in (None, b"", (one.apart or b"")[:-1] + b"\0"):
         with pytest.raises(Refused, match="apart of order"):
@@ -197,7 +208,7 @@ def test_root_signs_nothing_that_another_key_may_and_no_body_that_is_not_the_one
 
 
 def test_nobody_there_to_say_yes(desks: Desks, monkeypatch: pytest.MonkeyPatch) -> None:
-    desks.store.write(trust.set_firmware, 1_800_000_000, METER, (9, 1, 2), 1, 90_000, bytes(range(32)), "desk").result()
+    desks.store.write(trust.set_firmware, NOW_S, METER, (9, 1, 2), 1, 90_000, bytes(range(32)), "desk").result()
     out, back = desks.folder / "to-root.json", desks.folder / "from-root.json"
     desks.admin("root-orders", "export", out)
     words = ("sign-orders", out, "--root-key", desks.folder / "root.keys", "--out", back)
@@ -225,6 +236,6 @@ def test_a_meter_that_is_added_meanwhile_is_told_too(desks: Desks) -> None:
     rotated(desks.whole)
     desks.save()
     desks.admin("roll-keys", "--only", "tag", "--limit", 0)
-    desks.store.write(add_meter, 1_800_000_000, record(18, tag_key_version=2)).result()
+    desks.store.write(add_meter, NOW_S, record(18, tag_key_version=2)).result()
     said = desks.admin("roll-keys", "--only", "tag")[1]
     assert said == "per-meter key: 1 done, 1 stated\n"

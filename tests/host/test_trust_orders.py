@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from headend.keys.holder import KeyName
+from headend.keys.holder import KeyName, VendingName
+from headend.keys.provision import decoder_key
 from headend.ledger import payments
 from headend.orders import statements, trust
 from headend.orders.actions import Action, Deliver
 from headend.refusals import Refused
 from headend.store.schema import order
+from headend.tokens.decoder import Decoder, NoDecoder, get, of_row, pan_of
 from meterlink import reasons, reports, results, states
 from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS, ROLE_CONTROL, ROLE_CREDIT, Order
 from tests.host.books import CHANNEL, METER
@@ -207,7 +209,8 @@ def test_one_change_of_the_per_meter_key_at_a_time() -> None:
         with pytest.raises(Refused, match="under way"):
             give_tag_key(pair)
         with pytest.raises(Refused, match="under way"):
-            pair.write(trust.set_decoder, METER, bytes(16), (600_727, 2, 1, 1, 255, 1), pair.keys.mac_key, "desk")
+            held = Decoder(pan_of(METER), 123_457)
+            pair.write(trust.set_decoder, METER, bytes(16), held, pair.keys.mac_key, "desk")
 
 
 def test_an_order_signed_before_the_old_per_meter_key_was_dropped_is_signed_anew() -> None:
@@ -220,6 +223,31 @@ def test_an_order_signed_before_the_old_per_meter_key_was_dropped_is_signed_anew
         pair.on_the_way = lambda action: action
         confirmed(pair, stuck, 1200)
         assert pair.unit.meter.account.totals(1)[0] == 50_000_000
+
+
+@CARRIERS
+def test_a_decoder_key_comes_by_order_and_is_known_once_it_is_proved(carrier: str) -> None:
+    first = Decoder(pan_of(METER), 123_457)
+    second = replace(first, supply_group=123_458, tariff_index=9, key_revision=2, key_expiry=200, base_date=2035)
+    with Pair(carrier, first) as pair:
+        pair.keys.add_vending_key(VendingName(123_458, 2))
+        key = decoder_key(pair.keys, second)
+        with pytest.raises(Refused, match="pan"):
+            other = replace(second, pan=pan_of(METER + 1))
+            pair.write(trust.set_decoder, METER, key, other, pair.keys.mac_key, "desk")
+        made = pair.write(trust.set_decoder, METER, key, second, pair.keys.mac_key, "desk")
+        assert pair.store.read(lambda conn: of_row(get(conn, METER))) == first
+        confirmed(pair, made)
+        assert pair.store.read(lambda conn: of_row(get(conn, METER))) == second
+        typed = pair.unit.meter.typed
+        assert (typed.key, typed.attributes) == (key, second.on_meter())
+        assert key not in pair.order(made).body
+
+
+def test_a_meter_without_a_decoder_key_gets_none_by_order() -> None:
+    with Pair() as pair, pytest.raises(NoDecoder):
+        held = Decoder(pan_of(METER), 123_457)
+        pair.write(trust.set_decoder, METER, bytes(16), held, pair.keys.mac_key, "desk")
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from headend.orders import lifecycle
 from headend.orders import outbox as outbox_of
 from headend.orders.statements import state
 from headend.store import lock_meter
-from headend.store.schema import decoder, meter, meter_trust, order, order_body
+from headend.store.schema import meter, meter_trust, order, order_body
+from headend.tokens import decoder
+from headend.tokens.decoder import Decoder
 from meterlink import bodies_root
 from meterlink.orders import (
     ASPECT_EPOCH,
@@ -24,6 +26,7 @@ from meterlink.orders import (
     ROLE_CONTROL,
     ROLE_CREDIT,
 )
+from meterlink.sts.dkga04 import BASES
 
 _IN_ADVANCE = (ASPECT_EPOCH, ASPECT_RETIRE)
 _ROLE_AT, _KEY_AT, _TAG_KEY_AT = 10, 11, 12  # in a signed order
@@ -95,21 +98,12 @@ def _tag(conn: Connection, now_s: int, row: Row[Any]) -> None:
 
 def _decoder(conn: Connection, now_s: int, row: Row[Any]) -> None:
     group, key_type, tariff_index, revision, expiry, base = bodies_root.decode_decoder(row.body)[1]
-    conn.execute(
-        update(decoder)
-        .where(decoder.c.meter == row.meter)
-        .values(
-            supply_group=group,
-            key_type=key_type,
-            tariff_index=tariff_index,
-            key_revision=revision,
-            key_expiry=expiry,
-            base_date=BASE_YEARS[base],
-        )
-    )
+    known = decoder.find(conn, row.meter)
+    assert known is not None, "it was there when the order was stated, and is never deleted"
+    changed = Decoder(known.pan, group, key_type, tariff_index, revision, expiry, BASES[base])
+    decoder.change(conn, row.meter, changed)
 
 
-BASE_YEARS = (1993, 2014, 2035)  # by the code of a base date
 _STATED = {KEYS_SIGNING: _signing, KEYS_TAG: _tag, KEYS_DECODER: _decoder}
 
 

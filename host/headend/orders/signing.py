@@ -15,7 +15,7 @@ from headend.orders.policy import Policy
 from headend.refusals import Refused
 from headend.store import ORDERS, Store, identity
 from headend.store.schema import meter, meter_trust, order, order_body, outbox
-from meterlink.orders import ASPECT_ROLE, FLAG_BODY_APART, ROLE_CONTROL, ROLE_CREDIT, Order
+from meterlink.orders import ASPECT_ROLE, FLAG_BODY_APART, ROLE_CONTROL, ROLE_CREDIT, ROLE_ROOT, Order
 
 DIGEST_LENGTH = 8
 EVER = 1 << 62  # in place of a time: whatever waits, however long it is to be left alone
@@ -30,6 +30,10 @@ _HELD_KEY = case(
 _EVIDENCE = case((order.c.wants == WANTS_CLOSED, meter_trust.c.readback_order), else_=null()).label("evidence_order")
 
 
+# What waits for the root key may be a whole fleet's, and nothing that can be signed here has to wait behind it.
+_ROOT_LAST = case((order.c.aspect.in_([a for a, role in ASPECT_ROLE.items() if role == ROLE_ROOT]), 1), else_=0)
+
+
 class Signer(Protocol):
     """Signs what rows of `unsigned` state; in place of an order stands the reason why it was refused.
 
@@ -40,7 +44,7 @@ class Signer(Protocol):
 
 
 def sign_pending(store: Store, signer: Signer, now_s: int, policy: Policy) -> int:
-    """Sign the statements that wait for it, oldest first; returns how many were.
+    """Sign the statements that wait for it, oldest first (root's last); returns how many were.
 
     One that the signer refuses stays as it is, says so in its history, and is tried again at the slow pace. While the
     signer is away all of them wait, say so, and are tried again soon.
@@ -73,7 +77,7 @@ def unsigned(conn: Connection, now_s: int, limit: int | None) -> list[Row[Any]]:
             .join(meter_trust, meter_trust.c.meter == order.c.meter)
             .outerjoin(order_body, order_body.c.order_id == order.c.id)
             .where(order.c.state == lifecycle.QUEUED, order.c.signed.is_(None), outbox.c.next_s <= now_s)
-            .order_by(order.c.id)
+            .order_by(_ROOT_LAST, order.c.id)
             .limit(limit)
         ).all()
     )

@@ -14,6 +14,8 @@ from headend.orders.statements import WANTS_MODE, WANTS_TAG, WANTS_VERSION, stat
 from headend.refusals import Refused
 from headend.store import lock_meter
 from headend.store.schema import meter_trust, order, order_body
+from headend.tokens import decoder
+from headend.tokens.decoder import Decoder
 from meterlink import bodies, names, states, stating
 from meterlink.mac import MacKey
 from meterlink.orders import (
@@ -198,21 +200,26 @@ def set_decoder(
     now_s: int,
     meter_id: int,
     key: bytes,
-    attributes: tuple[int, int, int, int, int, int],
+    bound_to: Decoder,
     mac_key: MacKeyOf,
     actor: str,
     *,
     reason_text: str = "",
 ) -> int:
-    """Give the meter another decoder key for typed tokens (16 bytes) with its attributes
-    (`bodies_root.decode_decoder`)."""
+    """Give the meter another decoder key for typed tokens (16 bytes), bound to these attributes.
+
+    Raises NoDecoder for a meter that was provisioned without one, and Refused for another PAN than it has.
+    """
+    bound_to.attributes()
     lock_meter(conn, meter_id)
     held = _settled_keys(conn, meter_id)
+    pan = decoder.get(conn, meter_id).pan
+    if bound_to.pan != pan:
+        raise Refused("pan", bound_to.pan, f"{pan}, which the meter has")
 
     def body(signing_epoch: int, order_version: int) -> bytes:
-        return stating.decoder(
-            key, attributes, mac_key(meter_id, held.in_force), meter_id, signing_epoch, order_version
-        )
+        wrapping = mac_key(meter_id, held.in_force)
+        return stating.decoder(key, bound_to.on_meter(), wrapping, meter_id, signing_epoch, order_version)
 
     return _wrapped(conn, now_s, meter_id, KEYS_DECODER, body, WANTS_VERSION, actor, reason_text, held.in_force)
 

@@ -65,7 +65,19 @@ class OrderBrief(msgspec.Struct):
     state: Annotated[str, Meta(description="Where it stands in its life cycle.", examples=list(lifecycle.STATES))]
     meaning: Annotated[str, Meta(description="That state in words.")]
     wants: Annotated[
-        Literal["off", "on", "permit", "credit", "version"],
+        Literal[
+            "off",
+            "on",
+            "permit",
+            "credit",
+            "version",
+            "mode",
+            "tag",
+            "closed",
+            "epoch",
+            "retired",
+            "recovered",
+        ],
         Meta(description="What a report has to show to confirm it."),
     ]
     actor: str
