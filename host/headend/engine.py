@@ -287,7 +287,8 @@ class Engine:
             usage.told(conn, now_s, batch.meter, batch.log_id, batch.first)
             replacing.settle(conn, now_s, batch.meter)
         actions: list[Action] = []
-        if taken.ack_to:
+        # To a batch behind a gap that comes again nothing new is to be said, and an answer would bring it once more.
+        if taken.ack_to and (taken.outcome != batches.REPEATED or taken.ack_to >= batch.first):
             actions.append(Ack(batch.meter, pack_ack(batch.kind, batch.meter, batch.log_id, taken.ack_to, key)))
         if taken.outcome == batches.STORED:  # what brought nothing new is not followed by more of it
             actions += self._fill(conn, now_s, batch.meter, (batch.kind,))

@@ -99,6 +99,14 @@ def test_an_acknowledgement_never_goes_beyond_a_gap(bench: Bench) -> None:
     assert missing(bench) == []
 
 
+def test_a_batch_behind_a_gap_that_comes_again_is_not_answered(bench: Bench) -> None:
+    """The meter says what is not acknowledged again at once after every acknowledgement: they would never fall silent."""
+    bench.peer.record(30)
+    push(bench, 1, 10)
+    assert acks(push(bench, 21, 10), bench) == [10]
+    assert acks(push(bench, 21, 10), bench) == []
+
+
 def test_a_report_that_tells_of_more_leads_to_questions_until_all_is_there(bench: Bench) -> None:
     bench.peer.record(100)
     sent = answering(bench)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from headend.orders import lifecycle
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
-from headend.store.schema import credit_source, database, meter_state, meter_trust, order
+from headend.store.schema import credit_source, database, meter_state, meter_trust, order, payment
 from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS, ASPECT_RECOVER, SOURCE_TYPED, UNVERSIONED
 
 # Unsent statements that name the former source, or a version inside their body: they are stated anew, not renumbered.
@@ -49,6 +49,9 @@ def adopt(
     # One that is still to be read back is read back first.
     asked = update(meter_trust).where(meter_trust.c.readback_source.is_(None))
     conn.execute(asked.values(readback_source=standing.source))
+    # What this copy knows as still on its way, the lost database may have stated by a source of its own.
+    under_way = payment.c.on_meter_s.is_(None), payment.c.total_uc > 0
+    conn.execute(update(payment).where(*under_way).values(again=1))
     # A higher signing epoch outranks whatever the meter has seen, and has to begin low (orders.MAX_VERSION_JUMP).
     conn.execute(update(meter_state).values(next_version=1))
     _restate(conn, now_s, signing_epoch)

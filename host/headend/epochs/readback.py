@@ -212,7 +212,7 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
 
 def _waiting(conn: Connection, number: int, epoch: int, source: int) -> list[Row[Any]]:
     """Payments that wait until `source` is settled, oldest first."""
-    mine = payment.c.meter == number, payment.c.account_epoch == epoch, payment.c.order_id.is_(None)
+    mine = payment.c.meter == number, payment.c.account_epoch == epoch
     waits = payment.c.on_meter_s.is_(None), payment.c.total_uc > 0, payment.c.source != source
     return list(conn.execute(select(payment).where(*mine, *waits).order_by(payment.c.total_uc)))
 
