@@ -1,7 +1,8 @@
 """A head end and one meter with the firmware itself, in this process, on one clock: `with Pair("mqtt") as pair`.
 
 Over "modbus" the meter speaks only when it is asked, as on a bus: no receipt comes by itself. `on_the_way(action)`
-says what becomes of an action: itself, another, or None for one that is lost.
+says what becomes of an action: itself, another, or None for one that is lost; `heard(what)`, whether a message of the
+meter arrives.
 """
 
 from collections.abc import Callable
@@ -60,8 +61,8 @@ class Pair:
             self.store.write(put, METER, decoder).result()
         self.unit = InProcessMeter(board, self.record(decoder=decoder))
         self.exchange = Exchange(self.unit.meter, 90_000)
-        self.deaf_to_receipts = 0  # how many of them get lost
         self.on_the_way: Callable[[Action], Action | None] = lambda action: action
+        self.heard: Callable[[str], bool] = lambda what: True  # whether a message of the meter arrives
         if carrier == "mqtt":
             self.up(topics.UP_STATE, self.exchange.birth())
 
@@ -79,6 +80,8 @@ class Pair:
     # --- the wire -----------------------------------------------------------------------------------------------------
 
     def up(self, what: str, raw: bytes) -> None:
+        if not self.heard(what):
+            return
         for action in self.engine.up(METER, what, raw, self.carrier):
             self._carry(action)
 
@@ -104,9 +107,6 @@ class Pair:
             message = self.exchange.say(self.clock.now_s() * 1000)
             if message is None:
                 return
-            if message[0] == topics.UP_RECEIPT and self.deaf_to_receipts:
-                self.deaf_to_receipts -= 1
-                continue
             self.up(*message)
 
     def _carry(self, action: Action) -> None:
@@ -139,6 +139,14 @@ class Pair:
             self.up(_UP[kind], raw)
         else:
             meter.ack(action.raw)
+
+    def outage(self) -> None:
+        """Mains fails at the meter for a minute."""
+        self.unit.power_cycle(60)
+        self.clock.advance(60)
+        self.exchange = Exchange(self.unit.meter, 90_000)
+        if self.carrier == "mqtt":
+            self.up(topics.UP_STATE, self.exchange.birth())
 
     # --- the database -------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """New keys for a whole fleet: `openprepay admin roll-keys`, with the root key offline and on real firmware."""
 
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,34 @@ def test_a_thiefs_order_is_refused_once_the_stolen_key_is_dropped_and_no_payment
         assert pair.unit.meter.submit(pair.unit.meter.CARRIER_BUS, forged) == orders.results.UNKNOWN_KEY
         pair.until(lambda: pair.state(during) == "confirmed", 1200)
         assert pair.unit.meter.account.totals(1)[0] == 20_000_000
+
+
+@pytest.mark.parametrize("carrier", ["mqtt", "modbus"])
+@pytest.mark.parametrize("seed", range(4))
+def test_both_rounds_come_through_a_network_that_loses_a_third_and_mains_that_fail(seed: int, carrier: str) -> None:
+    chance = random.Random(seed)
+    with Pair(carrier) as pair:
+        pair.on_the_way = lambda action: None if chance.random() < 0.33 else action
+        pair.heard = lambda what: chance.random() > 0.33
+        paid = 0
+        for version in (2, 3):
+            rotated(pair.keys)
+            for drop_old in (False, True):
+                rolled(pair, drop_old=drop_old)
+                for _ in range(12):
+                    paid += 1
+                    pair.write(payments.take, CHANNEL, f"payment {paid}", METER, 1_000_000)
+                    pair.run(chance.randrange(60))
+                    if chance.random() < 0.2:
+                        pair.outage()
+                    if all_done(pair, drop_old=drop_old):
+                        break
+                pair.until(lambda drop_old=drop_old: all_done(pair, drop_old=drop_old), 8000)  # type: ignore[misc]
+            assert pair.trust().tag_key_version == pair.unit.meter.tag_key_version == version
+            assert pair.unit.meter.public_key(ROLE_CREDIT, version)
+            assert not pair.unit.meter.public_key(ROLE_CREDIT, version - 1)
+        pair.until(lambda: pair.unit.meter.account.totals(1)[0] == paid * 1_000_000, 8000)
+        assert pair.engine.counts["forged"] == pair.engine.counts["no_key"] == 0
 
 
 def test_the_fleet_is_counted() -> None:
