@@ -100,7 +100,7 @@ def test_an_acknowledgement_never_goes_beyond_a_gap(bench: Bench) -> None:
 
 
 def test_a_batch_behind_a_gap_that_comes_again_is_not_answered(bench: Bench) -> None:
-    """The meter says what is not acknowledged again at once after every acknowledgement: they would never fall silent."""
+    """After every acknowledgement the meter says at once what is left: the two would never fall silent."""
     bench.peer.record(30)
     push(bench, 1, 10)
     assert acks(push(bench, 21, 10), bench) == [10]

@@ -24,7 +24,7 @@ from headend.ledger import accounts, balances, payments, reconcile
 from headend.ledger.channels import add_channel
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.store import Store, identity, open_store
-from headend.store.schema import entry, meter_state, order
+from headend.store.schema import closing, entry, meter_state, order
 from meter.exchange import Exchange
 from meterlink import bodies, topics
 from meterlink.orders import ASPECT_CREDIT, Order, OrderError
@@ -175,14 +175,12 @@ class World:
             self.run(1)
         raise AssertionError(f"not within {seconds} s")
 
-    def settle(self) -> None:
+    def settle(self, *numbers: int) -> None:
         """Until nothing is under way that a meter at hand could answer, and its newest report is known."""
-        for number in self.points:
-            self.ask(number)
-        self.run(40)
-        for number in self.points:
-            self.ask(number)
-        self.run(3)
+        for wait_s in (40, 3):
+            for number in numbers or self.points:
+                self.ask(number)
+            self.run(wait_s)
 
     def ask(self, number: int) -> None:
         """Have the engine ask the meter for a report now."""
@@ -292,8 +290,15 @@ class World:
             terms = meter.credited_uc + meter.earned_uc - meter.refunded_uc - meter.adjusted_uc - meter.charged_uc
             assert meter.balance_uc() == terms
 
-    def entries(self, kind: str) -> list[int]:
+    def closing(self, number: int, epoch: int) -> Any:
+        """The row of an account that is closed."""
+        mine = closing.c.meter == number, closing.c.account_epoch == epoch
+        return self.read(lambda conn: conn.execute(select(closing).where(*mine)).one())
+
+    def entries(self, kind: str, number: int | None = None) -> list[int]:
         query = select(entry.c.amount_uc).where(entry.c.kind == kind).order_by(entry.c.id)
+        if number is not None:
+            query = query.where(entry.c.meter == number)
         return list(self.read(lambda conn: conn.execute(query).scalars().all()))
 
 

@@ -136,7 +136,7 @@ def _retire(
     return order_id
 
 
-def _lock(conn: Connection, number: int) -> tuple[Row[Any], Row[Any]]:
+def _lock(conn: Connection, number: int) -> tuple[Row[Any], Any]:
     """The meter's locked row, and how its account stands."""
     state = lock_meter(conn, number)
     standing = conn.execute(_STANDING, {"of": number}).one()

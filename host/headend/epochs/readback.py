@@ -163,17 +163,23 @@ def _book(
                 f"Source {source} had credited {unlisted_uc} more than the books know, in sales that are not listed."
             )
             findings.note(conn, now_s, number, findings.UNLISTED, sentence, unlisted_uc)
+    _match(conn, now_s, number, epoch, source, unlisted=False)
+    payments.shown(conn, number, credited_uc, report.time_s)
+
+
+def _match(conn: Connection, now_s: int, number: int, epoch: int, source: int, *, unlisted: bool) -> None:
+    """Hold the payments that wait against the recovered sales; `unlisted`: also against sales that no order lists."""
     withheld_uc = conn.execute(_STANDING, {"of": number}).one().withheld_uc
     for row in _waiting(conn, number, epoch, source):
+        again = unlisted and bool(row.again)
         known_uc, sale = recovered.consume(
-            conn, now_s, number, epoch, row.amount_uc, row.channel, row.payment_id, again=bool(row.again)
+            conn, now_s, number, epoch, row.amount_uc, row.channel, row.payment_id, again=again
         )
         withheld_uc -= known_uc
         if sale is not None:
             place = {"source": sale.source, "total_uc": sale.total_uc, "on_meter_s": sale.found_s}
             _payment(conn, row, place)
     _trust(conn, number, withheld_uc=withheld_uc)
-    payments.shown(conn, number, credited_uc, report.time_s)
 
 
 def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, report: Report) -> None:
@@ -182,10 +188,16 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     # An order of the former database may have reached the meter after it was read back.
     _book(conn, now_s, lock_meter(conn, number), source, report, [], standing.readback_order or report.raw)
     payments.arrived(conn, number, source, report.source_credited_uc, report.time_s)
+    current = identity.get(conn).source
+    later = select(func.min(credit_source.c.source)).where(
+        credit_source.c.source > source, credit_source.c.source < current
+    )
+    following = conn.execute(later).scalar_one()
+    if following is None:
+        _match(conn, now_s, number, epoch, source, unlisted=True)
     state = lock_meter(conn, number)
     withheld_uc = conn.execute(_STANDING, {"of": number}).one().withheld_uc
     total_uc = state.sold_uc - report.source_credited_uc + withheld_uc
-    current = identity.get(conn).source
     missing = payment.c.source == source, payment.c.on_meter_s.is_(None), payment.c.total_uc > 0
     mine = payment.c.meter == number, payment.c.account_epoch == epoch
     unmet = list(conn.execute(select(payment).where(*mine, *missing).order_by(payment.c.total_uc)))
@@ -195,10 +207,6 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     for row, part_uc in zip(unmet, parts_uc, strict=True):
         at_uc += part_uc
         _payment(conn, row, {"source": current, "total_uc": at_uc})
-    later = select(func.min(credit_source.c.source)).where(
-        credit_source.c.source > source, credit_source.c.source < current
-    )
-    following = conn.execute(later).scalar_one()
     fresh = {"sold_uc": 0, "on_meter_uc": 0, "refunded_uc": 0, "next_ask_s": now_s}
     if following is None:
         fresh["sold_uc"], withheld_uc = total_uc, 0

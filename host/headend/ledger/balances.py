@@ -35,6 +35,13 @@ def given_uc(conn: Connection, kind: str, credit: str) -> int:
     return _sum(conn, (entry.c.credit == credit) & (entry.c.kind == kind))
 
 
+def moved_uc(conn: Connection, kind: str, debit: str, credit: str) -> int:
+    """What entries of `kind` have moved from one account to another, less what they have moved back."""
+    return _sum(conn, (entry.c.kind == kind) & (entry.c.debit == debit) & (entry.c.credit == credit)) - _sum(
+        conn, (entry.c.kind == kind) & (entry.c.debit == credit) & (entry.c.credit == debit)
+    )
+
+
 def trial_balance(conn: Connection) -> list[AccountSums]:
     """All accounts, by name. The books are whole while their balances sum to zero: a side that stands on no account
     shows there.

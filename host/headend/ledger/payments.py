@@ -116,7 +116,7 @@ def take(
     if amount_uc > limits.max_payment_uc:
         raise Refused("amount_uc", amount_uc, f"1..{limits.max_payment_uc}, the channel's limit")
     state = lock_meter(conn, meter)
-    standing: Row[Any] = conn.execute(_STANDING, {"of": meter}).one()
+    standing: Any = conn.execute(_STANDING, {"of": meter}).one()
     if account_epoch is None and standing.moved_to is not None:
         raise Refused("meter", meter, f"a meter in service: its account was closed and went to {standing.moved_to}")
     epoch = standing.account_epoch if account_epoch is None else account_epoch
@@ -157,7 +157,7 @@ def take(
     )
 
 
-def _former(conn: Connection, meter: int, epoch: int, standing: Row[Any]) -> str | None:
+def _former(conn: Connection, meter: int, epoch: int, standing: Any) -> str | None:
     """The account of the former customer where `epoch` is closed, None where it is the one in force; or Refused."""
     if epoch == standing.account_epoch and standing.moved_to is None:
         return None
@@ -171,11 +171,12 @@ def _former(conn: Connection, meter: int, epoch: int, standing: Row[Any]) -> str
 
 
 def _give(
-    conn: Connection, now_s: int, state: Row[Any], standing: Row[Any], paid: dict[str, Any], actor: str
+    conn: Connection, now_s: int, state: Row[Any], standing: Any, paid: dict[str, Any], actor: str
 ) -> dict[str, Any]:
     """What becomes of a payment for the account in force: the columns of `payment` that tell."""
     meter, amount_uc, epoch = state.meter, paid["amount_uc"], standing.account_epoch
-    again = bool(paid["again"])
+    # While the meter is read back, a later source may still list this very sale: sums are not touched before.
+    again = bool(paid["again"]) and standing.readback_source is None
     known_uc, sale = recovered.consume(
         conn, now_s, meter, epoch, amount_uc, paid["channel"], paid["payment_id"], again=again
     )

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, select
 from headend.ledger import accounts, balances, entries
 from headend.store import UnknownMeter, identity
 from headend.store.schema import meter as meter_table
-from headend.store.schema import meter_state, meter_trust
+from headend.store.schema import closing, meter_state, meter_trust
 from headend.tokens import book
 from meterlink import reports
 from meterlink.orders import ASPECT_CREDIT
@@ -26,6 +26,7 @@ IN_FLIGHT = "sold, not shown on the meter yet"
 WITHHELD = "paid, waits for the meter to be read back"
 WAITING = "waiting on the meter"
 UNBOOKED = "consumption not booked yet"
+MOVED_ON = "moved on when the account was closed"
 EARNED = "credited for exported energy, not booked"
 REFUNDED = "refunded on the meter"
 ADJUSTED = "adjusted on the meter"
@@ -81,6 +82,7 @@ def explain(conn: Connection, meter: int) -> Explanation:
         lines=(
             (IN_FLIGHT, state.sold_uc - on_meter_uc),
             (WITHHELD, withheld_uc),
+            (MOVED_ON, -_moved_on_uc(conn, meter, epoch)),
             (WAITING, report.get("waiting_uc", 0)),
             (UNBOOKED, report.get("charged_uc", 0) - balances.booked_uc(conn, entries.CONSUMPTION, account)),
             (EARNED, -report.get("earned_uc", 0)),
@@ -114,3 +116,12 @@ def _fields(raw: bytes | None) -> dict[str, Any]:
         return {}
     values = struct.unpack(reports.STRUCT, raw[: reports.PAYLOAD_LENGTH])
     return dict(zip((name for name, _ in reports.FIELDS), values, strict=True))
+
+
+def _moved_on_uc(conn: Connection, meter: int, epoch: int) -> int:
+    """What a closed account has passed on to the one that its closing names; 0 for one that is open."""
+    mine = closing.c.meter == meter, closing.c.account_epoch == epoch
+    moved_to = conn.execute(select(closing.c.moved_to).where(*mine)).scalar_one_or_none()
+    if moved_to is None:
+        return 0
+    return balances.moved_uc(conn, entries.MOVED, accounts.of_meter(meter, epoch), moved_to)

@@ -140,13 +140,11 @@ def _claim(conn: Connection, row: Row[Any], part_uc: int, channel: str, payment_
     one = [recovered.c[name] == row._mapping[name] for name in _KEY]
     found_to_be = {"channel": channel, "payment_id": payment_id}
     if part_uc == row.amount_uc:
-        claimed = update(recovered).where(*one).values(found_to_be).returning(*recovered.c)
-    else:
-        conn.execute(update(recovered).where(*one).values(amount_uc=row.amount_uc - part_uc))
-        at_uc = row.total_uc - row.amount_uc + part_uc
-        part = {**row._mapping, **found_to_be, "total_uc": at_uc, "amount_uc": part_uc}
-        claimed = insert(recovered).values(part).returning(*recovered.c)
-    return conn.execute(claimed).one()
+        return conn.execute(update(recovered).where(*one).values(found_to_be).returning(*recovered.c)).one()
+    conn.execute(update(recovered).where(*one).values(amount_uc=row.amount_uc - part_uc))
+    at_uc = row.total_uc - row.amount_uc + part_uc
+    part = {**row._mapping, **found_to_be, "total_uc": at_uc, "amount_uc": part_uc}
+    return conn.execute(insert(recovered).values(part).returning(*recovered.c)).one()
 
 
 def of_meter(conn: Connection, meter: int, account_epoch: int) -> list[Row[Any]]:
