@@ -49,7 +49,8 @@ class Place:
     """A meter with an hour of history behind it, and the settings of a head end that reaches it."""
 
     def __init__(self, folder: Path, kind: str, stack: contextlib.ExitStack) -> None:
-        self.keys = KeyStore.generate(use=BENCH).without_root()
+        whole = KeyStore.generate(use=BENCH)
+        self.keys, self.root = whole.without_root(), whole.root_only()
         self.settings = Settings(
             database=f"sqlite:///{folder}/head-end.sqlite", signer_log=str(folder / "signed"), http_port=0
         )
