@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "field": Command("fieldtool.cli:main", "read and serve one meter over a serial line, a pty or a socket"),
     "admin": Command("headend.cli:admin", "channels and their tokens: who may bring payments and give orders"),
+    "token": Command("headend.tokens.cli:main", "sell, print again and take back typed tokens of 20 digits"),
     "signer": Command("headend.keys.signer_process:main", "run the signer by itself; check and list its log"),
     "keys": Command("headend.keys.cli:main", "make, list and rotate keys"),
     "sts": Command("openprepay.sts:main", "issue, read and key typed tokens of 20 digits"),

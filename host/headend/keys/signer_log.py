@@ -27,6 +27,10 @@ from headend.keys.signer_lines import DIGEST_LENGTH, FIRST, AnyLine, BeginLine, 
 ROTATE_BYTES = 64 << 20  # some 170 000 orders; opening reads no more than that
 
 
+class LogHeld(KeyFileError):
+    """Another process writes this log."""
+
+
 class SignerLog:
     """The lines that were signed, and `books`: what they add up to. For one thread at a time.
 
@@ -107,7 +111,7 @@ class SignerLog:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise KeyFileError(f"{path} is held by another signer.") from error
+            raise LogHeld(f"{path} is held by another signer.") from error
         following = beside(path, "next")
         if following.exists():  # a rotation was cut short: before the full file had its new name, or after it
             if path.exists():

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, func, select
 from headend.ledger import reconcile
 from headend.orders import lifecycle, statements
 from headend.store.schema import meter, order
+from headend.tokens import book, usage
 from headend.web import facts, wire
 from headend.web.facts import UNDER_WAY, Facts
 from headend.web.why import why_off
@@ -23,6 +24,7 @@ METERS = 200  # on one page
 ORDERS = 50
 SHOWN = 5  # concerns of one kind in full
 LATE_CREDIT_S = 900  # a payment that no report has shown by then wants a look
+LATE_TOKEN_S = 120  # a token that was sold and is not made by then wants a look
 SETTLING_S = 300  # how long a payment or a release may take to bring supply back before it wants a look
 STUCK_S = 1800  # an order that is held and whose wanted state is not proved by then
 GAP_RECORDS = 8  # fewer than these are being fetched
@@ -216,11 +218,22 @@ def _settling(now_s: int, one: Facts) -> bool:
 def _of_money(conn: Connection, now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
     if one.unpaid_since_s is not None and now_s - one.unpaid_since_s > LATE_CREDIT_S:
         yield "late_credit", {"amount": money(one.in_flight_uc), "time": _time(one.unpaid_since_s)}
+    yield from _of_tokens(conn, now_s, one)
     if one.report is None:
         return
     explained = reconcile.explain(conn, one.number)
     if explained.difference_uc and explained.source_shown:
         yield "difference", {"amount": wire.amount(explained.difference_uc)}
+
+
+def _of_tokens(conn: Connection, now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    found = usage.unvended_tokens(conn, one.number)
+    if found:
+        yield "unvended", {"count": len(found), "note": found[0].note}
+    waiting = book.of_meter(conn, one.number, states=(book.RESERVED,))
+    if waiting and now_s - waiting[-1].issued_s > LATE_TOKEN_S:
+        amount_uc = sum(row.amount_uc for row in waiting)
+        yield "token_waits", {"amount": money(amount_uc), "time": _time(waiting[-1].issued_s)}
 
 
 def _time(at_s: int) -> str:

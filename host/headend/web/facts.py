@@ -118,7 +118,7 @@ def _gather(conn: Connection, meters: Sequence[Row[Any]]) -> list[Facts]:
     )
     oldest = (
         select(payment.c.meter, func.min(payment.c.taken_s))
-        .where(payment.c.meter.in_(numbers), payment.c.on_meter_s.is_(None))
+        .where(payment.c.meter.in_(numbers), payment.c.on_meter_s.is_(None), payment.c.source != 0)
         .group_by(payment.c.meter)
     )
     unpaid: dict[int, int] = dict(conn.execute(oldest).all())

@@ -92,6 +92,20 @@ CONCERNS: Mapping[str, tuple[Text, Text]] = {
         ("Reconciliation difference", "对账不平"),
         ("{amount} are not explained between books and meter.", "账表差额 {amount} 无法解释。"),
     ),
+    "unvended": (
+        ("Token that nobody sold", "输入了未售出的令牌"),
+        (
+            "{count} typed tokens were not sold here, or were taken back before: {note}.",
+            "有 {count} 个已输入的令牌并非本系统售出，或已被收回：{note}。",
+        ),
+    ),
+    "token_waits": (
+        ("Sold, token not made", "已售令牌未生成"),
+        (
+            "{amount} are paid, and the digits are not made yet; the oldest since {time}.",
+            "已缴 {amount}，令牌尚未生成，最早一笔售于 {time}。",
+        ),
+    ),
     "late_credit": (
         ("Payment not on the meter", "缴费未到表"),
         ("{amount} are not on the meter yet, the oldest since {time}.", "{amount} 尚未到表，最早一笔缴于 {time}。"),
