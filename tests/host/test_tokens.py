@@ -294,6 +294,20 @@ def test_what_had_been_typed_ends_as_used_and_counts_once(pair: TokenPair, void:
     assert pair.explained().difference_uc == 0
 
 
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "not typed"])
+def test_on_a_bus_where_no_receipt_comes_by_itself(typed: bool) -> None:
+    with TokenPair("modbus") as pair:
+        row = pair.vend("t", 12_500_000)
+        if typed:
+            pair.type(row.digits)
+        pair.replace(row.id)
+        pair.until(pair.settled, 4000)
+        pair.run(1500)
+        assert pair.token_state(row.id) == (book.USED if typed else book.REPLACED)
+        assert pair.unit.meter.account.balance_uc() == balance_uc(pair) == 12_500_000
+        assert pair.explained().difference_uc == 0
+
+
 def test_a_refused_order_that_is_played_after_a_key_change_changes_nothing(pair: TokenPair) -> None:
     """Under another key the meter cannot know the token any more; the totals alone must keep it out."""
     row = pair.vend("t", 12_500_000)

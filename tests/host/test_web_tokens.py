@@ -15,11 +15,11 @@ from headend.ledger import accounts, balances
 from headend.orders import statements
 from headend.store.schema import decoder, token
 from headend.tokens import making
-from meterlink import reasons
+from meterlink import batches, events, reasons, records, topics
 from meterlink.provision import CURRENCY_ENERGY
 from meterlink.sts import token as typed
 from tests.host import books
-from tests.host.books import METER
+from tests.host.books import METER, NOW_S
 from tests.host.site import API, ONE, Site, problem
 from tests.host.token_rig import GROUP, HELD, vending_keys
 
@@ -336,3 +336,25 @@ def test_no_digits_in_any_log(site: Site, caplog: pytest.LogCaptureFixture) -> N
     client.get(f"{API}/tokens/1")
     client.post(f"{API}/tokens/1/void", json={})
     assert caplog.text and not any(one in caplog.text for one in digits)
+
+
+# --- the status page --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "unvended", "waits"),
+    [("en", "Token that nobody sold", "Sold, token not made"), ("zh", "输入了未售出的令牌", "已售令牌未生成")],
+)
+def test_the_board_tells_of_tokens_that_nobody_sold_and_that_are_not_made(
+    site: Site, language: str, unvended: str, waits: str
+) -> None:
+    reader = {"auth": ("read-only", ONE["read"]), "params": {"lang": language}}
+    site.desk.maker = Away()
+    site.client().post(TOKENS, json=SELL)
+    page = httpx.get(site.url, trust_env=False, **reader).text
+    assert unvended not in page and waits not in page
+    site.clock.advance(600)
+    record = records.pack_event(1, NOW_S, events.TOKEN_TYPED, 1, 0, 4_711, 0)
+    site.up(topics.UP_EVENTS, site.born().batch_of(record, 1, kind=batches.KIND_EVENTS))
+    page = httpx.get(site.url, trust_env=False, **reader).text
+    assert unvended in page and "4711" in page and waits in page and "12.50" in page

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 
 from headend.clock import ManualClock
 from headend.engine import Engine
@@ -14,6 +14,7 @@ from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
 from headend.ledger import reconcile
 from headend.store import Store
+from headend.store.schema import meter as meter_table
 from headend.store.schema import meter_state, token
 from headend.tokens import book, decoder, making, replacing, vending
 from headend.tokens.decoder import Decoder
@@ -72,7 +73,11 @@ class TokenPair(Pair):
         self.exchange = Exchange(self.unit.meter, 90_000)
         self.on_the_way = lambda action: action
         self.heard = lambda what: True
-        self.up(topics.UP_STATE, self.exchange.birth())
+        if carrier == "mqtt":
+            self.up(topics.UP_STATE, self.exchange.birth())
+        else:
+            where = {"carrier": carrier, "address": "tcp://127.0.0.1:1?unit=1"}
+            self.store.write(lambda conn: conn.execute(update(meter_table).values(**where))).result()
 
     def token_record(self) -> bytes:
         """The meter's provisioning record: an account in kWh, a decoder key."""
