@@ -8,7 +8,7 @@ import struct
 
 from meterlink import results
 from meterlink.bodies import MAX_UC
-from meterlink.mac import KEY_LENGTH, LABEL_WRAP
+from meterlink.mac import KEY_LENGTH, LABEL_WRAP, MacKey
 from meterlink.orders import ROLE_CONTROL, ROLE_ROOT, SOURCE_TYPED, OrderError
 
 FORMAT = 1
@@ -96,7 +96,7 @@ def check_decoder(attributes: "tuple[int, ...]") -> None:
         raise _bad("decoder key attributes: {} given".format(attributes))
 
 
-def wrap(tag_key, key: bytes, meter: int, signing_epoch: int, version: int, place: int) -> bytes:
+def wrap(tag_key: "MacKey", key: bytes, meter: int, signing_epoch: int, version: int, place: int) -> bytes:
     """Hide a key (16 or 32 bytes) on its way to a meter, or find it again: XOR with HMAC-SHA-256 under the per-meter
     key that the order's tag is made with, over meter 6, signing_epoch 2, version 4, place 1 (which key of the body).
 

@@ -47,9 +47,11 @@ def main(argv: list[str]) -> int:
 def _issue(given: argparse.Namespace) -> int:
     """Print a token of 20 digits."""
     if given.token_class == DISPLAY:
-        wanted, unwanted = ("control", "mfr"), ("units", "register")
+        wanted: tuple[str, ...] = ("control", "mfr")
+        unwanted: tuple[str, ...] = ("units", "register")
     else:
-        wanted, unwanted = ("vending_key", "pan", "sgc", "ti", "kt", "krn", "base", "issued"), ("control", "mfr")
+        wanted = ("vending_key", "pan", "sgc", "ti", "kt", "krn", "base", "issued")
+        unwanted = ("control", "mfr")
     fault = _presence(given, wanted, unwanted)
     if fault or given.token_class == DISPLAY:
         if fault:
