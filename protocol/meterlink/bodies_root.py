@@ -38,10 +38,9 @@ def _bad(message: str) -> OrderError:
     return OrderError(results.BAD_BODY, message)
 
 
-def _read(name: str, form: str, body: bytes) -> tuple:
+def _check(name: str, form: str, body: bytes) -> None:
     if len(body) != struct.calcsize(form) or body[0] != FORMAT:
         raise _bad("{} body: {} bytes of format {!r} given".format(name, len(body), body[:1]))
-    return struct.unpack(form, body)
 
 
 def decode_signing_keys(body: bytes) -> "tuple[tuple[int, int, bytes], ...]":
@@ -84,7 +83,8 @@ def decode_decoder(body: bytes) -> "tuple[bytes, tuple[int, int, int, int, int, 
     """(wrapped decoder key of 16 bytes, (supply group code, key type, tariff index, key revision number, key expiry
     number, base date)) of typed tokens; base date 0: 1993, 1: 2014, 2: 2035. Layout: format 1, key 16, then in this
     order 4, 1, 1, 1, 1, 1. See `wrap`."""
-    f = _read("decoder", _DECODER, body)
+    _check("decoder", _DECODER, body)
+    f = struct.unpack(_DECODER, body)
     check_decoder(f[2:])
     return f[1], f[2:]
 
@@ -110,7 +110,8 @@ def wrap(tag_key: "MacKey", key: bytes, meter: int, signing_epoch: int, version:
 def decode_firmware(body: bytes) -> "tuple[tuple[int, int, int], int, int, bytes]":
     """((major, minor, patch), legal version, length, SHA-256) of the image that the meter is to run; layout: format 1,
     major 1, minor 1, patch 1, legal 2, length 4, SHA-256 32."""
-    f = _read("firmware", _FIRMWARE, body)
+    _check("firmware", _FIRMWARE, body)
+    f = struct.unpack(_FIRMWARE, body)
     if not f[5]:
         raise _bad("firmware: an image of 0 bytes")
     return f[1:4], f[4], f[5], f[6]
@@ -119,7 +120,8 @@ def decode_firmware(body: bytes) -> "tuple[tuple[int, int, int], int, int, bytes
 def decode_epoch(body: bytes) -> "tuple[int, int]":
     """(cause EPOCH_*, kept holds): the account that the order names is open. Of the old account's holds those in the
     mask stay (bit n: reason n), and safety in any case; layout: format 1, cause 1, kept 4."""
-    f = _read("epoch", _EPOCH, body)
+    _check("epoch", _EPOCH, body)
+    f = struct.unpack(_EPOCH, body)
     if not EPOCH_COMMISSIONED <= f[1] <= EPOCH_IMPORTED:
         raise _bad("epoch cause: {} given".format(f[1]))
     return f[1], f[2]
@@ -127,7 +129,8 @@ def decode_epoch(body: bytes) -> "tuple[int, int]":
 
 def decode_retire(body: bytes) -> int:
     """Cause (EPOCH_*) for which the account that the order names is closed for good; layout: format 1, cause 1."""
-    f = _read("retire", _RETIRE, body)
+    _check("retire", _RETIRE, body)
+    f = struct.unpack(_RETIRE, body)
     if not EPOCH_TENANT <= f[1] <= EPOCH_REPAIRED:
         raise _bad("retire cause: {} given".format(f[1]))
     return f[1]
