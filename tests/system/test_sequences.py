@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from headend.epochs import life
+from headend.epochs import life, recover
 from headend.ledger import accounts
 from headend.refusals import Refused
-from meterlink.orders import ASPECT_CREDIT, ASPECT_EPOCH, Order
+from meterlink.orders import ASPECT_CREDIT, ASPECT_EPOCH, ASPECT_RECOVER, Order
 from tests.system.world import METER, POS, YUAN, World, credit_total
 
 
@@ -273,4 +273,75 @@ def test_a_repair_on_the_same_meter_keeps_what_the_customer_has(world: World) ->
     assert world.customer() == 50 * YUAN - sum(world.entries("consumption"))
     account = world.points[METER].account
     assert account.credited_uc - account.adjusted_uc == 50 * YUAN - world.closing(METER, 1).charged_uc
+    world.check()
+
+
+# --- lost history -----------------------------------------------------------------------------------------------------
+
+
+def erase(world: World, number: int = METER) -> None:
+    """Somebody erases the meter's flash; it comes back as from the factory, and is provisioned again."""
+    point = world.points[number]
+    flash = point.board.flash
+    for sector in range(flash.ioctl(4, 0)):
+        flash.ioctl(6, sector)
+    point.boot(world.provision(number))
+    world.up(point, "state", point.exchange.birth())
+
+
+def test_the_flash_is_erased_and_the_last_order_replayed(world: World) -> None:
+    world.pay("a", 50 * YUAN)
+    world.run(300)
+    world.settle()
+    point = world.points[METER]
+    kept = [raw for raw in point.orders if credit_total(raw) >= 0]
+    charged_uc = sum(world.entries("consumption"))
+    assert charged_uc > 0
+    erase(world)
+    assert point.unit.meter.history_lost
+    for raw in kept:
+        point.hear("order", raw)
+    assert point.account.credited_uc == 0
+    world.settle()
+    assert "history_lost" in world.findings()
+    world.pay("b", 7 * YUAN)  # money is taken all the same
+    world.settle()
+    assert point.account.credited_uc == 0
+    world.write(recover.recover, METER, "operator:ann")
+    world.until(lambda: point.account.credited_uc == 57 * YUAN)
+    world.settle()
+    assert not point.unit.meter.history_lost
+    assert point.account.charged_uc >= charged_uc
+    assert "history_lost" not in world.findings()
+    assert {row.state for row in world.orders(METER, ASPECT_RECOVER)} == {"confirmed"}
+    for raw in kept:
+        point.hear("order", raw)
+    assert point.account.credited_uc == 57 * YUAN
+    assert point.unit.meter.supply.limits.alarm_uc == 3 * YUAN
+    world.check()
+
+
+def test_a_recover_order_is_good_once(world: World) -> None:
+    world.pay("a", 50 * YUAN)
+    world.settle()
+    with pytest.raises(Refused, match="a meter whose newest report says that its history is lost"):
+        world.write(recover.recover, METER, "operator:ann")
+    erase(world)
+    world.settle()
+    world.write(recover.recover, METER, "operator:ann")
+    point = world.points[METER]
+    world.until(lambda: not point.unit.meter.history_lost)
+    world.settle()
+    (stated,) = [row.signed for row in world.orders(METER, ASPECT_RECOVER)]
+    world.run(600)
+    world.settle()
+    charged_uc = sum(world.entries("consumption"))
+    erase(world)
+    point.hear("order", stated)
+    assert point.unit.meter.history_lost  # it answers a nonce of another day
+    world.settle()
+    world.write(recover.recover, METER, "operator:ann")
+    world.until(lambda: not point.unit.meter.history_lost)
+    assert point.account.charged_uc >= charged_uc
+    world.settle()
     world.check()

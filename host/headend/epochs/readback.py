@@ -20,7 +20,7 @@ from headend.ledger import payments, recovered
 from headend.orders import account, lifecycle, statements
 from headend.store import identity, lock_meter
 from headend.store.schema import credit_source, meter, meter_state, meter_trust, order, payment
-from meterlink import bodies, topics
+from meterlink import bodies, states, topics
 from meterlink.orders import ASPECT_CREDIT, Order
 from meterlink.reports import KIND_REPORT, Report
 
@@ -59,7 +59,8 @@ def heard(conn: Connection, now_s: int, report: Report) -> bool:
         if any(row.state in (lifecycle.ACCEPTED, lifecycle.CONFIRMED) for row in closing):
             _finish(conn, now_s, standing, source, report)
         return False
-    if report.kind != KIND_REPORT or _is_under_way(conn, report.meter, source):
+    lost = report.alarms >> states.ALARM_HISTORY_LOST & 1  # it cannot tell what it had
+    if lost or report.kind != KIND_REPORT or _is_under_way(conn, report.meter, source):
         return False
     if report.digest == _NO_DIGEST:
         _settle(conn, now_s, standing, source, report, None)

@@ -20,11 +20,12 @@ from headend.ledger import consumption, payments
 from headend.orders import confirm, keys_held, lifecycle, outbox
 from headend.orders.policy import Entropy, Policy
 from headend.orders.signing import WANTS_CLOSED
+from headend.orders.stored import stored_report
 from headend.reads import logs
 from headend.store import identity, lock_meter
-from headend.store.schema import meter, meter_state, order, question
+from headend.store.schema import meter, meter_state, meter_trust, order, question
 from headend.tokens import replacing, usage
-from meterlink import names, results
+from meterlink import names, results, states
 from meterlink.batches import KIND_REPORT as ASK_REPORT
 from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS
 from meterlink.reports import KIND_BIRTH, KIND_RECEIPT, KIND_REPORT, NO_NONCE, Report
@@ -162,6 +163,8 @@ def _question(conn: Connection, now_s: int, report: Report, policy: Policy) -> t
 def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrier: str) -> None:
     """The newest report: keep it, follow the meter's logs and money, and note that an MQTT meter is there."""
     present = carrier == outbox.MQTT
+    if report.alarms >> states.ALARM_HISTORY_LOST & 1:
+        _keep_whole(conn, state)
     conn.execute(
         _NEWEST,
         {
@@ -184,6 +187,13 @@ def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrie
         if report.account_epoch == epoch:
             payments.shown(conn, report.meter, report.source_credited_uc, report.time_s)
     usage.shown(conn, report)
+
+
+def _keep_whole(conn: Connection, state: Row[Any]) -> None:
+    """The meter has lost its history: what it proved before is what it can be given back."""
+    before = stored_report(state.report)
+    if before is not None and not before.alarms >> states.ALARM_HISTORY_LOST & 1:
+        conn.execute(update(meter_trust).where(meter_trust.c.meter == state.meter).values(whole_report=state.report))
 
 
 def _under_way(conn: Connection, report: Report) -> list[Row[Any]]:

@@ -27,7 +27,23 @@ _HELD_KEY = case(
     else_=null(),
 ).label("key_version")
 # What a restored database read back of a source that is to be closed proves what may be stated of it.
-_EVIDENCE = case((order.c.wants == WANTS_CLOSED, meter_trust.c.readback_order), else_=null()).label("evidence_order")
+_signed = order.alias("signed")
+_HIGHEST = (
+    select(_signed.c.signed)
+    .where(
+        _signed.c.meter == order.c.meter,
+        _signed.c.aspect == order.c.aspect,
+        _signed.c.selector == order.c.selector,
+        _signed.c.account_epoch == order.c.account_epoch,
+        _signed.c.signed.is_not(None),
+    )
+    .order_by(_signed.c.total_uc.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_EVIDENCE = case(
+    (order.c.wants == WANTS_CLOSED, func.coalesce(meter_trust.c.readback_order, _HIGHEST)), else_=null()
+).label("evidence_order")
 
 
 # What waits for the root key may be a whole fleet's, and nothing that can be signed here has to wait behind it.
