@@ -29,8 +29,8 @@ def test_a_seed_gives_the_same_run_again() -> None:
 def double_credit(patch: pytest.MonkeyPatch) -> None:
     take = credit.Account.take
 
-    def twice(self: credit.Account, source: int, credited_uc: int, refunded_uc: int) -> None:
-        take(self, source, credited_uc, refunded_uc)
+    def twice(self: credit.Account, source: int, credited_uc: int, refunded_uc: int, closed: bool = False) -> None:
+        take(self, source, credited_uc, refunded_uc, closed)
         self.credited_uc += credited_uc
 
     patch.setattr(credit.Account, "take", twice)
