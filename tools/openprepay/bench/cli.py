@@ -17,6 +17,7 @@ BENCHES = {
     "ingest": ("ingest", "interval records from the wire into SQLite"),
     "payments": ("payments", "payments into SQLite, one by one and in groups"),
     "tokens": ("sts", "typed tokens: keys derived, tokens issued, tokens read on MicroPython"),
+    "vend": ("vend", "typed tokens sold: payment, number, digits by the signer, all on disk"),
     "keys": ("keys", "a key store in a file and in SoftHSM: meter keys derived, digests signed"),
     "signer": ("signer", "credit orders encoded, signed and logged; the log opened"),
     "simulate": ("simulate", "meters in process: days a second, memory each"),

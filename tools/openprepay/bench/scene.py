@@ -29,16 +29,16 @@ _PERIOD_S = 900
 class Scene:
     """`meters`: their numbers · `store`, `engine`, `keys`: the head end's · `folder`: of the database, on a disk."""
 
-    def __init__(self, folder: Path, meters: int) -> None:
+    def __init__(self, folder: Path, meters: int, currency: int = _CURRENCY) -> None:
         self.folder = folder
         self.meters = range(1, meters + 1)
         self.keys = KeyStore.generate()
         self.store: Store = open_store(f"sqlite:///{folder / 'headend.sqlite'}")
         self.engine = Engine(self.store, self.keys, ManualClock(NOW_S), os.urandom)
-        self.store.write(self._furnish).result()
+        self.store.write(self._furnish, currency).result()
 
-    def _furnish(self, conn: Connection) -> None:
-        identity.establish(conn, NOW_S, self.keys.signing_epoch, self.keys.source, _CURRENCY)
+    def _furnish(self, conn: Connection, currency: int) -> None:
+        identity.establish(conn, NOW_S, self.keys.signing_epoch, self.keys.source, currency)
         channels.add_channel(conn, NOW_S, CHANNEL, channels.new_token(os.urandom), (channels.PAYMENTS,), 10**9)
         for meter in self.meters:
             tariff, limits = DEFAULT_TARIFF.encode(), DEFAULT_LIMITS.encode()
@@ -50,10 +50,10 @@ class Scene:
 
 
 @contextmanager
-def open_scene(meters: int) -> Iterator[Scene]:
-    """A scene in a folder of its own that goes with it."""
+def open_scene(meters: int, currency: int = _CURRENCY) -> Iterator[Scene]:
+    """A scene in a folder of its own that goes with it; `currency` 0: its books are in kWh."""
     with tempfile.TemporaryDirectory(prefix="openprepay-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")) as name:
-        scene = Scene(Path(name), meters)
+        scene = Scene(Path(name), meters, currency)
         try:
             yield scene
         finally:
