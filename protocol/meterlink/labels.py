@@ -83,6 +83,13 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "recover": ("recovery", "恢复"),
         "retire": ("retirement", "退役"),
     },
+    "epoch_cause": {
+        "commissioned": ("commissioned", "新装"),
+        "tenant": ("change of tenant", "过户"),
+        "exchanged": ("exchange of the meter", "换表"),
+        "repaired": ("repair", "检修"),
+        "imported": ("import", "导入"),
+    },
     "role": {"root": ("root", "根密钥"), "credit": ("credit", "充值密钥"), "control": ("control", "控制密钥")},
     "report": {
         "report": ("answer to a question", "应答报告"),

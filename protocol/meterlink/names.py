@@ -1,7 +1,7 @@
 """The names of codes, for everyone but the meter (they would cost it memory): the constants themselves, in lower
 case."""
 
-from meterlink import events, orders, reasons, records, reports, results, states
+from meterlink import bodies_root, events, orders, reasons, records, reports, results, states
 from meterlink.sts import results as typed
 
 
@@ -28,6 +28,7 @@ ALARM = _table(states, "ALARM_")
 FLAG = _table(records, "FLAG_")
 ASPECT = _table(orders, "ASPECT_")
 ROLE = _table(orders, "ROLE_")
+EPOCH_CAUSE = _table(bodies_root, "EPOCH_")
 REPORT = _table(reports, "KIND_")
 TYPED = _table(typed)  # what a meter answers to a typed token
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from headend.orders.actions import Ask
-from meterlink import reasons, reports, states, topics
+from headend.store.schema import meter
+from meterlink import bodies, reasons, reports, states, topics
 from meterlink.batches import KIND_INTERVALS, read_ask
 from meterlink.reports import Report
 from tests.host.books import METER, NOW_S
@@ -121,7 +123,20 @@ def test_tariff_and_limits_are_shown_as_last_ordered(site: Site) -> None:
         "activate_s": 0,
         "unknown_time_rate": 0,
     }
-    assert shown["limits"] == {**LIMITS, "alarm": "10.00", "alarm2": "5.00", "max_current_ma": 0}
+    defaults = {"max_current_ma": 0, "credit_limit": None, "typed_cap": None}
+    assert shown["limits"] == {**LIMITS, "alarm": "10.00", "alarm2": "5.00", **defaults}
+
+
+def test_typed_tokens_are_limited_and_turned_off_by_an_order(site: Site) -> None:
+    client = site.client()
+    for limit, cap, held in (("500.00", "80.00", (500_000_000, 80_000_000)), (None, "0.00", (bodies.MAX_UC, 0))):
+        wanted = {**LIMITS, "credit_limit": limit, "typed_cap": cap}
+        assert client.put(f"{ME}/limits", json=wanted).status_code == 202
+        shown = client.get(ME).json()["limits"]
+        assert (shown["credit_limit"], shown["typed_cap"]) == (limit, cap)
+        row = site.store.read(lambda conn: conn.execute(select(meter.c.limits)).scalar_one())
+        read = bodies.decode_limits(row)
+        assert (read.credit_limit_uc, read.typed_cap_uc) == held
 
 
 def test_orders_come_newest_first_page_by_page(site: Site) -> None:

@@ -16,7 +16,9 @@ from fieldtool import values, words
 from fieldtool.cli import main
 from fieldtool.words import Words, language_of
 from headend.links import failures
-from meterlink import bodies, names, orders, records, registers
+from meterlink import bodies, names, orders, records, registers, states, stating
+from meterlink.bodies_root import Recovered
+from meterlink.mac import MacKey
 from meterlink.tariff import Tariff
 from metersim.board import VirtualBoard
 from metersim.inprocess import InProcessMeter
@@ -339,6 +341,56 @@ def test_an_order_for_another_meter_is_not_sent(
             "trip delay 900 s, dwell 10 s, spread 30 s, stable 10 s; current limit 32.0 A",
         ),
         (orders.ASPECT_CLOCK, 0, bodies.encode_clock(bytes(8), START_S), "clock: it is 2026-05-28 20:26:40 UTC"),
+        (
+            orders.ASPECT_LIMITS,
+            0,
+            bodies.Limits(9, 5, 900, 10, 30, 10, 0, 500_000_000, 80_000_000).encode(),
+            "typed tokens up to a balance of 500.00 CNY, typed tokens up to 80.00 CNY in 30 days",
+        ),
+        (
+            orders.ASPECT_MODE,
+            0,
+            stating.mode(states.MODE_REMOTE, 7_000_000, 1_234_500, -500_000, 2_000, 3600),
+            "remote, supply up to a register of 1234.500 kWh; balance -0.50 CNY, then a grace of 2.000 kWh or 3600 s",
+        ),
+        (
+            orders.ASPECT_CREDIT,
+            3,
+            bodies.encode_credit(9_000_000, 0, [], True, ((1, 5_871_660),)),
+            "the source is closed, in place of the typed token 5871660 of key revision 1",
+        ),
+        (orders.ASPECT_FIRMWARE, 0, stating.firmware((1, 2, 3), 4, 99, bytes(32)), "run version 1.2.3 (legal part 4)"),
+        (
+            orders.ASPECT_CLEAR,
+            0,
+            stating.clear(5, 77),
+            "flash damaged, many wrong tokens cleared, as far as set up to event 77",
+        ),
+        (
+            orders.ASPECT_EPOCH,
+            0,
+            stating.epoch(2, 1 << 7),
+            "a new account is open: change of tenant; holds that stay: safety",
+        ),
+        (orders.ASPECT_RETIRE, 0, stating.retire(3), "the account is closed for good: exchange of the meter"),
+        (
+            orders.ASPECT_RECOVER,
+            0,
+            stating.recover(Recovered(bytes(8), 0, 0, 3_000_000, 0, 5_500, 0, ((1, 9_000_000, 0),))),
+            "go on from a balance of 6.00 CNY and 5.500 kWh; 1 credit sources",
+        ),
+        (
+            orders.ASPECT_KEYS,
+            orders.KEYS_TAG,
+            stating.tag_keys([1], (2, bytes(32)), MacKey(bytes(32)), NUMBER, 1, 1),
+            "the meter's own keys are versions 2, 1, the first in use",
+        ),
+        (
+            orders.ASPECT_KEYS,
+            orders.KEYS_DECODER,
+            stating.decoder(bytes(16), (123457, 2, 1, 3, 255, 1), MacKey(bytes(32)), NUMBER, 1, 1),
+            "decoder key of supply group 123457, revision 3, tariff index 01",
+        ),
         (orders.ASPECT_CLEAR, 0, b"\x01\x02", "clear: 2 bytes 0102"),
         (orders.ASPECT_TARIFF, 0, b"\xff", "tariff: 1 bytes ff"),
     ],
@@ -353,11 +405,13 @@ def test_what_an_order_states(
     says: str,
 ) -> None:
     path = tmp_path / "order"
-    path.write_bytes(BENCH.order(aspect, body, selector, not_after_s=START_S + 10**6, version=3))
+    plain = aspect in orders.UNVERSIONED
+    dated = {"version": 0} if plain else {"version": 3, "not_after_s": START_S + 10**6}
+    path.write_bytes(BENCH.order(aspect, body, selector, **dated))
     assert field(own[0], "order", path) in (0, 1)
     told = capsys.readouterr().out
     assert says in told
-    assert re.search(r"^  Version +3 of signing epoch 1$", told, re.MULTILINE)
+    assert plain or re.search(r"^  Version +3 of signing epoch 1$", told, re.MULTILINE)
 
 
 def test_a_verdict_that_does_not_come_is_no_success(

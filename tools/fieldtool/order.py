@@ -5,7 +5,7 @@ import argparse
 from fieldtool import values
 from fieldtool.session import DONE, NOT_SO, Session, UsageError, file_bytes
 from fieldtool.words import Words
-from meterlink import bodies, names, orders, reasons, registers, results, tariff, topics
+from meterlink import bodies, bodies_root, names, orders, reasons, registers, results, states, tariff, topics
 from meterlink.orders import Order, OrderError, Statement
 
 
@@ -64,7 +64,10 @@ def describe(session: Session, one: Order, unit: str) -> None:
 def content(words: Words, stated: Statement, unit: str) -> str:
     """The body of an order in a sentence; its bytes where this version does not know or cannot read it."""
     tell = _CONTENT.get(stated.aspect)
-    if tell is not None and not stated.flags:
+    if stated.flags:
+        length, sha256 = orders.apart(stated.body)
+        return words.say("apart", length=length, sha256=sha256.hex())
+    if tell is not None:
         try:
             return tell(words, stated, unit)
         except OrderError:
@@ -78,6 +81,11 @@ def _credit(words: Words, stated: Statement, unit: str) -> str:
     parts = [words.say("credit", source=stated.selector, credited=credited, refunded=refunded)]
     for total_uc, amount_uc in sales:
         parts.append(words.say("sale", amount=values.money(amount_uc, unit), total=values.money(total_uc, unit)))
+    closed, replaced = bodies.credit_extras(stated.body)
+    if closed:
+        parts.append(words.say("source_closed"))
+    for revision, tid in replaced:
+        parts.append(words.say("token_replaced", tid=tid, revision=revision))
     return words.join(parts)
 
 
@@ -108,7 +116,7 @@ def _tariff(words: Words, stated: Statement, unit: str) -> str:
 def _limits(words: Words, stated: Statement, unit: str) -> str:
     body = bodies.decode_limits(stated.body)
     amperes = values.decimal(body.max_current_ma, -3, 1)
-    return words.say(
+    limits = words.say(
         "limits",
         alarm=values.money(body.alarm_uc, unit),
         alarm2=values.money(body.alarm2_uc, unit),
@@ -118,10 +126,64 @@ def _limits(words: Words, stated: Statement, unit: str) -> str:
         stable=_seconds(words, body.stable_s),
         current=words.say("current_limit", amperes=amperes) if body.max_current_ma else words.say("no_limit"),
     )
+    parts = [limits]
+    if body.credit_limit_uc < bodies.MAX_UC:
+        parts.append(words.say("credit_limit", amount=values.money(body.credit_limit_uc, unit)))
+    if body.typed_cap_uc < bodies.MAX_UC:
+        parts.append(words.say("typed_cap", amount=values.money(body.typed_cap_uc, unit)))
+    return words.join(parts)
 
 
 def _clock(words: Words, stated: Statement, unit: str) -> str:
     return words.say("clock", time=values.utc(bodies.decode_clock(stated.body)[1]))
+
+
+def _mode(words: Words, stated: Statement, unit: str) -> str:
+    mode, adjusted_uc, until_wh, balance_uc, grace_wh, grace_s = bodies.decode_mode(stated.body)
+    parts = [words.code("mode", names.of(names.MODE, mode))]
+    if mode == states.MODE_REMOTE:
+        kwh, grace_kwh = values.decimal(until_wh, -3, 3), values.decimal(grace_wh, -3, 3)
+        parts.append(words.say("allowance", kwh=kwh, balance=values.money(balance_uc, unit)))
+        parts.append(words.say("grace", kwh=grace_kwh, time=_seconds(words, grace_s)))
+    parts.append(words.say("adjusted", amount=values.money(adjusted_uc, unit)))
+    return words.join(parts)
+
+
+def _clear(words: Words, stated: Statement, unit: str) -> str:
+    latches, up_to_event = bodies.decode_clear(stated.body)
+    said = words.join([words.code("latch", name) for name in names.of_bits(names.LATCH, latches)])
+    return words.say("cleared", latches=said, event=up_to_event)
+
+
+def _keys(words: Words, stated: Statement, unit: str) -> str:
+    if stated.selector == orders.KEYS_TAG:
+        kept = [str(version) for version, _ in bodies_root.decode_tag_keys(stated.body)]
+        return words.say("tag_keys", versions=words.join(kept))
+    _, attributes = bodies_root.decode_decoder(stated.body)
+    return words.say("decoder_key", group=f"{attributes[0]:06d}", revision=attributes[3], tariff=f"{attributes[2]:02d}")
+
+
+def _firmware(words: Words, stated: Statement, unit: str) -> str:
+    release, legal, length, sha256 = bodies_root.decode_firmware(stated.body)
+    version = ".".join(map(str, release))
+    return words.say("firmware", version=version, legal=legal, length=length, sha256=sha256.hex())
+
+
+def _epoch(words: Words, stated: Statement, unit: str) -> str:
+    cause, kept = bodies_root.decode_epoch(stated.body)
+    holds = words.join([words.code("hold", name) for name in names.of_bits(names.HOLD, kept)]) or "–"
+    return words.say("account_opened", cause=words.code("epoch_cause", names.of(names.EPOCH_CAUSE, cause)), holds=holds)
+
+
+def _retire(words: Words, stated: Statement, unit: str) -> str:
+    cause = names.of(names.EPOCH_CAUSE, bodies_root.decode_retire(stated.body))
+    return words.say("account_closed", cause=words.code("epoch_cause", cause))
+
+
+def _recover(words: Words, stated: Statement, unit: str) -> str:
+    state = bodies_root.decode_recover(stated.body)
+    kwh = values.decimal(state.import_wh, -3, 3)
+    return words.say("recovered", balance=values.money(state.balance_uc(), unit), kwh=kwh, sources=len(state.sources))
 
 
 def _seconds(words: Words, seconds: int) -> str:
@@ -134,4 +196,11 @@ _CONTENT = {
     orders.ASPECT_TARIFF: _tariff,
     orders.ASPECT_LIMITS: _limits,
     orders.ASPECT_CLOCK: _clock,
+    orders.ASPECT_MODE: _mode,
+    orders.ASPECT_KEYS: _keys,
+    orders.ASPECT_FIRMWARE: _firmware,
+    orders.ASPECT_CLEAR: _clear,
+    orders.ASPECT_EPOCH: _epoch,
+    orders.ASPECT_RECOVER: _recover,
+    orders.ASPECT_RETIRE: _retire,
 }

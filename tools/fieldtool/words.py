@@ -227,6 +227,39 @@ SAY: Mapping[str, Text] = {
     ),
     "current_limit": ("current limit {amperes} A", "电流限值 {amperes} A"),
     "no_limit": ("no current limit", "无电流限值"),
+    "credit_limit": ("typed tokens up to a balance of {amount}", "代码充值后余额不超过 {amount}"),
+    "typed_cap": ("typed tokens up to {amount} in 30 days", "30 天内代码充值不超过 {amount}"),
+    "source_closed": ("these totals are final: the source is closed", "为最终累计值：该来源关闭"),
+    "token_replaced": (
+        "in place of the typed token {tid} of key revision {revision}",
+        "替代密钥版本 {revision} 的代码 {tid}",
+    ),
+    "allowance": ("supply up to a register of {kwh} kWh; balance {balance}", "供电至示数 {kwh} kWh；余额 {balance}"),
+    "grace": ("then a grace of {kwh} kWh or {time}", "随后宽限 {kwh} kWh 或 {time}"),
+    "adjusted": ("charged by the head end in all: {amount}", "主站累计计费 {amount}"),
+    "cleared": ("{latches} cleared, as far as set up to event {event}", "清除{latches}（事件 {event} 及以前）"),
+    "tag_keys": ("the meter's own keys are versions {versions}, the first in use", "电表密钥版本 {versions}，首个启用"),
+    "decoder_key": (
+        "decoder key of supply group {group}, revision {revision}, tariff index {tariff}",
+        "代码密钥：供电组 {group}，版本 {revision}，费率索引 {tariff}",
+    ),
+    "firmware": (
+        "run version {version} (legal part {legal}): {length} bytes, SHA-256 {sha256}",
+        "运行版本 {version}（法制部分 {legal}）：{length} 字节，SHA-256 {sha256}",
+    ),
+    "account_opened": (
+        "a new account is open: {cause}; holds that stay: {holds}",
+        "开户：{cause}；保留停电指令：{holds}",
+    ),
+    "account_closed": ("the account is closed for good: {cause}", "销户：{cause}"),
+    "recovered": (
+        "go on from a balance of {balance} and {kwh} kWh; {sources} credit sources",
+        "恢复余额 {balance}，示数 {kwh} kWh；充值来源 {sources} 个",
+    ),
+    "apart": (
+        "a body of {length} bytes that travels apart, SHA-256 {sha256}",
+        "正文另传：{length} 字节，SHA-256 {sha256}",
+    ),
     "clock": ("it is {time} UTC", "时间为 {time} UTC"),
     "bytes": ("{count} bytes {hex}", "{count} 字节 {hex}"),
     "other_meter": (

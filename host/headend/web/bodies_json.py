@@ -62,6 +62,14 @@ class LimitsBody(msgspec.Struct, forbid_unknown_fields=True):
     spread_s: Annotated[Seconds, Meta(description="Widest random delay before a close.")]
     stable_s: Annotated[Seconds, Meta(description="How long supply has been good before a close.")]
     max_current_ma: Annotated[int, Meta(ge=0, le=0xFFFFFFFF, description="Overload threshold; 0: none.")] = 0
+    credit_limit: Annotated[
+        PositiveAmount | None,
+        Meta(description="Hoarding limit: no typed token raises the balance above it; null: none."),
+    ] = None
+    typed_cap: Annotated[
+        PositiveAmount | None,
+        Meta(description="What typed tokens may credit in 30 days; 0 turns them off, null: no cap."),
+    ] = None
 
 
 def read_tariff(body: TariffBody) -> tariff.Tariff:
@@ -99,6 +107,8 @@ def read_limits(body: LimitsBody) -> bodies.Limits:
         body.spread_s,
         body.stable_s,
         body.max_current_ma,
+        _or_none("credit_limit", body.credit_limit),
+        _or_none("typed_cap", body.typed_cap),
     )
 
 
@@ -113,7 +123,14 @@ def write_limits(raw: bytes) -> LimitsBody:
         spread_s=read.spread_s,
         stable_s=read.stable_s,
         max_current_ma=read.max_current_ma,
+        credit_limit=None if read.credit_limit_uc == bodies.MAX_UC else wire.amount(read.credit_limit_uc),
+        typed_cap=None if read.typed_cap_uc == bodies.MAX_UC else wire.amount(read.typed_cap_uc),
     )
+
+
+def _or_none(field: str, amount: str | None) -> int:
+    """A limit; the highest there is where none is given."""
+    return bodies.MAX_UC if amount is None else wire.read_amount(field, amount)
 
 
 def _quarter(field: str, text: str) -> int:
