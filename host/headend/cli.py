@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from headend import cli_keys
+from headend import cli_epochs, cli_keys
 from headend.clock import SystemClock
 from headend.keys.holder import KeyHolder
 from headend.keys.place import open_keys
@@ -79,6 +79,7 @@ def admin(argv: list[str]) -> int:
         parser.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
 
     cli_keys.add_to(things, hang)
+    cli_epochs.add_to(things, hang)
     return _run("admin", parser, argv)
 
 

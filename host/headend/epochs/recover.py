@@ -101,7 +101,7 @@ def _sources(conn: Connection, state: Row[Any], standing: Any) -> tuple[tuple[in
 def _closed_uc(conn: Connection, number: int, epoch: int, source: int) -> int:
     """The final total of a source that was closed on the meter."""
     stated_uc = int(conn.execute(_PROVED, {"of": number, "from_source": source, "epoch": epoch}).scalar_one())
-    found = [sale.total_uc for sale in recovered.of_meter(conn, number, epoch) if sale.source == source]
+    found: list[int] = [sale.total_uc for sale in recovered.of_meter(conn, number, epoch) if sale.source == source]
     return max([stated_uc, *found])
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from headend.keys import cli_change, cli_provision, cli_root, custodians, passphrase, words
+from headend.keys import cli_change, cli_provision, cli_root, custodians, passphrase, presign, words
 from headend.keys.holder import BENCH, PRODUCTION, KeyHolder, KeyName
 from headend.keys.keystore import KeyStore
 from headend.keys.place import Place, open_keys
@@ -201,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     retire.add_argument("version", type=int, help="its version (of a vending key: its KRN)")
     epoch = commands.add_parser("epoch", help=cli_change.epoch.__doc__).add_subparsers(required=True, metavar="COMMAND")
     command("open", cli_change.epoch, under=epoch)
+    presign.add_to(command, root, epoch)
     vending = commands.add_parser("vending", help="Keys of typed tokens.").add_subparsers(
         required=True, metavar="COMMAND"
     )

@@ -34,13 +34,13 @@ def open_epoch(
 ) -> int:
     """Open the account `epoch`, which the meter's row names already; `cause`: bodies_root.EPOCH_*, `kept_holds`: bits.
 
-    An order that was signed in advance keeps the holds that it says.
+    An order that was signed in advance serves where it keeps the same holds; the cause that it names is not looked at.
     """
     body = stating.epoch(cause, kept_holds)
     order_id = statements.state(
         conn, now_s, meter_id, ASPECT_EPOCH, 0, body, statements.WANTS_EPOCH, actor, reason_text
     )
-    _use_presigned(conn, order_id, meter_id, ASPECT_EPOCH, epoch)
+    _use_presigned(conn, order_id, meter_id, ASPECT_EPOCH, epoch, kept_holds)
     return order_id
 
 
@@ -64,13 +64,17 @@ def recover(
     )
 
 
-def _use_presigned(conn: Connection, order_id: int, meter_id: int, aspect: int, epoch: int) -> None:
+def _use_presigned(
+    conn: Connection, order_id: int, meter_id: int, aspect: int, epoch: int, kept_holds: int = 0
+) -> None:
     """Take over the bytes that the root key signed in advance, where there are some."""
     key = {"of": meter_id, "about": aspect, "epoch": epoch}
     raw = conn.execute(_PRESIGNED, key).scalar_one_or_none()
     if raw is None:
         return
     signed = Order(raw)
+    if aspect == ASPECT_EPOCH and bodies_root.decode_epoch(signed.stated.body)[1] != kept_holds:
+        return
     values = {
         "signed": raw,
         "digest": signed.digest[:DIGEST_LENGTH],

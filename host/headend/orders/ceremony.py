@@ -56,7 +56,7 @@ def _take(conn: Connection, now_s: int, keys: KeyHolder, root: KeyName, one: Roo
         raise Refused("order", one.order_id, "an order that waits for the root key")
     if one.statement != _statement(row, root):
         raise Refused(f"statement of order {one.order_id}", one.statement.hex(), "the one that waits (export again)")
-    if not _is_genuine(keys.public_key(root), one):
+    if not is_genuine(keys.public_key(root), one):
         raise Refused(
             f"signature of order {one.order_id}", one.signature.hex(), f"the root key's, version {root.version}"
         )
@@ -92,7 +92,8 @@ def _statement(row: Row[Any], root: KeyName) -> bytes:
         raise Refused("order", row.id, f"a statement that can be encoded ({error})") from error
 
 
-def _is_genuine(point: bytes, one: RootOrder) -> bool:
+def is_genuine(point: bytes, one: RootOrder) -> bool:
+    """Whether the key with this public half (X||Y) made the signature."""
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + point)
     r, s = int.from_bytes(one.signature[:32], "big"), int.from_bytes(one.signature[32:], "big")
     digest = orders.digest(one.statement)
