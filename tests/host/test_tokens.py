@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import exc, select, update
+from sqlalchemy import exc, insert, select, update
 
 from headend.keys.signer import Signer
 from headend.keys.signer_log import SignerLog
@@ -15,8 +15,8 @@ from headend.orders import statements
 from headend.orders.actions import Action, Deliver
 from headend.refusals import Refused
 from headend.store import CommitFailed, open_store
+from headend.store.schema import closing, order, token
 from headend.store.schema import decoder as decoder_table
-from headend.store.schema import order, token
 from headend.tokens import amounts, book, decoder, key_change, making, usage, vending
 from headend.tokens.amounts import MAX_AMOUNT_UC, UNIT_UC
 from headend.tokens.decoder import Decoder
@@ -258,6 +258,17 @@ def test_a_token_that_nobody_sold_is_found_and_stays_a_difference(pair: TokenPai
     assert pair.explained().difference_uc == -5 * KWH_UC
 
 
+def test_a_token_that_is_typed_after_its_account_was_closed_is_found(pair: TokenPair) -> None:
+    row = pair.vend("t", KWH_UC)
+    closed = {"meter": METER, "account_epoch": 1, "provisional": 1, "closed_s": NOW_S - 1, "import_wh": 0}
+    closed |= {"export_wh": 0, "balance_uc": 0, "credited_uc": 0, "charged_uc": 0, "cause": "tenant", "taken_s": NOW_S}
+    pair.store.write(lambda conn: conn.execute(insert(closing).values(**closed, moved_to="former:17"))).result()
+    pair.type(row.digits)
+    pair.run(30)
+    (found,) = pair.store.read(usage.unvended_tokens)
+    assert (found.kind, found.amount_uc) == (usage.FORMER, KWH_UC)
+
+
 # --- taken back -------------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +281,9 @@ def test_a_void_token_cannot_be_typed_and_its_payment_is_reversed(pair: TokenPai
     assert pair.void(row.id) == book.VOIDING
     pair.run(30)
     assert pair.token_state(row.id) == book.VOID
+    events_of = [one.event for one in pair.store.read(book.history, row.id)]
+    assert [name for name in events_of if name != "store"] == ["reserve", "make", "voiding", "state", "void"]
+    assert "store" in events_of
     assert pair.type(row.digits) == results.USED
     assert pair.unit.meter.account.balance_uc() == balance_uc(pair) == 0
     assert pair.explained().difference_uc == 0

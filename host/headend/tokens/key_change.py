@@ -64,7 +64,7 @@ def key_change(
     try:
         digits = maker.make_key_change(change)
     except Refused as refused:
-        raise NotMade(f"The signer refuses the key change: {refused}.") from refused
+        raise NotMade(f"The signer refuses the key change: {refused}.", refused=True) from refused
     except (SignerAway, KeyFileError) as error:
         raise NotMade(str(error)) from error
     made = (now_s, channel, request_id, change, digits, new, reason, lose_unused)

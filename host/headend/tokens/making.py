@@ -20,7 +20,8 @@ from headend.tokens import book
 from headend.tokens import decoder as decoders
 
 AGAIN_S = 5  # after this the dispatcher makes what whoever reserved it has not
-LATER_S = 300  # before the next try of a token that the signer refused
+AWAY_S = 5  # before the next try of one that the signer did not answer,
+REFUSED_S = 300  # … or refused
 TRIES = 12  # each with a TID twice as far ahead, where the signer knows of later ones than this database
 AT_A_TIME = 100
 
@@ -64,7 +65,14 @@ class Maker(Protocol):
 
 
 class NotMade(Exception):
-    """A reserved token could not be made yet: it waits, and is made as soon as it can be. The text says why."""
+    """A reserved token could not be made yet: it waits, and is made as soon as it can be. The text says why.
+
+    `refused`: by the signer, which answers.
+    """
+
+    def __init__(self, why: str, *, refused: bool = False) -> None:
+        super().__init__(why)
+        self.refused = refused
 
 
 def make(store: Store, maker: Maker, now_s: int, token_id: int) -> Row[Any]:
@@ -105,8 +113,9 @@ def make_waiting(store: Store, maker: Maker, now_s: int) -> int:
         try:
             make(store, maker, now_s, token_id)
             done += 1
-        except NotMade:
-            store.write(_wait, now_s, token_id, lane=ORDERS).result()
+        except NotMade as waits:
+            until_s = now_s + (REFUSED_S if waits.refused else AWAY_S)
+            store.write(_wait, until_s, token_id, lane=ORDERS).result()
     return done
 
 
@@ -129,12 +138,12 @@ def _made(store: Store, maker: Maker, now_s: int, token_id: int) -> tuple[int, s
             return row.tid, maker.make_token(wanted(row))
         except Refused as refused:
             if refused.field != "tid":
-                raise NotMade(f"The signer refuses the token: {refused}.") from refused
+                raise NotMade(f"The signer refuses the token: {refused}.", refused=True) from refused
             why = "the signer has made later ones"
             store.write(_move_on, now_s, token_id, 1 << attempt, why, lane=MONEY).result()
         except (SignerAway, KeyFileError) as error:
             raise NotMade(str(error)) from error
-    raise NotMade(f"The signer refuses each of {TRIES} numbers for the token: it has made later ones.")
+    raise NotMade(f"The signer refuses each of {TRIES} numbers for the token: it has made later ones.", refused=True)
 
 
 def wanted(row: Row[Any]) -> TokenWanted:
@@ -179,8 +188,8 @@ def _waiting(conn: Connection, until_s: int) -> list[int]:
     return list(conn.execute(_WAITING, {"until": until_s, "at_most": AT_A_TIME}).scalars())
 
 
-def _wait(conn: Connection, now_s: int, token_id: int) -> None:
-    conn.execute(update(token).where(token.c.id == token_id).values(changed_s=now_s + LATER_S))
+def _wait(conn: Connection, until_s: int, token_id: int) -> None:
+    conn.execute(update(token).where(token.c.id == token_id).values(changed_s=until_s - AGAIN_S))
 
 
 def _move_on(conn: Connection, now_s: int, token_id: int, skip: int, why: str) -> None:

@@ -9,7 +9,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 
-from headend.store.schema import finding, lost_range, meter, meter_event, meter_state, meter_trust, payment, token
+from headend.store.schema import (
+    closing,
+    finding,
+    lost_range,
+    meter,
+    meter_event,
+    meter_state,
+    meter_trust,
+    payment,
+    token,
+)
 from headend.tokens import book
 from meterlink import events
 from meterlink.batches import KIND_EVENTS
@@ -19,6 +29,7 @@ from meterlink.sts.token import KEY_SECTIONS, MANAGE
 
 UNVENDED = "unvended_token"  # kinds of findings
 TWICE = "token_twice"
+FORMER = "token_of_former"
 
 _TYPED_KEY_CHANGE = 16  # in the detail of KEYS_CHANGED: and the new key revision
 
@@ -26,7 +37,7 @@ _TOLD = (
     select(meter_event.c.code, meter_event.c.argument, meter_event.c.detail, meter_event.c.time_s)
     .where(meter_event.c.meter == bindparam("of"), meter_event.c.log_id == bindparam("log"))
     .where(meter_event.c.seq >= bindparam("first"))
-    .where(meter_event.c.code.in_((events.TOKEN_TYPED, events.KEYS_CHANGED)))
+    .where(meter_event.c.code.in_((events.TOKEN_TYPED, events.TOKEN_REPLACED, events.KEYS_CHANGED)))
     .order_by(meter_event.c.seq)
 )
 _NAMED = (
@@ -46,6 +57,11 @@ _TYPED = (
 )
 
 
+_CLOSED = select(closing.c.closed_s).where(
+    closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("epoch")
+)
+
+
 def shown(conn: Connection, report: Report) -> None:
     """The newest report: keep what it says was typed in all, where it speaks of the account in force."""
     conn.execute(_TYPED, {"of": report.meter, "typed": report.typed_uc, "epoch": report.account_epoch})
@@ -59,15 +75,17 @@ def told(conn: Connection, now_s: int, meter_id: int, log_id: int, first: int) -
     for row in conn.execute(_TOLD, {"of": meter_id, "log": log_id, "first": first}).all():
         if row.code == events.TOKEN_TYPED:
             _typed(conn, now_s, meter_id, row)
+        elif row.code == events.TOKEN_REPLACED:
+            _marked(conn, now_s, meter_id, row)
         elif row.detail >= _TYPED_KEY_CHANGE:
             _key_changed(conn, now_s, meter_id, row)
 
 
 def unvended_tokens(conn: Connection, meter_id: int | None = None) -> list[Row[Any]]:
-    """Findings that are not settled: tokens that were typed and not vended, or vended, taken back and typed all the
-    same; of one meter where it is given. The newest first.
+    """Findings that are not settled: tokens that were typed and not vended, or typed after they were taken back, or for
+    an account that was closed; of one meter where it is given. The newest first.
     """
-    open_ones = select(finding).where(finding.c.kind.in_((UNVENDED, TWICE)), finding.c.settled_s.is_(None))
+    open_ones = select(finding).where(finding.c.kind.in_((UNVENDED, TWICE, FORMER)), finding.c.settled_s.is_(None))
     if meter_id is not None:
         open_ones = open_ones.where(finding.c.meter == meter_id)
     return list(conn.execute(open_ones.order_by(finding.c.id.desc())))
@@ -144,7 +162,20 @@ def _use(conn: Connection, now_s: int, row: Row[Any], at_s: int) -> None:
         conn.execute(update(payment).where(its, payment.c.on_meter_s.is_(None)).values(on_meter_s=at_s))
     elif row.state in (book.VOID, book.REPLACED):
         _find(conn, now_s, row.meter, TWICE, row.amount_uc, f"token {row.id} is {row.state}, and was typed at {at_s}")
+    closed_s = conn.execute(_CLOSED, {"of": row.meter, "epoch": row.account_epoch}).scalar_one_or_none()
+    if closed_s is not None and closed_s < at_s:
+        _find(conn, now_s, row.meter, FORMER, row.amount_uc, f"token {row.id} of a closed account, typed at {at_s}")
     book.change(conn, now_s, row.id, "type", book.METER, **facts)
+
+
+def _marked(conn: Connection, now_s: int, meter_id: int, said: Any) -> None:
+    """The meter has stored a token's number with an order of ours; what that settles, its report proves."""
+    named = select(token.c.id).where(token.c.meter == meter_id, token.c.tid == said.argument)
+    token_id = conn.execute(named.where(token.c.order_id.is_not(None))).scalars().first()
+    if token_id is None:
+        _find(conn, now_s, meter_id, UNVENDED, 0, f"TID {said.argument}, replaced by an order at {said.time_s}")
+    elif all(row.event != "store" for row in book.history(conn, token_id)):
+        book.record(conn, now_s, token_id, "store", book.METER, "the meter has stored its number")
 
 
 def _key_changed(conn: Connection, now_s: int, meter_id: int, said: Any) -> None:

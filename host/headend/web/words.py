@@ -95,8 +95,8 @@ CONCERNS: Mapping[str, tuple[Text, Text]] = {
     "unvended": (
         ("Token that nobody sold", "输入了未售出的令牌"),
         (
-            "{count} typed tokens were not sold here, or were taken back before: {note}.",
-            "有 {count} 个已输入的令牌并非本系统售出，或已被收回：{note}。",
+            "{count} typed tokens were not sold here, or not for this account, or were taken back before: {note}.",
+            "有 {count} 个已输入的令牌并非本系统售出、不属于本账户或已被收回：{note}。",
         ),
     ),
     "token_waits": (
