@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import exc, insert, select, update
+from sqlalchemy import Connection, exc, insert, select, update
 
 from headend.keys.signer import Signer
 from headend.keys.signer_log import SignerLog
@@ -15,12 +15,12 @@ from headend.orders import statements
 from headend.orders.actions import Action, Deliver
 from headend.refusals import Refused
 from headend.store import CommitFailed, open_store
-from headend.store.schema import closing, order, token
+from headend.store.schema import closing, meter_event, order, token
 from headend.store.schema import decoder as decoder_table
 from headend.tokens import amounts, book, decoder, key_change, making, usage, vending
 from headend.tokens.amounts import MAX_AMOUNT_UC, UNIT_UC
 from headend.tokens.decoder import Decoder
-from meterlink import bodies
+from meterlink import bodies, events
 from meterlink import results as order_results
 from meterlink.orders import ASPECT_CREDIT
 from meterlink.sts import dkga04, issue, results
@@ -262,9 +262,17 @@ def test_a_token_that_is_typed_after_its_account_was_closed_is_found(pair: Token
     row = pair.vend("t", KWH_UC)
     closed = {"meter": METER, "account_epoch": 1, "provisional": 1, "closed_s": NOW_S - 1, "import_wh": 0}
     closed |= {"export_wh": 0, "balance_uc": 0, "credited_uc": 0, "charged_uc": 0, "cause": "tenant", "taken_s": NOW_S}
-    pair.store.write(lambda conn: conn.execute(insert(closing).values(**closed, moved_to="former:17"))).result()
-    pair.type(row.digits)
-    pair.run(30)
+    said = {"meter": METER, "log_id": 7, "seq": 1, "time_s": NOW_S, "code": events.TOKEN_TYPED, "boot": 1}
+    said |= {"import_reg_wh": 0, "argument": row.tid, "detail": 0}
+
+    def tell(conn: Connection) -> None:
+        conn.execute(insert(closing).values(**closed, moved_to="former:17"))
+        conn.execute(insert(meter_event).values(**said))
+        for _ in range(2):  # a batch that comes again
+            usage.told(conn, NOW_S, METER, 7, 1)
+
+    pair.store.write(tell).result()
+    assert pair.token_state(row.id) == book.USED
     (found,) = pair.store.read(usage.unvended_tokens)
     assert (found.kind, found.amount_uc) == (usage.FORMER, KWH_UC)
 
