@@ -149,6 +149,7 @@ class Meter:
         self.given = given
         self.number = given.meter
         self.account_epoch = max(self.account_epoch, given.account_epoch)
+        self.top = max(self.top, (given.signing_epoch, 0))
         self.set_tag_keys(split_keys(self.store.get(store.KEY_TAG_KEYS)) or [(given.tag_key_version, given.tag_key)])
         signing = self.store.get(store.KEY_SIGNING_KEYS)
         self.signing_keys = bodies_root.decode_signing_keys(signing) if signing else given.keys

@@ -143,7 +143,7 @@ def _read_provision(meter) -> bool:
     rests = meter.energy.import_rest, meter.energy.export_rest
     meter.take_provision(given)
     meter.energy.import_rest, meter.energy.export_rest = rests  # they are in units of this constant already
-    meter.top = held.top(meter)
+    meter.top = max(meter.top, held.top(meter))
     return True
 
 

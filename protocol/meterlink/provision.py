@@ -1,7 +1,7 @@
 """The provisioning record: what a meter is given at commissioning, before it takes any order.
 
-Layout: format 1 (2) | meter 6 | use 1 | account_epoch 2 | tag_key_version 1 | tag_key 32 | imp_per_kwh 4
-| interval_minutes 1 | currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64) | limits length 1 + body
+Layout: format 1 (2) | meter 6 | use 1 | account_epoch 2 | signing_epoch 2 | tag_key_version 1 | tag_key 32
+| imp_per_kwh 4 | interval_minutes 1 | currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64) | limits length 1 + body
 | tariff length 1 + body | decoder length 1 (0 or 25) + (key 16, supply group code 4, key type 1, tariff index 1, key
 revision number 1, key expiry number 1, base date 1) | first 16 bytes of SHA-256 over all before. It holds secrets (the
 per-meter key, the decoder key): it is made by the head end's key store, travels only to the meter, and is kept by
@@ -23,8 +23,8 @@ CURRENCY_ENERGY = 0  # the account counts kWh: a "micro-currency" is a milliwatt
 CHECK_LENGTH = 16
 MAX_LENGTH = 800
 
-_HEAD = ">BHIBHB32sIBHB"
-_HEAD_LENGTH = 51
+_HEAD = ">BHIBHHB32sIBHB"
+_HEAD_LENGTH = 53
 _DECODER = ">16sIBBBBB"
 _DECODER_LENGTH = 25
 
@@ -39,7 +39,8 @@ class Provision:
     meter 1..10^14-1 · account_epoch 1..65535 · tag_key 32 bytes · imp_per_kwh 1..1 000 000 · interval_minutes a
     divisor of 60 · currency ISO 4217 numeric, or CURRENCY_ENERGY · keys: ((role, key_version, public key of 64 bytes),
     …), at most 6 · limits and tariff: encoded bodies (`bodies.Limits.encode`, `tariff.Tariff.encode`) · use: USE_* ·
-    decoder: None, or (decoder key of 16 bytes, attributes as `bodies_root.decode_decoder` has them).
+    decoder: None, or (decoder key of 16 bytes, attributes as `bodies_root.decode_decoder` has them) ·
+    signing_epoch: of the database that the meter is made for; how far ahead an order is counts from there.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Provision:
         tariff: bytes,
         use: int = USE_BENCH,
         decoder: "tuple[bytes, tuple[int, ...]] | None" = None,
+        signing_epoch: int = 1,
     ) -> None:
         self.meter = meter
         self.account_epoch = account_epoch
@@ -69,11 +71,13 @@ class Provision:
         self.tariff = tariff
         self.use = use
         self.decoder = decoder
+        self.signing_epoch = signing_epoch
         self._check()
 
     def _check(self) -> None:
         _range("meter", self.meter, 1, MAX_METER)
         _range("account_epoch", self.account_epoch, 1, 0xFFFF)
+        _range("signing_epoch", self.signing_epoch, 1, 0xFFFF)
         _range("tag_key_version", self.tag_key_version, 0, 0xFF)
         _range("tag_key length", len(self.tag_key), KEY_LENGTH, KEY_LENGTH)
         _range("imp_per_kwh", self.imp_per_kwh, 1, 1_000_000)
@@ -102,6 +106,7 @@ class Provision:
             self.meter & 0xFFFFFFFF,
             self.use,
             self.account_epoch,
+            self.signing_epoch,
             self.tag_key_version,
             self.tag_key,
             self.imp_per_kwh,
@@ -129,7 +134,7 @@ def decode(raw: bytes) -> Provision:
         raise ProvisionError("format: {} given, {} expected".format(f[0], FORMAT))
     at = _HEAD_LENGTH
     keys = []
-    for _ in range(f[10]):
+    for _ in range(f[11]):
         keys.append((raw[at], raw[at + 1], raw[at + 2 : at + 66]))
         at += 66
     limits = raw[at + 1 : at + 1 + raw[at]]
@@ -142,7 +147,9 @@ def decode(raw: bytes) -> Provision:
     if raw[at]:
         values = struct.unpack_from(_DECODER, raw, at + 1)
         decoder = values[0], values[1:]
-    return Provision(f[1] << 32 | f[2], f[4], f[5], f[6], f[7], f[8], f[9], tuple(keys), limits, tariff, f[3], decoder)
+    return Provision(
+        f[1] << 32 | f[2], f[4], f[6], f[7], f[8], f[9], f[10], tuple(keys), limits, tariff, f[3], decoder, f[5]
+    )
 
 
 def _range(field: str, value: int, low: int, high: int) -> None:

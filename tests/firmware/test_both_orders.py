@@ -73,6 +73,20 @@ def test_versions():
     refused(rig, rig.release(2, version=2000, signing_epoch=1), results.OLD_VERSION)
 
 
+def test_signing_epochs_ahead():
+    """OP-ORD-18: a stolen control key cannot climb to where nobody outranks it; a meter knows from its making on how far
+    its database has come."""
+    rig = Rig(commission=False)
+    rig.meter.provision(rig.record(signing_epoch=40))
+    for _ in range(2):
+        refused(rig, rig.release(1, version=1, signing_epoch=40 + 17), results.VERSION_JUMP)
+        refused(rig, rig.release(1, version=1001, signing_epoch=41), results.VERSION_JUMP)
+        rig.outage()
+    assert rig.give(rig.release(1, version=1000, signing_epoch=40 + 16)) == results.APPLIED
+    refused(rig, rig.release(1, version=1, signing_epoch=56 + 17), results.VERSION_JUMP)
+    assert rig.give(rig.release(1, version=9000, signing_epoch=999, role=orders.ROLE_ROOT)) == results.APPLIED
+
+
 def test_expiry():
     rig = ready()
     rig.run(100)

@@ -58,6 +58,7 @@ def provision_record(
         return Provision(
             meter=meter,
             account_epoch=account_epoch,
+            signing_epoch=keys.signing_epoch,
             tag_key_version=tag_key_version,
             tag_key=tag_key,
             imp_per_kwh=imp_per_kwh,
