@@ -128,7 +128,7 @@ def recover(meter, order, content) -> int:
     ] + meter.typed.items(typed_before)
     code = finish(meter, order, mark, items, *undo)
     if code == results.APPLIED:
-        meter.top = meter.floor
+        meter.top = max(meter.floor, (meter.given.signing_epoch, 0))
     return code
 
 

@@ -3,6 +3,7 @@
 from meter import store
 from meter.core import Meter
 from meterlink import bodies, events, orders, reasons, results, tariff
+from tests.firmware import stated
 from tests.firmware.ramboard import METER, NONCE, START_S, Rig
 
 RICH_UC = 1_000_000_000
@@ -156,18 +157,45 @@ def test_sources_full():
     assert rig.report().credited_uc == 36_000 + 5000
 
 
+def orders_of_every_aspect(rig):
+    """A genuine order of each aspect that this meter would carry out."""
+    yield rig.credit(2 * RICH_UC, sales=[(2 * RICH_UC, RICH_UC)])
+    yield rig.release(1)
+    yield rig.order(orders.ASPECT_TARIFF, rig.plan.encode())
+    yield rig.order(orders.ASPECT_LIMITS, rig.limits.encode())
+    yield rig.order(orders.ASPECT_MODE, stated.remote(1000, 77, 10, 10, 5))
+    yield rig.order(orders.ASPECT_CLOCK, bodies.encode_clock(rig.meter.clock.nonce, rig.board.unix_s + 9))
+    yield rig.apart(orders.ASPECT_KEYS, stated.signing_keys())[0]
+    body = stated.tag_keys([(2, bytes(32)), (1, b"")], rig.mac_key, 99)
+    yield rig.order(orders.ASPECT_KEYS, body, orders.KEYS_TAG, version=99)
+    body = stated.decoder(bytes(16), (1, 2, 3, 4, 5, 1), rig.mac_key, 99)
+    yield rig.order(orders.ASPECT_KEYS, body, orders.KEYS_DECODER, version=99)
+    yield rig.order(orders.ASPECT_FIRMWARE, stated.firmware())
+    yield rig.order(orders.ASPECT_CLEAR, stated.clear(15, 99))
+    yield rig.order(orders.ASPECT_EPOCH, stated.epoch(), account_epoch=2)
+    yield rig.order(orders.ASPECT_RETIRE, stated.retire())
+
+
 def test_every_bit_flip_of_an_order_is_refused():
-    """Bits of statement and tag end before the signature is looked at; a few of the signature's are verified."""
-    for raw_of in (lambda rig: rig.release(1), lambda rig: rig.credit(2 * RICH_UC, sales=[(2 * RICH_UC, RICH_UC)])):
-        rig = ready()
-        raw = raw_of(rig)
-        before = rig.contents()
+    """Each bit of each aspect's order; no change of statement, signature or tag gets as far as the signature."""
+    rig = ready()
+    before = rig.contents()
+    seen = set()
+    for raw in orders_of_every_aspect(rig):
+        seen.add(orders.Order(raw).stated.aspect)
         for bit in range(8 * len(raw)):
             code = rig.meter.submit(BUS, flipped(raw, bit))
             assert code >= results.BAD_LENGTH or code == results.ALREADY, (bit, code)
-        assert rig.contents() == before
-        unsigned = rig.seal(raw[:-72], raw[-72:-8])
-        assert unsigned == raw
+    assert rig.contents() == before
+    assert seen == set(range(orders.ASPECT_CREDIT, orders.ASPECT_RETIRE + 1)) - {orders.ASPECT_RECOVER}
+
+
+def test_a_bit_flip_under_a_genuine_tag_is_refused():
+    """A few bits of the signature, which are verified."""
+    for raw_of in (lambda rig: rig.release(1), lambda rig: rig.credit(2 * RICH_UC)):
+        rig = ready()
+        raw = raw_of(rig)
+        assert rig.seal(raw[:-72], raw[-72:-8]) == raw
         for bit in range(0, 512, 73):
             refused(rig, rig.seal(raw[:-72], flipped(raw[-72:-8], bit)), results.BAD_SIGNATURE)
         assert rig.give(raw) == results.APPLIED
