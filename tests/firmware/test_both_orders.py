@@ -75,8 +75,8 @@ def test_versions():
 
 
 def test_signing_epochs_ahead():
-    """OP-ORD-18: a stolen control key cannot climb to where nobody outranks it; a meter knows from its making on how far
-    its database has come."""
+    """OP-ORD-18: a stolen control key cannot climb to where nobody outranks it; a meter knows from its making on how
+    far its database has come."""
     rig = Rig(commission=False)
     rig.meter.provision(rig.record(signing_epoch=40))
     for _ in range(2):
