@@ -1,13 +1,16 @@
 """Typed tokens at the head end, each behaviour by itself, with the firmware itself at the other end."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, exc, insert, select, update
+from sqlalchemy import Connection, Row, exc, insert, select, update
 
+from headend.epochs import findings
 from headend.keys.signer import Signer
 from headend.keys.signer_log import SignerLog
 from headend.ledger import accounts, balances, payments
@@ -19,7 +22,6 @@ from headend.store.schema import closing, meter_event, order, token
 from headend.store.schema import decoder as decoder_table
 from headend.tokens import amounts, book, decoder, key_change, making, usage, vending
 from headend.tokens.amounts import MAX_AMOUNT_UC, UNIT_UC
-from headend.tokens.decoder import Decoder
 from meterlink import bodies, events
 from meterlink import results as order_results
 from meterlink.orders import ASPECT_CREDIT
@@ -66,9 +68,9 @@ def test_a_number_of_14_digits_needs_its_pan() -> None:
         ({"base_date": 2013}, "base_date"),
     ],
 )
-def test_a_decoder_key_that_cannot_be_is_refused_by_name(changed: dict[str, object], field: str) -> None:
+def test_a_decoder_key_that_cannot_be_is_refused_by_name(changed: dict[str, Any], field: str) -> None:
     with pytest.raises(Refused) as refused:
-        Decoder(**{**vars(HELD), **changed}).attributes()  # type: ignore[arg-type]
+        replace(HELD, **changed).attributes()
     assert refused.value.field == field
 
 
@@ -223,7 +225,8 @@ def test_a_typed_token_reaches_the_books_at_the_next_contact(pair: TokenPair) ->
     pair.run(30)
     used = pair.token(row.id)
     assert (used.state, used.used_s) == (book.USED, at_s)
-    assert pair.store.read(payments.get, CHANNEL, "t").on_meter_s == at_s
+    paid = pair.store.read(payments.get, CHANNEL, "t")
+    assert paid is not None and paid.on_meter_s == at_s
     assert pair.explained().difference_uc == 0
 
 
@@ -247,7 +250,7 @@ def test_a_token_that_nobody_sold_is_found_and_stays_a_difference(pair: TokenPai
     assert pair.type(forge(pair, sold.tid + 100)) == results.ACCEPTED
     pair.run(1000)
     (found,) = pair.store.read(usage.unvended_tokens)
-    assert (found.meter, found.kind) == (METER, usage.UNVENDED)
+    assert (found.meter, found.kind) == (METER, findings.TOKEN_UNVENDED)
     assert str(sold.tid + 100) in found.note
     assert pair.store.read(usage.excess_uc, METER) == 4 * KWH_UC
     assert pair.explained().difference_uc == -4 * KWH_UC, "one of the five may be the one that we sold"
@@ -260,7 +263,13 @@ def test_a_token_that_nobody_sold_is_found_and_stays_a_difference(pair: TokenPai
 
 def test_a_token_that_is_typed_after_its_account_was_closed_is_found(pair: TokenPair) -> None:
     row = pair.vend("t", KWH_UC)
-    closed = {"meter": METER, "account_epoch": 1, "provisional": 1, "closed_s": NOW_S - 1, "import_wh": 0}
+    closed: dict[str, Any] = {
+        "meter": METER,
+        "account_epoch": 1,
+        "provisional": 1,
+        "closed_s": NOW_S - 1,
+        "import_wh": 0,
+    }
     closed |= {"export_wh": 0, "balance_uc": 0, "credited_uc": 0, "charged_uc": 0, "cause": "tenant", "taken_s": NOW_S}
     said = {"meter": METER, "log_id": 7, "seq": 1, "time_s": NOW_S, "code": events.TOKEN_TYPED, "boot": 1}
     said |= {"import_reg_wh": 0, "argument": row.tid, "detail": 0}
@@ -274,7 +283,7 @@ def test_a_token_that_is_typed_after_its_account_was_closed_is_found(pair: Token
     pair.store.write(tell).result()
     assert pair.token_state(row.id) == book.USED
     (found,) = pair.store.read(usage.unvended_tokens)
-    assert (found.kind, found.amount_uc) == (usage.FORMER, KWH_UC)
+    assert (found.kind, found.amount_uc) == (findings.TOKEN_OF_FORMER, KWH_UC)
 
 
 # --- taken back -------------------------------------------------------------------------------------------------------
@@ -404,11 +413,10 @@ def test_only_unused_credit_is_taken_back(pair: TokenPair) -> None:
 # --- key changes ------------------------------------------------------------------------------------------------------
 
 
-def change(pair: TokenPair, revision: int, **options: bool) -> list[object]:
-    new = Decoder(**{**vars(HELD), "key_revision": revision})  # type: ignore[arg-type]
-    now_s = pair.clock.now_s()
+def change(pair: TokenPair, revision: int, *, lose_unused: bool = False) -> list[Row[Any]]:
+    new, now_s = replace(HELD, key_revision=revision), pair.clock.now_s()
     request = (CHANNEL, f"change-{revision}", METER, new, "yearly")
-    return list(key_change.key_change(pair.store, pair.signer, now_s, *request, **options))
+    return key_change.key_change(pair.store, pair.signer, now_s, *request, lose_unused=lose_unused)
 
 
 def test_a_typed_key_change_takes_effect_and_is_known_of(pair: TokenPair) -> None:

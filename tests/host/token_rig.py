@@ -87,8 +87,8 @@ class TokenPair(Pair):
 
     def reserve(self, payment_id: str, amount_uc: int) -> Row[Any]:
         """The first half of a sale."""
-        row, _ = self.write(vending.vend, CHANNEL, payment_id, METER, amount_uc)
-        return row
+        sold: tuple[Row[Any], bool] = self.write(vending.vend, CHANNEL, payment_id, METER, amount_uc)
+        return sold[0]
 
     def make(self, token_id: int) -> Row[Any]:
         """The second half."""

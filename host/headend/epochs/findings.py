@@ -18,6 +18,9 @@ UNLISTED = "unlisted_sales"
 NOT_CLOSED = "source_not_closed"
 UNSOLD = "unsold_credit"
 RECOVERED_GAP = "recovered_gap"
+TOKEN_UNVENDED = "unvended_token"
+TOKEN_TWICE = "token_twice"
+TOKEN_OF_FORMER = "token_of_former"
 KINDS = {
     HISTORY_LOST: "the meter has lost its history and takes nothing but a recover order",
     ACCOUNT_AHEAD: "the meter serves a later account than the books: the database is older than its meters",
@@ -26,6 +29,9 @@ KINDS = {
     UNLISTED: "recovered sales that the order lists no longer: payments posted again are to be matched by hand",
     NOT_CLOSED: "the meter refused to close a credit source of a former database",
     UNSOLD: "a closed account shows credit that the books never sold",
+    TOKEN_UNVENDED: "a typed token that nobody sold: somebody else has the meter's key, or a restored database lost it",
+    TOKEN_TWICE: "a token that was void or replaced, and typed all the same",
+    TOKEN_OF_FORMER: "a token that was sold to a former customer, and typed after that account was closed",
     RECOVERED_GAP: "what a recovered meter was not charged for: energy between its last report and its loss",
 }
 
@@ -39,6 +45,14 @@ def note(conn: Connection, now_s: int, meter: int, kind: str, text: str, amount_
     if kind not in KINDS:
         raise ValueError(f"kind: {kind!r} given, one of {', '.join(KINDS)} expected")
     if conn.execute(_STANDING, {"of": meter, "what": kind}).first() is None:
+        row = {"meter": meter, "kind": kind, "amount_uc": amount_uc, "note": text[:MAX_NOTE], "found_s": now_s}
+        conn.execute(insert(finding).values(row))
+
+
+def note_each(conn: Connection, now_s: int, meter: int, kind: str, text: str, amount_uc: int = 0) -> None:
+    """Note a finding of which a meter may have several: unless this very one, told by its text, was noted ever."""
+    same = select(finding.c.id).where(finding.c.meter == meter, finding.c.kind == kind, finding.c.note == text)
+    if conn.execute(same).first() is None:
         row = {"meter": meter, "kind": kind, "amount_uc": amount_uc, "note": text[:MAX_NOTE], "found_s": now_s}
         conn.execute(insert(finding).values(row))
 

@@ -7,8 +7,9 @@ meter's decoder key, or vended in a time that a restored database has lost.
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
+from headend.epochs import findings
 from headend.store.schema import (
     closing,
     finding,
@@ -27,9 +28,7 @@ from meterlink.orders import KEYS_DECODER
 from meterlink.reports import Report
 from meterlink.sts.token import KEY_SECTIONS, MANAGE
 
-UNVENDED = "unvended_token"  # kinds of findings
-TWICE = "token_twice"
-FORMER = "token_of_former"
+KINDS = (findings.TOKEN_UNVENDED, findings.TOKEN_TWICE, findings.TOKEN_OF_FORMER)
 
 _TYPED_KEY_CHANGE = 16  # in the detail of KEYS_CHANGED: and the new key revision
 
@@ -85,7 +84,7 @@ def unvended_tokens(conn: Connection, meter_id: int | None = None) -> list[Row[A
     """Findings that are not settled: tokens that were typed and not vended, or typed after they were taken back, or for
     an account that was closed; of one meter where it is given. The newest first.
     """
-    open_ones = select(finding).where(finding.c.kind.in_((UNVENDED, TWICE, FORMER)), finding.c.settled_s.is_(None))
+    open_ones = select(finding).where(finding.c.kind.in_(KINDS), finding.c.settled_s.is_(None))
     if meter_id is not None:
         open_ones = open_ones.where(finding.c.meter == meter_id)
     return list(conn.execute(open_ones.order_by(finding.c.id.desc())))
@@ -147,9 +146,8 @@ def _typed(conn: Connection, now_s: int, meter_id: int, said: Any) -> None:
         return
     row = conn.execute(_NAMED, {"of": meter_id, "named": said.argument, "kind": kind, "sub": sub}).one_or_none()
     if row is None:
-        _find(
-            conn, now_s, meter_id, UNVENDED, 0, f"TID {said.argument}, class {kind}, subclass {sub}, at {said.time_s}"
-        )
+        text = f"TID {said.argument}, class {kind}, subclass {sub}, at {said.time_s}"
+        findings.note_each(conn, now_s, meter_id, findings.TOKEN_UNVENDED, text)
     elif row.used_s is None:
         _use(conn, now_s, row, said.time_s)
 
@@ -161,10 +159,12 @@ def _use(conn: Connection, now_s: int, row: Row[Any], at_s: int) -> None:
         its = (payment.c.channel == row.channel) & (payment.c.payment_id == row.payment_id)
         conn.execute(update(payment).where(its, payment.c.on_meter_s.is_(None)).values(on_meter_s=at_s))
     elif row.state in (book.VOID, book.REPLACED):
-        _find(conn, now_s, row.meter, TWICE, row.amount_uc, f"token {row.id} is {row.state}, and was typed at {at_s}")
+        text = f"token {row.id} is {row.state}, and was typed at {at_s}"
+        findings.note_each(conn, now_s, row.meter, findings.TOKEN_TWICE, text, row.amount_uc)
     closed_s = conn.execute(_CLOSED, {"of": row.meter, "epoch": row.account_epoch}).scalar_one_or_none()
     if closed_s is not None and closed_s < at_s:
-        _find(conn, now_s, row.meter, FORMER, row.amount_uc, f"token {row.id} of a closed account, typed at {at_s}")
+        text = f"token {row.id} of a closed account, typed at {at_s}"
+        findings.note_each(conn, now_s, row.meter, findings.TOKEN_OF_FORMER, text, row.amount_uc)
     book.change(conn, now_s, row.id, "type", book.METER, **facts)
 
 
@@ -173,7 +173,8 @@ def _marked(conn: Connection, now_s: int, meter_id: int, said: Any) -> None:
     named = select(token.c.id).where(token.c.meter == meter_id, token.c.tid == said.argument)
     token_id = conn.execute(named.where(token.c.order_id.is_not(None))).scalars().first()
     if token_id is None:
-        _find(conn, now_s, meter_id, UNVENDED, 0, f"TID {said.argument}, replaced by an order at {said.time_s}")
+        text = f"TID {said.argument}, replaced by an order at {said.time_s}"
+        findings.note_each(conn, now_s, meter_id, findings.TOKEN_UNVENDED, text)
     elif all(row.event != "store" for row in book.history(conn, token_id)):
         book.record(conn, now_s, token_id, "store", book.METER, "the meter has stored its number")
 
@@ -183,11 +184,3 @@ def _key_changed(conn: Connection, now_s: int, meter_id: int, said: Any) -> None
     for row in book.of_meter(conn, meter_id, states=(book.VENDED,)):
         if book.is_section(row) and row.issued_s <= said.time_s:
             book.change(conn, now_s, row.id, "type", book.METER, state=book.USED, used_s=said.time_s)
-
-
-def _find(conn: Connection, now_s: int, meter_id: int, kind: str, amount_uc: int, note: str) -> None:
-    """Write a finding down, once."""
-    same = exists().where(finding.c.meter == meter_id, finding.c.kind == kind, finding.c.note == note)
-    if not conn.execute(select(same)).scalar_one():
-        row = {"meter": meter_id, "kind": kind, "amount_uc": amount_uc, "note": note, "found_s": now_s}
-        conn.execute(insert(finding).values(row))
