@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headend.web import books, health, meters, orders, payments, reads, tokens
+from headend.web import accounts, books, health, meters, orders, payments, reads, tokens
 from headend.web.access import ADMIN, ORDERS, PAYMENTS, READ
 from headend.web.bodies_json import LimitsBody, TariffBody
 from headend.web.operations import Nothing, Operation
@@ -102,6 +102,75 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         body=LimitsBody,
         query=Nothing,
         problems=(_METER,),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/account",
+        accounts.open_account,
+        scope=ADMIN,
+        answers={202: orders.OrderState},
+        body=accounts.AccountRequest,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/exchange",
+        accounts.exchange,
+        scope=ADMIN,
+        answers={202: orders.OrderState},
+        body=accounts.ExchangeRequest,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/retire",
+        accounts.retire,
+        scope=ADMIN,
+        answers={202: orders.OrderState},
+        body=accounts.NoteRequest,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/recover",
+        accounts.recover_meter,
+        scope=ADMIN,
+        answers={202: orders.OrderState},
+        body=accounts.NoteRequest,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/mode",
+        accounts.set_mode,
+        scope=ORDERS,
+        answers={202: orders.OrderState},
+        body=accounts.ModeRequest,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/clear",
+        accounts.clear,
+        scope=ORDERS,
+        answers={202: orders.OrderState},
+        body=accounts.ClearRequest,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "GET",
+        "/findings",
+        accounts.list_findings,
+        scope=READ,
+        answers={200: accounts.Findings},
+        body=Nothing,
+        query=accounts.FindingsQuery,
     ),
     Operation(
         "GET",

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from headend.epochs import findings
 from headend.ledger import reconcile
 from headend.orders import lifecycle, statements
 from headend.store.schema import meter, order
@@ -17,7 +18,7 @@ from headend.tokens import book, usage
 from headend.web import facts, wire
 from headend.web.facts import UNDER_WAY, Facts
 from headend.web.why import why_off
-from headend.web.words import ASPECTS, CONCERNS, HOLDS, name, say
+from headend.web.words import ASPECTS, CONCERNS, FINDINGS, HOLDS, LANGUAGES, name, say
 from meterlink import names, states
 
 METERS = 200  # on one page
@@ -37,14 +38,16 @@ CONCERN_RANK = {code: rank for rank, code in enumerate(CONCERNS)}
 
 @dataclass(frozen=True)
 class Concern:
-    """Something about a meter that wants a person; `fields` fill its sentence."""
+    """Something about a meter that wants a person; `fields` fill its sentence, a text in both languages among them."""
 
     code: str
     number: int
     fields: dict[str, Any]
 
     def sentence(self, language: str) -> str:
-        return say(CONCERNS[self.code][1], language, **self.fields)
+        place = LANGUAGES.index(language)
+        fields = {key: value[place] if isinstance(value, tuple) else value for key, value in self.fields.items()}
+        return say(CONCERNS[self.code][1], language, **fields)
 
     def title(self, language: str) -> str:
         return say(CONCERNS[self.code][0], language)
@@ -178,6 +181,8 @@ def _concerns(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> 
         yield "reads_behind", {"behind": behind}
     if one.report and one.report.alarms & (1 << states.ALARM_STORAGE | 1 << states.ALARM_HISTORY_LOST):
         yield "storage", {}
+    for row in findings.standing(conn, one.number):
+        yield "finding", {"kind": FINDINGS[row.kind], "note": row.note}
 
 
 def _of_orders(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -135,8 +135,12 @@ async def disconnect(call: Call[DisconnectRequest, Nothing]) -> Answer:
     """
     body = call.body
     reason = names.code(names.HOLD, body.reason)
-    options = {"reason_text": _text(body.note), "valid_s": body.valid_s, "delay_s": _seconds(body.delay_s)}
-    return await _state(call, statements.stop, reason, options=options)
+    options: dict[str, Any] = {
+        "reason_text": text_of(body.note),
+        "valid_s": body.valid_s,
+        "delay_s": _seconds(body.delay_s),
+    }
+    return await state_order(call, statements.stop, reason, **options)
 
 
 async def connect(call: Call[ConnectRequest, Nothing]) -> Answer:
@@ -148,18 +152,22 @@ async def connect(call: Call[ConnectRequest, Nothing]) -> Answer:
     """
     body = call.body
     reason = names.code(names.HOLD, body.reason)
-    options = {"close": _CLOSE[body.close], "spread_s": _seconds(body.spread_s), "reason_text": _text(body.note)}
-    return await _state(call, statements.release, reason, options=options)
+    options: dict[str, Any] = {
+        "close": _CLOSE[body.close],
+        "spread_s": _seconds(body.spread_s),
+        "reason_text": text_of(body.note),
+    }
+    return await state_order(call, statements.release, reason, **options)
 
 
 async def put_tariff(call: Call[TariffBody, Nothing]) -> Answer:
     """Set the meter's tariff."""
-    return await _state(call, statements.set_tariff, bodies_json.read_tariff(call.body), options={})
+    return await state_order(call, statements.set_tariff, bodies_json.read_tariff(call.body))
 
 
 async def put_limits(call: Call[LimitsBody, Nothing]) -> Answer:
     """Set the meter's thresholds and delays."""
-    return await _state(call, statements.set_limits, bodies_json.read_limits(call.body), options={})
+    return await state_order(call, statements.set_limits, bodies_json.read_limits(call.body))
 
 
 async def list_orders(call: Call[Nothing, OrdersQuery]) -> Answer:
@@ -179,8 +187,11 @@ async def get_order(call: Call[Nothing, Nothing]) -> Answer:
     return Answer(200, whole(row, history))
 
 
-async def _state(call: Call[Any, Nothing], statement: Any, what: Any, *, options: dict[str, Any]) -> Answer:
-    """Have a statement made for the meter of the path, and answer with the order."""
+async def state_order(call: Call[Any, Nothing], statement: Any, *what: Any, **options: Any) -> Answer:
+    """Have a statement made for the meter of the path, and answer with the order.
+
+    `statement(conn, now_s, meter, *what, actor, **options)` returns its id.
+    """
     desk, actor = call.desk, call.caller.actor
     row, history = await desk.write(_make, desk.clock.now_s(), call.meter, statement, what, actor, options)
     desk.wake()
@@ -188,16 +199,23 @@ async def _state(call: Call[Any, Nothing], statement: Any, what: Any, *, options
 
 
 def _make(
-    conn: Connection, now_s: int, meter: int, statement: Any, what: Any, actor: str, options: dict[str, Any]
+    conn: Connection,
+    now_s: int,
+    meter: int,
+    statement: Any,
+    what: tuple[Any, ...],
+    actor: str,
+    options: dict[str, Any],
 ) -> tuple[Row[Any], list[Row[Any]]]:
-    return _order(conn, statement(conn, now_s, meter, what, actor, **options))
+    return _order(conn, statement(conn, now_s, meter, *what, actor, **options))
 
 
 def _seconds(given: int | None) -> int:
     return bodies.DEFAULT if given is None else given
 
 
-def _text(note: str) -> str:
+def text_of(note: str) -> str:
+    """A note for the record; raises Refused."""
     if not note.isprintable():
         raise Refused("note", note, "printable characters")
     return note

@@ -1,5 +1,6 @@
 """Payments: taken once, answered when they are on disk, and followed until a report shows them on the meter."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -39,6 +40,20 @@ class PaymentRequest(msgspec.Struct, forbid_unknown_fields=True):
     payment_id: PaymentId
     meter: MeterNumber
     amount: PositiveAmount
+    account_epoch: Annotated[
+        Annotated[int, Meta(ge=1, le=0xFFFF)] | None,
+        Meta(
+            description="The account that the payer means, as on an old bill; null: the one in force. Money for an "
+            "account that is closed goes to its former customer, never to the meter.",
+        ),
+    ] = None
+    posted_again: Annotated[
+        bool,
+        Meta(
+            description="The channel may have posted it before and has no record of an answer, as after a restore of "
+            "this head end: then it is held against what was found on the meter, so that it counts once."
+        ),
+    ] = False
 
 
 class Payment(msgspec.Struct):
@@ -83,7 +98,8 @@ async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
         raise Refused("amount", body.amount, "more than 0")
     arguments = (desk.clock.now_s(), call.caller.channel, body.payment_id, meter, amount_uc)
     try:
-        taken = await desk.write(payments.take, *arguments, lane=MONEY)
+        take = partial(payments.take, account_epoch=body.account_epoch, again=body.posted_again)
+        taken = await desk.write(take, *arguments, lane=MONEY)
     except Refused as refused:
         if refused.field != "amount_uc":
             raise

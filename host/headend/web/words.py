@@ -65,6 +65,18 @@ WHY: Mapping[str, Text] = {
 }
 
 # What wants a person, the worst first: title and sentence (`board.py`).
+# Findings of the program (`epochs.findings.KINDS`).
+FINDINGS: Mapping[str, Text] = {
+    "history_lost": ("history lost, a recover order is due", "历史丢失，需下发恢复指令"),
+    "account_ahead": ("the meter is ahead of the books", "电表账户先于账簿"),
+    "unlogged_credit": ("credit that the signer has no record of", "签名日志中没有的充值"),
+    "foreign_credit": ("credit under a foreign signature", "非本系统签名的充值"),
+    "unlisted_sales": ("recovered sales that are not listed", "找回的未列明售电"),
+    "source_not_closed": ("a former credit source is not closed", "旧充值源未关闭"),
+    "unsold_credit": ("credit that was never sold", "未售出的充值"),
+    "recovered_gap": ("energy around a lost history", "历史丢失期间的电量"),
+}
+
 CONCERNS: Mapping[str, tuple[Text, Text]] = {
     "drawing": (
         ("Off, but still drawing", "已停电仍在用电"),
@@ -117,6 +129,10 @@ CONCERNS: Mapping[str, tuple[Text, Text]] = {
             "The meter holds order {order}, stated {time}; what it wants is not proved.",
             "电表已接受指令 {order}（{time}），尚未证实执行。",
         ),
+    ),
+    "finding": (
+        ("To be looked into", "待核查"),
+        ("{kind}: {note}", "{kind}：{note}"),
     ),
     "storage": (
         ("Meter storage", "电表存储异常"),
