@@ -2,8 +2,8 @@
 
 import re
 
-from headend.tokens import book
-from headend.web.words import CONCERNS
+from headend.tokens import book, usage
+from headend.web.words import CONCERNS, FINDINGS
 from tests.host.books import ROOT
 
 PAGE = (ROOT / "docs" / "tokens.md").read_text(encoding="utf-8")
@@ -16,5 +16,5 @@ def test_the_page_has_every_state_with_its_meaning() -> None:
 
 
 def test_the_page_names_what_the_board_shows() -> None:
-    for code in ("unvended", "token_waits"):
-        assert all(title in PAGE for title in CONCERNS[code][0])
+    shown = (CONCERNS["token_waits"][0], *(FINDINGS[kind] for kind in usage.KINDS))
+    assert all(text in PAGE for texts in shown for text in texts)

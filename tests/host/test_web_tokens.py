@@ -343,18 +343,22 @@ def test_no_digits_in_any_log(site: Site, caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize(
     ("language", "unvended", "waits"),
-    [("en", "Token that nobody sold", "Sold, token not made"), ("zh", "输入了未售出的令牌", "已售令牌未生成")],
+    [("en", "token that nobody sold", "Sold, token not made"), ("zh", "输入了未售出的令牌", "已售令牌未生成")],
 )
 def test_the_board_tells_of_tokens_that_nobody_sold_and_that_are_not_made(
     site: Site, language: str, unvended: str, waits: str
 ) -> None:
-    reader = {"auth": ("read-only", ONE["read"]), "params": {"lang": language}}
+
+    def board() -> str:
+        auth = ("read-only", ONE["read"])
+        return httpx.get(site.url, params={"lang": language}, auth=auth, trust_env=False).text
+
     site.desk.maker = Away()
     site.client().post(TOKENS, json=SELL)
-    page = httpx.get(site.url, trust_env=False, **reader).text
+    page = board()
     assert unvended not in page and waits not in page
     site.clock.advance(600)
     record = records.pack_event(1, NOW_S, events.TOKEN_TYPED, 1, 0, 4_711, 0)
     site.up(topics.UP_EVENTS, site.born().batch_of(record, 1, kind=batches.KIND_EVENTS))
-    page = httpx.get(site.url, trust_env=False, **reader).text
+    page = board()
     assert unvended in page and "4711" in page and waits in page and "12.50" in page

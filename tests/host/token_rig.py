@@ -122,7 +122,8 @@ class TokenPair(Pair):
 
     def meter_row(self) -> Row[Any]:
         mine = meter_state.c.meter == METER
-        return self.store.read(lambda conn: conn.execute(select(meter_state).where(mine)).one())
+        row: Row[Any] = self.store.read(lambda conn: conn.execute(select(meter_state).where(mine)).one())
+        return row
 
     def explained(self) -> reconcile.Explanation:
         return self.store.read(reconcile.explain, METER)

@@ -14,7 +14,7 @@ from headend.epochs import findings
 from headend.ledger import reconcile
 from headend.orders import lifecycle, statements
 from headend.store.schema import meter, order
-from headend.tokens import book, usage
+from headend.tokens import book
 from headend.web import facts, wire
 from headend.web.facts import UNDER_WAY, Facts
 from headend.web.why import why_off
@@ -232,9 +232,6 @@ def _of_money(conn: Connection, now_s: int, one: Facts) -> Iterator[tuple[str, d
 
 
 def _of_tokens(conn: Connection, now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
-    found = usage.unvended_tokens(conn, one.number)
-    if found:
-        yield "unvended", {"count": len(found), "note": found[0].note}
     waiting = book.of_meter(conn, one.number, states=(book.RESERVED,))
     if waiting and now_s - waiting[-1].issued_s > LATE_TOKEN_S:
         amount_uc = sum(row.amount_uc for row in waiting)

@@ -29,7 +29,7 @@ from meterlink.reports import Report
 REFRESH_S = 10
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Concerns that mean that something is wrong now; the others want a look.
-_WORST = ("drawing", "not_open", "paid_off", "unknown", "difference", "unvended")
+_WORST = ("drawing", "not_open", "paid_off", "unknown", "difference", "finding")
 _AGES = (("ago_d", 86_400), ("ago_h", 3600), ("ago_min", 60), ("ago_s", 1))
 
 _PORT = re.compile(r":[0-9]{1,5}\Z")

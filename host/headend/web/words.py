@@ -75,6 +75,9 @@ FINDINGS: Mapping[str, Text] = {
     "source_not_closed": ("a former credit source is not closed", "旧充值源未关闭"),
     "unsold_credit": ("credit that was never sold", "未售出的充值"),
     "recovered_gap": ("energy around a lost history", "历史丢失期间的电量"),
+    "unvended_token": ("token that nobody sold", "输入了未售出的令牌"),
+    "token_twice": ("token typed after it was taken back", "已收回的令牌又被输入"),
+    "token_of_former": ("token of a former customer typed", "输入了前用户的令牌"),
 }
 
 CONCERNS: Mapping[str, tuple[Text, Text]] = {
@@ -103,13 +106,6 @@ CONCERNS: Mapping[str, tuple[Text, Text]] = {
     "difference": (
         ("Reconciliation difference", "对账不平"),
         ("{amount} are not explained between books and meter.", "账表差额 {amount} 无法解释。"),
-    ),
-    "unvended": (
-        ("Token that nobody sold", "输入了未售出的令牌"),
-        (
-            "{count} typed tokens were not sold here, or not for this account, or were taken back before: {note}.",
-            "有 {count} 个已输入的令牌并非本系统售出、不属于本账户或已被收回：{note}。",
-        ),
     ),
     "token_waits": (
         ("Sold, token not made", "已售令牌未生成"),
