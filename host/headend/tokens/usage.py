@@ -90,19 +90,6 @@ def unvended_tokens(conn: Connection, meter_id: int | None = None) -> list[Row[A
     return list(conn.execute(open_ones.order_by(finding.c.id.desc())))
 
 
-def excess_uc(conn: Connection, meter_id: int) -> int:
-    """What was typed in all beyond every token of the account that may have been typed; 0 where all may be ours."""
-    typed_uc = conn.execute(select(meter_trust.c.typed_uc).where(meter_trust.c.meter == meter_id)).scalar_one()
-    return max(0, int(typed_uc) - may_be_typed_uc(conn, meter_id))
-
-
-def may_be_typed_uc(conn: Connection, meter_id: int) -> int:
-    """What all tokens of the account in force are worth that were typed, or that may have been."""
-    sums_uc = book.sums_uc(conn, meter_id, book.epoch_of(conn, meter_id))
-    possible = (book.VENDED, book.REPLACING, book.VOIDING, book.USED)
-    return sum(total_uc for (state, _), total_uc in sums_uc.items() if state in possible)
-
-
 def was_typed(conn: Connection, row: Row[Any]) -> bool | None:
     """Whether a token that the meter will not take any more was typed, or is too old; None while its log has to come.
 
