@@ -49,7 +49,7 @@ class Meter:
     CARRIER_BUS = 0
     CARRIER_TCP = 1
     CARRIER_MQTT = 2
-    CARRIER_LOCAL = 3
+    CARRIER_LOCAL = 3  # beyond it: further places on TCP
 
     def __init__(self, board) -> None:
         self.board = board
@@ -93,6 +93,11 @@ class Meter:
         self._discarded = 0
         self._discard_log_s = 0
         self._stopped = False  # a clean stop is committed
+
+    @staticmethod
+    def tcp_carrier(place: int) -> int:
+        """The carrier of a place (0..3) for a client on TCP: each has its own, so that none stands in another's way."""
+        return Meter.CARRIER_LOCAL + place if place else Meter.CARRIER_TCP
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import collections
 from meter import apply
 from meterlink import ecdsa, events, orders, results
 
-CARRIERS = 4
+CARRIERS = 7  # bus, broker, service port, and each of four places on TCP
 MAX_JUDGED = 8  # results kept, for receipts and reports
 ATTACK_S = 60
 MAX_FAILED = 10

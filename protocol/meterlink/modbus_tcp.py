@@ -51,7 +51,7 @@ class TcpReceiver:
 
 
 class TcpServer:
-    """One slave on TCP, shared by its connections: `handle` is one whole transaction.
+    """One slave on TCP: `handle` is one whole transaction.
 
     Unit ids 255 and 0 mean "the device at this network address" (MG 4.4.2.3); its serial address is accepted too. This
     is no gateway, so any other unit id is refused with exception 10.

@@ -1,11 +1,13 @@
 """The provisioning record: what a meter is given at commissioning, before it takes any order.
 
 Layout: format 1 (2) | meter 6 | use 1 | account_epoch 2 | signing_epoch 2 | tag_key_version 1 | tag_key 32
-| imp_per_kwh 4 | interval_minutes 1 | currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64) | limits length 1 + body
-| tariff length 1 + body | decoder length 1 (0 or 25) + (key 16, supply group code 4, key type 1, tariff index 1, key
-revision number 1, key expiry number 1, base date 1) | first 16 bytes of SHA-256 over all before. It holds secrets (the
-per-meter key, the decoder key): it is made by the head end's key store, travels only to the meter, and is kept by
-neither tool nor log.
+| imp_per_kwh 4 | interval_minutes 1 | currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64)
+| limits length 1 + body | tariff length 1 + body | decoder length 1 (0 or 25) + (key 16, supply group code 4, key
+type 1, tariff index 1, key revision number 1, key expiry number 1, base date 1) | first 16 bytes of SHA-256 over all
+before.
+
+It holds secrets (the per-meter key, the decoder key): it is made by the head end's key store, travels only to the
+meter, and is kept by neither tool nor log.
 """
 
 import hashlib

@@ -76,8 +76,9 @@ async def serve_rtu(space, port, address, silence_ms):
 
 
 async def serve_tcp(space, port, address, clients, idle_s):
-    server = modbus_tcp.TcpServer(modbus.ServerPdu(space), int(address))
-    shell = tcp.TcpShell(server, int(clients), int(idle_s))
+    shell = tcp.TcpShell(
+        lambda place: modbus_tcp.TcpServer(modbus.ServerPdu(space), int(address)), int(clients), int(idle_s)
+    )
     space.counters = lambda: (shell.refused, shell.broken, 0, 0)
     print("ready")
     await shell.serve("127.0.0.1", int(port))

@@ -82,6 +82,22 @@ def test_metering_credit_and_power_cuts(tmp_path: Path, micropython: bool) -> No
     assert after.log_id == before.log_id
 
 
+def test_clients_on_tcp_do_not_stand_in_each_others_way(tmp_path: Path) -> None:
+    """Each has its own latches, answers and verdicts."""
+    bench = Workbench(METER)
+    board = VirtualBoard(Constant(0), start_s=1_800_000_000)
+    port = free_port()
+    with ChildMeter(board, folder=tmp_path, record=bench.record(), speed=100, tcp=f"127.0.0.1:{port}") as meter:
+        with ModbusTcpClient("127.0.0.1", port=port) as one, ModbusTcpClient("127.0.0.1", port=port) as two:
+            until(lambda: bool(one.connect() and two.connect()), meter)
+            asked = ask(one, bench, orders.ASPECT_CREDIT, 1)
+            assert ask(two, bench, orders.ASPECT_SUPPLY, 7).selector == 7
+            block = next(block for block in registers.BLOCKS if block[0] == registers.REPORT)
+            again = one.read_holding_registers(block[1] + 1, count=registers.block_length(block[3]) - 1, device_id=1)
+            raw = b"".join(word.to_bytes(2, "big") for word in again.registers)
+            assert reports.Report(raw[10 : 10 + reports.LENGTH], bench.mac_key).counter == asked.counter
+
+
 def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
     """MicroPython takes no argument of over 255 bytes."""
     folder = tmp_path / ("d" * 120) / ("e" * 120)

@@ -89,7 +89,7 @@ def links(meter: Meter, option: dict) -> list:
         from meter.shell.tcp import TcpShell
 
         host, _, port = option["tcp"].rpartition(":")
-        shell = TcpShell(TcpServer(ServerPdu(MeterRegisters(meter, Meter.CARRIER_TCP)), unit))
+        shell = TcpShell(lambda place: TcpServer(ServerPdu(MeterRegisters(meter, meter.tcp_carrier(place))), unit))
         found.append(("tcp", lambda: shell.serve(host, int(port))))
     if "mqtt" in option:
         found.append(("mqtt", uplink(meter, option).serve))

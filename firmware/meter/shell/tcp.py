@@ -1,8 +1,12 @@
-"""Serves Modbus TCP: a bounded number of connections, each with one request at a time and an idle limit."""
+"""Serves Modbus TCP: a bounded number of connections, each with one request at a time and an idle limit.
+
+Each place for a connection has a server of its own, so that no client moves what another has latched, or takes the
+place of an order that another has given.
+"""
 
 import asyncio
 
-from meterlink.modbus_tcp import MAX_TCP_ADU, FrameError, TcpReceiver, TcpServer
+from meterlink.modbus_tcp import MAX_TCP_ADU, FrameError, TcpReceiver
 
 CLIENTS = 4
 IDLE_S = 60
@@ -13,8 +17,11 @@ class TcpShell:
     request for idle_s, or has not taken its reply by then, is closed as well.
     """
 
-    def __init__(self, server: TcpServer, clients: int = CLIENTS, idle_s: int = IDLE_S) -> None:
-        self._server = server
+    def __init__(self, make, clients: int = CLIENTS, idle_s: int = IDLE_S) -> None:
+        """`make(place)`: the TcpServer of a place, 0..clients - 1; called when it is first taken."""
+        self._make = make
+        self._servers = [None] * clients
+        self._free = list(range(clients))
         self._clients = clients
         self._idle_s = idle_s
         self._idle: "dict" = {}  # task of a connection -> seconds since it completed a request
@@ -41,7 +48,7 @@ class TcpShell:
 
     async def _connection(self, reader, writer):
         try:
-            if len(self._idle) < self._clients:
+            if self._free:
                 await self._converse(reader, writer)
             else:
                 self.refused += 1
@@ -55,7 +62,10 @@ class TcpShell:
     async def _converse(self, reader, writer):
         task = asyncio.current_task()
         self._idle[task] = 0
+        place = self._free.pop(0)
         try:
+            server = self._servers[place] or self._make(place)
+            self._servers[place] = server
             receiver = TcpReceiver()
             while True:
                 data = await reader.read(MAX_TCP_ADU)
@@ -64,13 +74,13 @@ class TcpShell:
                 for byte in data:
                     length = receiver.feed(byte)
                     if length:
-                        size = self._server.handle(receiver, length)
-                        # A copy: the next connection's reply goes to the same buffer while this one drains.
-                        writer.write(bytes(self._server.reply[:size]))
+                        size = server.handle(receiver, length)
+                        writer.write(bytes(server.reply[:size]))
                         await writer.drain()
                         self._idle[task] = 0
         finally:
             del self._idle[task]
+            self._free.append(place)
 
 
 async def _close(writer):
