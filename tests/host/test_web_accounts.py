@@ -12,6 +12,8 @@ from headend.epochs import findings
 from headend.fleet.meters import add_meter
 from headend.ledger import accounts, balances, payments
 from headend.store.schema import order
+from headend.tokens import usage
+from headend.web import words
 from meterlink import bodies, bodies_root, names, states
 from meterlink.orders import Order
 from tests.host.books import CHANNEL, METER, NOW_S, record
@@ -124,6 +126,10 @@ def test_latches_are_cleared_by_name(site: Site) -> None:
 
 def test_findings_stand_on_the_page_in_both_languages(site: Site) -> None:
     site.store.write(findings.note, NOW_S, METER, findings.UNLOGGED, "Source 1 has stated 5.", 5).result()
-    for language, words in (("en", "credit that the signer has no record of"), ("zh", "签名日志中没有的充值")):
+    for language, text in (("en", "credit that the signer has no record of"), ("zh", "签名日志中没有的充值")):
         page = site.client().get("/", auth=("all", ALL), headers={"Accept-Language": language}).text
-        assert words in page and "Source 1 has stated 5." in page
+        assert text in page and "Source 1 has stated 5." in page
+
+
+def test_every_finding_has_its_words() -> None:
+    assert set(findings.KINDS) == set(words.FINDINGS) | set(usage.KINDS)

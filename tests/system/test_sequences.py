@@ -8,12 +8,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, update
 
 from headend.epochs import life, recover
-from headend.ledger import accounts
+from headend.keys.holder import KeyName
+from headend.ledger import accounts, reconcile
+from headend.orders import rollout, statements
 from headend.refusals import Refused
-from meterlink.orders import ASPECT_CREDIT, ASPECT_EPOCH, ASPECT_RECOVER, Order
-from tests.system.world import METER, POS, YUAN, World, credit_total
+from headend.store import lock_meter
+from headend.store.schema import meter_state
+from meterlink import bodies, reasons, results
+from meterlink.orders import (
+    ASPECT_CREDIT,
+    ASPECT_EPOCH,
+    ASPECT_LIMITS,
+    ASPECT_RECOVER,
+    ASPECT_SUPPLY,
+    ROLE_CREDIT,
+    Order,
+    Statement,
+    digest,
+    seal,
+)
+from tests.system.world import AGENT, LIMITS, METER, POS, YUAN, World, credit_total
 
 
 @pytest.fixture
@@ -345,3 +362,224 @@ def test_a_recover_order_is_good_once(world: World) -> None:
     assert point.account.charged_uc >= charged_uc
     world.settle()
     world.check()
+
+
+# --- the plain days ---------------------------------------------------------------------------------------------------
+
+
+def test_two_vendors_at_once(world: World) -> None:
+    """Their orders overtake each other on the way: the meter keeps the higher total, whatever comes last."""
+    point = world.points[METER]
+    point.deaf = True
+    world.pay("a", 10 * YUAN, channel=POS)
+    world.run(2)
+    world.pay("a", 20 * YUAN, channel=AGENT)  # the same id, of another channel
+    world.run(2)
+    world.pay("b", 30 * YUAN, channel=POS)
+    world.run(120)
+    arrived = [raw for what, raw in point.lost if credit_total(raw) > 0]
+    assert {credit_total(raw) for raw in arrived} == {10 * YUAN, 30 * YUAN, 60 * YUAN}
+    point.deaf = False
+    for raw in sorted(arrived, key=credit_total, reverse=True):
+        point.hear("order", raw)
+    assert point.account.credited_uc == 60 * YUAN
+    world.settle()
+    assert (world.balance(accounts.of_channel(POS)), world.balance(accounts.of_channel(AGENT))) == (
+        -40 * YUAN,
+        -20 * YUAN,
+    )
+    world.check()
+
+
+def test_a_refund_that_overtakes_its_credit(world: World) -> None:
+    world.pay("a", 10 * YUAN)
+    world.settle()
+    point = world.points[METER]
+    point.deaf = True
+    world.pay("b", 20 * YUAN)
+    world.run(10)
+    world.write(give_back, METER, 25 * YUAN)
+    world.run(60)
+    orders = [raw for what, raw in point.lost if credit_total(raw) > 0]
+    point.deaf = False
+    for raw in reversed(orders):
+        point.hear("order", raw)
+    world.settle()
+    assert (point.account.credited_uc, point.account.refunded_uc) == (30 * YUAN, 25 * YUAN)
+    world.check()
+
+
+def give_back(conn: Connection, now_s: int, number: int, amount_uc: int) -> None:
+    """State that so much of what was sold is given back."""
+    mine = meter_state.c.meter == number
+    conn.execute(update(meter_state).where(mine).values(refunded_uc=meter_state.c.refunded_uc + amount_uc))
+    row = lock_meter(conn, number)
+    statements.credit_statement(conn, now_s, row, row.sold_uc, "operator:ann")
+
+
+def test_a_report_that_was_withheld_and_is_played_later_confirms_nothing(world: World) -> None:
+    point = world.points[METER]
+    stop = world.write(statements.stop, METER, reasons.HOLD_LEGAL, "operator:ann", delay_s=0)
+    point.dumb = True
+    world.until(lambda: not point.board.closed)
+    world.run(30)  # its receipt and the answers to our questions are kept on the way
+    assert world.state(stop) in ("sent", "unknown")
+    withheld = list(point.unheard)
+    point.unheard.clear()
+    world.write(statements.release, METER, reasons.HOLD_LEGAL, "operator:ann", close=bodies.CLOSE_DIRECT)
+    world.run(600)
+    point.unheard.clear()
+    for what, raw in withheld:
+        world.up(point, what, raw)
+    assert world.state(stop) != "confirmed"
+    point.dumb = False
+    world.settle()
+    assert world.state(stop) != "confirmed"
+
+
+def test_a_late_genuine_receipt_is_late_or_a_duplicate_and_never_forged(world: World) -> None:
+    point = world.points[METER]
+    world.pay("a", 10 * YUAN)
+    point.dumb = True
+    world.until(lambda: point.account.credited_uc == 10 * YUAN)
+    world.run(5)
+    receipt = next(one for one in point.unheard if one[0] == "receipt")
+    point.dumb = False
+    world.settle()
+    before = world.read(reconcile.explain, METER)
+    states = {row.id: row.state for row in world.orders(METER, ASPECT_CREDIT)}
+    for _ in range(3):
+        world.up(point, *receipt)
+    counts = world.engine.counts
+    assert counts["forged"] == counts["malformed"] == 0
+    assert counts["receipt_unknown"] + counts["duplicate"] + counts["late"] + counts["receipt"] >= 3
+    assert world.read(reconcile.explain, METER) == before
+    assert {row.id: row.state for row in world.orders(METER, ASPECT_CREDIT)} == states
+
+
+def test_a_statement_that_was_issued_is_revoked_by_a_higher_one(world: World) -> None:
+    point = world.points[METER]
+    world.pay("a", 10 * YUAN)
+    world.settle()
+    point.deaf = True
+    stop = world.write(statements.stop, METER, reasons.HOLD_LEGAL, "operator:ann")
+    world.run(20)
+    (issued,) = {raw for what, raw in point.lost if what == "order"}
+    world.write(statements.release, METER, reasons.HOLD_LEGAL, "operator:ann", close=bodies.CLOSE_DIRECT)
+    point.deaf = False
+    world.settle()
+    point.hear("order", issued)
+    world.run(300)
+    assert point.board.closed
+    assert point.unit.meter.inbox.last(ASPECT_SUPPLY, reasons.HOLD_LEGAL) == results.OLD_VERSION
+    assert world.state(stop) == "superseded"
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def roll(world: World, *, drop_old: bool = False) -> None:
+    """Bring the newest signing keys to every meter, with those before them or alone, and wait until they are there."""
+    goal = rollout.goal_of(world.keys, drop_old=drop_old)
+    for number in world.points:
+        world.write(rollout.roll, number, rollout.SIGNING, goal, world.keys, "operator:ann")
+    world.until(
+        lambda: {world.read(rollout.stands, number, rollout.SIGNING, goal) for number in world.points} == {"done"}
+    )
+
+
+def test_orders_that_are_issued_and_unused_stay_good_while_keys_overlap(world: World) -> None:
+    point = world.points[METER]
+    point.deaf = True
+    world.pay("a", 10 * YUAN)
+    world.run(10)
+    issued = next(raw for what, raw in point.lost if credit_total(raw) == 10 * YUAN)
+    point.deaf = False
+    point.before = None
+    world.keys.make_signing_key(ROLE_CREDIT)
+    roll(world)
+    point.hear("order", issued)
+    assert point.account.credited_uc == 10 * YUAN
+    world.pay("b", 20 * YUAN)
+    world.settle()
+    (newest,) = [row.signed for row in world.orders(METER, ASPECT_CREDIT) if row.total_uc == 30 * YUAN]
+    assert Order(newest).stated.key_version == 2
+    assert point.account.credited_uc == 30 * YUAN
+    world.check()
+
+
+def test_the_credit_key_is_stolen(world: World) -> None:
+    """The drill: rotate, drop the old key, state anew what waits. The thief's orders are refused, customers lose
+    nothing."""
+    world.pay("a", 10 * YUAN)
+    world.settle()
+    point = world.points[METER]
+    forged = thiefs_order(world, 1_000 * YUAN)
+    point.deaf_to = {ASPECT_CREDIT}
+    world.pay("b", 20 * YUAN)
+    world.run(10)
+    world.keys.make_signing_key(ROLE_CREDIT)
+    roll(world)
+    world.keys.retire(KeyName(ROLE_CREDIT, 1))
+    roll(world, drop_old=True)
+    point.hear("order", forged)
+    assert point.unit.meter.inbox.last(ASPECT_CREDIT, 1) == results.UNKNOWN_KEY
+    assert point.account.credited_uc == 10 * YUAN
+    point.deaf_to = set()
+    world.until(lambda: point.account.credited_uc == 30 * YUAN)
+    world.settle()
+    assert world.on_meter() == {"a", "b"}
+    assert Order(point.orders[-1]).stated.key_version == 2
+    world.check()
+
+
+def thiefs_order(world: World, total_uc: int) -> bytes:
+    """A credit order that somebody makes who has the credit key and the meter's key."""
+    body = bodies.encode_credit(total_uc, 0, [])
+    statement = Statement(ASPECT_CREDIT, METER, 1, ROLE_CREDIT, 1, 1, 1, 1, 0, world.clock.now_s(), 0, body).encode()
+    signature = world.keys.sign(KeyName(ROLE_CREDIT, 1), digest(statement))
+    return seal(statement, signature, world.keys.mac_key(METER, 1))
+
+
+# --- what a person is told --------------------------------------------------------------------------------------------
+
+
+def test_credit_that_the_signers_log_does_not_know_is_told(world: World) -> None:
+    """Somebody with the key, and not this signer, has credited the meter; a restore is when it is seen."""
+    world.pay("a", 10 * YUAN)
+    world.settle()
+    copy = world.backup()
+    world.points[METER].hear("order", thiefs_order(world, 40 * YUAN))
+    world.restore(copy)
+    world.settle()
+    assert set(world.findings()) == {"unlogged_credit", "unlisted_sales"}
+    assert world.balance(accounts.RECOVERED) == -30 * YUAN  # it is on the meter, and nobody has brought the money
+    world.check()
+
+
+def test_a_meter_that_is_ahead_of_the_books_is_told_and_not_credited(world: World) -> None:
+    """The lost database had opened an account that the copy does not know."""
+    copy = world.backup()
+    world.write(life.open_epoch, METER, life.TENANT, "operator:ann")
+    world.settle()
+    world.restore(copy)
+    world.pay("a", 10 * YUAN)
+    world.settle()
+    assert world.findings() == ["account_ahead"]
+    assert world.points[METER].account.credited_uc == 0
+    assert world.balance(accounts.of_meter(METER, 1)) == 10 * YUAN
+
+
+def test_versions_are_not_read_back_because_the_signing_epoch_outranks_them(world: World) -> None:
+    for _ in range(3):
+        world.write(statements.set_limits, METER, LIMITS, "operator:ann")
+        world.settle()
+    copy = world.backup()
+    for _ in range(3):
+        world.write(statements.set_limits, METER, LIMITS, "operator:ann")
+        world.settle()
+    world.restore(copy)
+    order_id = world.write(statements.set_limits, METER, LIMITS, "operator:ann")
+    world.settle()
+    row = next(row for row in world.orders(METER, ASPECT_LIMITS) if row.id == order_id)
+    assert (row.signing_epoch, row.version, row.state) == (2, 1, "confirmed")

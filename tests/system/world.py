@@ -56,8 +56,8 @@ class Household:
 class Point:
     """A metering point: the real firmware on a virtual board, and the link to it.
 
-    `deaf`: what is sent there is kept in `lost` · `dumb`: what it says is kept in `unheard` · `before`: what it hears
-    just before the next order, from somebody else.
+    `deaf`: what is sent there is kept in `lost`; `deaf_to`: orders of these aspects are · `dumb`: what it says is kept
+    in `unheard` · `before`: what it hears just before the next order, from somebody else.
     """
 
     def __init__(self, number: int, record: bytes | None, watts: int = 2_000) -> None:
@@ -66,6 +66,7 @@ class Point:
         self.unit = InProcessMeter(self.board, record)
         self.exchange = Exchange(self.unit.meter, 90_000)
         self.deaf = self.dumb = False
+        self.deaf_to: set[int] = set()
         self.before: tuple[str, bytes] | None = None
         self.lost: list[tuple[str, bytes]] = []
         self.unheard: list[tuple[str, bytes]] = []
@@ -204,7 +205,7 @@ class World:
             point.orders.append(action.raw)
             for piece in action.parcels:
                 point.hear(topics.DN_PARCEL, piece)
-        if point.deaf:
+        if point.deaf or (isinstance(action, Deliver) and action.raw[1] in point.deaf_to):
             point.lost.append((what, action.raw))
             return []
         point.hear(what, action.raw)
@@ -273,6 +274,10 @@ class World:
     def on_meter(self, number: int = METER) -> set[str]:
         """The payments that a report has shown on the meter."""
         return {row.payment_id for row in self.read(payments.of_meter, number) if row.on_meter_s is not None}
+
+    def state(self, order_id: int) -> str:
+        query = select(order.c.state).where(order.c.id == order_id)
+        return str(self.read(lambda conn: conn.execute(query).scalar_one()))
 
     def orders(self, number: int, aspect: int) -> list[Any]:
         query = select(order).where(order.c.meter == number, order.c.aspect == aspect).order_by(order.c.id)

@@ -59,6 +59,10 @@ def heard(conn: Connection, now_s: int, report: Report) -> bool:
         if any(row.state in (lifecycle.ACCEPTED, lifecycle.CONFIRMED) for row in closing):
             _finish(conn, now_s, standing, source, report)
         return False
+    refused = [row for row in known if row.wants == statements.WANTS_CLOSED and row.state == lifecycle.REFUSED]
+    if refused:
+        sentence = f"Source {source}: the meter refused to close it; it is tried again."
+        findings.note(conn, now_s, report.meter, findings.NOT_CLOSED, sentence)
     lost = report.alarms >> states.ALARM_HISTORY_LOST & 1  # it cannot tell what it had
     if lost or report.kind != KIND_REPORT or _is_under_way(conn, report.meter, source):
         return False
@@ -208,6 +212,7 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     for row, part_uc in zip(unmet, parts_uc, strict=True):
         at_uc += part_uc
         _payment(conn, row, {"source": current, "total_uc": at_uc})
+    findings.settle(conn, now_s, number, findings.NOT_CLOSED)
     fresh = {"sold_uc": 0, "on_meter_uc": 0, "refunded_uc": 0, "next_ask_s": now_s}
     if following is None:
         fresh["sold_uc"], withheld_uc = total_uc, 0

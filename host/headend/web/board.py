@@ -182,7 +182,8 @@ def _concerns(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> 
     if one.report and one.report.alarms & (1 << states.ALARM_STORAGE | 1 << states.ALARM_HISTORY_LOST):
         yield "storage", {}
     for row in findings.standing(conn, one.number):
-        yield "finding", {"kind": FINDINGS[row.kind], "note": row.note}
+        if row.kind in FINDINGS:  # those about typed tokens are counted apart
+            yield "finding", {"kind": FINDINGS[row.kind], "note": row.note}
 
 
 def _of_orders(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
