@@ -44,6 +44,7 @@ def test_known_from_the_rtc():
 
 
 def test_a_nonce_moves_it_freely_and_once():
+    """OP-ORD-46"""
     rig = Rig()
     rig.run(5)
     nonce = rig.meter.clock.nonce
@@ -56,6 +57,7 @@ def test_a_nonce_moves_it_freely_and_once():
 
 
 def test_sixty_seconds_a_day_without_a_nonce():
+    """OP-ORD-46"""
     rig = Rig()
     assert set_clock(rig, START_S + 40, NO_NONCE) == results.APPLIED
     assert set_clock(rig, START_S + 81, NO_NONCE) == results.BAD_NONCE
@@ -92,6 +94,7 @@ def test_an_rtc_that_lies_before_the_journal_is_not_believed():
 
 
 def test_orders_that_take_away_need_the_time_and_those_that_give_do_not():
+    """OP-ORD-21"""
     rig = Rig(**CREDIT_FIRST)
     rig.board.clock_valid = False
     rig.outage()
@@ -209,6 +212,7 @@ def test_the_watt_hour_completed_after_a_switch_takes_the_new_rate():
 
 
 def test_passive_tariff_takes_over_at_its_time():
+    """OP-ORD-45"""
     rig = Rig(**CREDIT_FIRST)
     rig.board.watts = 3600
     later = tariff.Tariff((5_000_000,), activate_s=START_S + 100)

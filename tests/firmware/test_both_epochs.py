@@ -43,6 +43,7 @@ def money(report):
 
 
 def test_an_epoch_opens_an_account_at_zero_and_leaves_the_rest():
+    """OP-ORD-53"""
     rig = lived_in()
     before = rig.report()
     intervals = rig.intervals()
@@ -59,6 +60,7 @@ def test_an_epoch_opens_an_account_at_zero_and_leaves_the_rest():
 
 
 def test_a_closing_statement_is_of_the_moment_whenever_it_is_asked_for():
+    """OP-ORD-54 OP-REP-08"""
     rig = lived_in()
     moment_s = rig.board.unix_s
     terms = [rig.meter.account.balance_uc(), rig.meter.account.credited_uc, 0, 1_000_000, 0,
@@ -86,6 +88,7 @@ def test_before_an_account_was_closed_there_is_no_statement():
 
 
 def test_an_epoch_that_is_open_is_already_and_a_lower_one_is_wrong():
+    """OP-ORD-13"""
     rig = lived_in()
     raw = open_epoch(rig, 3)
     assert rig.give(raw) == results.APPLIED
@@ -97,6 +100,7 @@ def test_an_epoch_that_is_open_is_already_and_a_lower_one_is_wrong():
 
 
 def test_orders_of_the_old_tenant_apply_no_more():
+    """OP-ORD-13"""
     rig = lived_in()
     late = [rig.credit(2 * RICH_UC), rig.hold(1), rig.order(orders.ASPECT_MODE, stated.remote())]
     early = rig.credit(7_000_000, account_epoch=2)
@@ -109,6 +113,7 @@ def test_orders_of_the_old_tenant_apply_no_more():
 
 
 def test_holds_outside_the_mask_go_with_the_account_and_safety_never():
+    """OP-ORD-53"""
     for kept, stays in ((0, ()), (1 << reasons.HOLD_LEGAL | 1 << reasons.HOLD_PROTECTION, (6, 8))):
         rig = lived_in()
         for hold in (reasons.HOLD_ARREARS, reasons.HOLD_LEGAL, reasons.HOLD_SAFETY, reasons.HOLD_PROTECTION):
@@ -151,6 +156,7 @@ def test_an_epoch_starts_in_local_mode_with_nothing_stated():
 
 
 def test_only_root_opens_an_account():
+    """OP-ORD-23"""
     rig = lived_in()
     rig.account_epoch = 2
     for role in (orders.ROLE_CREDIT, orders.ROLE_CONTROL):
@@ -174,6 +180,7 @@ def test_an_account_epoch_signed_long_ago_still_opens():
 
 
 def test_a_retired_account_is_off_for_good_and_its_money_stands():
+    """OP-ORD-55"""
     rig = lived_in()
     raw = rig.order(RETIRE, stated.retire())
     assert rig.give(raw) == results.APPLIED
@@ -254,6 +261,7 @@ def recovery(rig, nonce=None, version=50, **changed):
 
 
 def test_recover_sets_what_it_states_and_ends_the_loss():
+    """OP-ORD-56"""
     rig = put_back()
     while rig.meter.erase_due():
         rig.meter.erase_step()
@@ -279,6 +287,7 @@ def test_recover_sets_what_it_states_and_ends_the_loss():
 
 
 def test_recover_takes_the_fresh_nonce_of_a_meter_that_has_lost_its_history():
+    """OP-ORD-56"""
     rig = lived_in()
     refused(rig, recovery(rig), results.BAD_NONCE)
     rig = put_back()
@@ -293,6 +302,7 @@ def test_recover_takes_the_fresh_nonce_of_a_meter_that_has_lost_its_history():
 
 
 def test_the_last_order_replayed_on_an_erased_flash_gives_nothing():
+    """OP-ORD-33"""
     rig = lived_in()
     raw = rig.credit(2 * RICH_UC)
     assert rig.give(raw) == results.APPLIED
@@ -308,6 +318,7 @@ def test_the_last_order_replayed_on_an_erased_flash_gives_nothing():
 
 
 def test_after_a_recovery_nothing_below_its_version_applies():
+    """OP-ORD-56"""
     rig = put_back()
     while rig.meter.erase_due():
         rig.meter.erase_step()

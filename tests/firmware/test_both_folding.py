@@ -30,6 +30,7 @@ def with_decoder():
 
 
 def test_a_closed_source_keeps_its_worth_and_gives_its_place_back():
+    """OP-ORD-42"""
     rig = Rig()
     for source in range(1, 9):
         assert rig.give(rig.credit(1000 * source, source, source=source)) == results.APPLIED
@@ -47,6 +48,7 @@ def test_a_closed_source_keeps_its_worth_and_gives_its_place_back():
 
 
 def test_a_late_order_of_a_closed_source_counts_no_more():
+    """OP-ORD-42"""
     rig = Rig()
     late = rig.credit(5000)
     assert rig.give(rig.credit(4000)) == results.APPLIED
@@ -83,7 +85,7 @@ def test_final_totals_below_what_the_meter_has_take_nothing_back():
 
 
 def test_as_many_as_are_remembered_and_no_more():
-    """What would be forgotten could be credited twice."""
+    """OP-ORD-41 OP-ORD-42: what would be forgotten could be credited twice."""
     rig = Rig()
     for source in range(1, FOLDED + 1):
         assert rig.give(closed(rig, 100 + source, source=source)) == results.APPLIED
@@ -133,6 +135,7 @@ def test_the_block_of_sources_shows_the_rest_in_a_free_place():
 
 
 def test_an_order_marks_the_tokens_that_it_replaces():
+    """OP-ORD-43"""
     rig = with_decoder()
     raw = replacing(rig, 9000, (REVISION, TID), (REVISION, TID + 5))
     assert rig.give(raw) == results.APPLIED
@@ -148,6 +151,7 @@ def test_an_order_marks_the_tokens_that_it_replaces():
 
 
 def test_no_part_of_an_order_applies_whose_token_was_typed():
+    """OP-ORD-43"""
     rig = with_decoder()
     rig.meter.typed.tids.add(TID, 0)
     before = rig.meter.typed.state()

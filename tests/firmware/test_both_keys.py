@@ -29,6 +29,7 @@ def signed_by(rig, secret, statement):
 
 
 def test_the_meter_accepts_exactly_the_public_keys_stated():
+    """OP-ORD-48"""
     rig = ready()
     keys = [(1, 1, ramboard.KEYS[1]), (2, 2, public_key(NEW_SECRET)), (3, 1, ramboard.KEYS[3])]
     assert rig.give_apart(orders.ASPECT_KEYS, stated.signing_keys(keys)) == results.APPLIED
@@ -44,6 +45,7 @@ def test_the_meter_accepts_exactly_the_public_keys_stated():
 
 
 def test_old_and_new_signing_keys_overlap_as_long_as_both_are_stated():
+    """OP-ORD-48"""
     rig = ready()
     before = rig.credit(2 * RICH_UC)
     keys = [(role, 1, ramboard.KEYS[role]) for role in (1, 2, 3)] + [(2, 2, public_key(NEW_SECRET))]
@@ -92,6 +94,7 @@ def change(rig, entries, **changed):
 
 
 def test_a_new_per_meter_key_makes_reports_and_the_old_one_still_opens_orders():
+    """OP-ORD-49"""
     rig = ready()
     old_key, issued = rig.mac_key, rig.credit(2 * RICH_UC)
     assert rig.give(change(rig, [(2, NEW_KEY), (1, b"")])) == results.APPLIED
@@ -133,6 +136,7 @@ def test_a_per_meter_key_to_be_kept_must_be_held():
 
 
 def test_a_new_key_travels_hidden():
+    """OP-ORD-49"""
     rig = ready()
     raw = change(rig, [(2, NEW_KEY)])
     for at in range(0, 32, 4):
@@ -154,6 +158,7 @@ def test_an_order_whose_key_goes_while_it_waits_is_not_carried_out():
 
 
 def test_a_decoder_key_replaces_the_one_before_and_credit_stays():
+    """OP-ORD-50"""
     rig = ready()
     attributes = (654_321, 2, 7, 4, 200, 1)
     body = stated.decoder(bytes(range(16)), attributes, rig.mac_key, 77)
@@ -168,6 +173,7 @@ def test_a_decoder_key_replaces_the_one_before_and_credit_stays():
 
 
 def test_firmware_is_held_and_a_downgrade_refused():
+    """OP-ORD-51"""
     rig = ready()
     assert firmware.VERSION == "0.1.0"
     for release, legal in (((0, 0, 9), 1), ((0, 1, 0), 0)):
@@ -205,6 +211,7 @@ def test_a_bypass_is_latched_until_it_is_cleared():
 
 
 def test_what_happened_after_the_operator_looked_stays_latched():
+    """OP-ORD-52"""
     rig = bypassed()
     looked = rig.report()
     rig.board.bypassed = False

@@ -33,6 +33,7 @@ def out_after_s(rig, longest_s=20_000):
 
 
 def test_each_side_prices_its_side_of_the_register_at_the_switch():
+    """OP-ORD-47"""
     rig = ready()
     charged_uc = rig.meter.account.charged_uc
     switched_wh = rig.meter.energy.import_wh
@@ -71,6 +72,7 @@ def test_covered_up_to_the_register_stated():
 
 
 def test_time_alone_cuts_nobody_off_who_has_credit():
+    """OP-ORD-47"""
     rig = ready(credit_uc=0)
     assert state(rig, stated.remote(0, balance_uc=1_000_000)) == results.APPLIED
     rig.board.watts = 0
@@ -89,6 +91,7 @@ def test_the_countdown_goes_by_the_tariff_in_force():
 
 
 def test_grace_ends_with_its_energy_or_its_time_and_comes_once_a_statement():
+    """OP-ORD-47"""
     for watts, grace_wh, grace_s, expected_s in ((3600, 300, 5000, 300), (3600, 5000, 300, 300), (3600, 0, 99, 0)):
         rig = ready(credit_uc=0, watts=watts)
         raw = rig.order(MODE, stated.remote(0, 0, grace_wh, grace_s))

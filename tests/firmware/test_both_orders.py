@@ -32,6 +32,7 @@ def ready():
 
 
 def test_malformed_and_oversize():
+    """OP-ORD-01 OP-ORD-03 OP-ORD-04"""
     rig = ready()
     good = rig.release(1)
     for raw in (b"", b"\x01", good[:50], good[:-1], good + b"\0", good + bytes(140), bytes(300)):
@@ -42,6 +43,7 @@ def test_malformed_and_oversize():
 
 
 def test_unknown_aspects():
+    """OP-ORD-05"""
     rig = ready()
     good = rig.release(1)
     for aspect in (0, 13, 255):
@@ -49,6 +51,7 @@ def test_unknown_aspects():
 
 
 def test_wrong_meter_and_epoch():
+    """OP-ORD-12 OP-ORD-13"""
     rig = ready()
     refused(rig, rig.release(1, meter=METER + 1), results.WRONG_METER)
     assert rig.meter.take_receipt() is not None, "of the orders that were for this meter"
@@ -60,6 +63,7 @@ def test_wrong_meter_and_epoch():
 
 
 def test_versions():
+    """OP-ORD-15 OP-ORD-16 OP-ORD-17 OP-ORD-18"""
     rig = ready()
     held = rig.meter.held_order(orders.ASPECT_SUPPLY, 1)
     refused(rig, held, results.ALREADY)
@@ -89,6 +93,7 @@ def test_signing_epochs_ahead():
 
 
 def test_expiry():
+    """OP-ORD-20 OP-ORD-22"""
     rig = ready()
     rig.run(100)
     refused(rig, rig.hold(2, not_after_s=START_S + 99), results.EXPIRED)
@@ -99,6 +104,7 @@ def test_expiry():
 
 
 def test_an_order_that_expires_while_it_waits():
+    """OP-ORD-20"""
     rig = ready()
     raw = rig.hold(2, not_after_s=rig.board.unix_s + 5)
     assert rig.meter.submit(BUS, raw) == results.PENDING
@@ -111,6 +117,7 @@ def test_an_order_that_expires_while_it_waits():
 
 
 def test_roles_and_keys():
+    """OP-ORD-23 OP-ORD-24"""
     rig = ready()
     refused(rig, rig.credit(2 * RICH_UC, role=orders.ROLE_CONTROL), results.WRONG_ROLE)
     refused(rig, rig.credit(2 * RICH_UC, role=orders.ROLE_ROOT), results.WRONG_ROLE)
@@ -120,6 +127,7 @@ def test_roles_and_keys():
 
 
 def test_tag_and_signature():
+    """OP-ORD-08 OP-ORD-09 OP-ORD-25 OP-ORD-26"""
     rig = ready()
     good = rig.release(1)
     refused(rig, good[:-1] + bytes((good[-1] ^ 1,)), results.BAD_TAG)
@@ -136,6 +144,7 @@ def test_tag_and_signature():
 
 
 def test_bodies():
+    """OP-ORD-14"""
     rig = ready()
     refused(rig, rig.order(orders.ASPECT_SUPPLY, bytes(5), 1), results.BAD_BODY)
     refused(rig, rig.order(orders.ASPECT_SUPPLY, b"\x02" + bytes(5), 1), results.BAD_BODY)
@@ -149,6 +158,7 @@ def test_bodies():
 
 
 def test_sources_full():
+    """OP-ORD-41"""
     rig = Rig()
     for source in range(1, 9):
         assert rig.give(rig.credit(1000 * source, source=source)) == results.APPLIED
@@ -177,7 +187,7 @@ def orders_of_every_aspect(rig):
 
 
 def test_every_bit_flip_of_an_order_is_refused():
-    """Each bit of each aspect's order; no change of statement, signature or tag gets as far as the signature."""
+    """OP-ORD-10: each bit of each aspect's order; nothing that is changed gets as far as the signature."""
     rig = ready()
     before = rig.contents()
     seen = set()
@@ -191,7 +201,7 @@ def test_every_bit_flip_of_an_order_is_refused():
 
 
 def test_a_bit_flip_under_a_genuine_tag_is_refused():
-    """A few bits of the signature, which are verified."""
+    """OP-ORD-10: a few bits of the signature, which are verified."""
     for raw_of in (lambda rig: rig.release(1), lambda rig: rig.credit(2 * RICH_UC)):
         rig = ready()
         raw = raw_of(rig)
@@ -202,6 +212,7 @@ def test_a_bit_flip_under_a_genuine_tag_is_refused():
 
 
 def test_repeated_orders_are_answered_the_same_and_change_nothing():
+    """OP-ORD-16 OP-ORD-19"""
     rig = ready()
     raw = rig.credit(2 * RICH_UC)
     assert rig.give(raw) == results.APPLIED
@@ -214,6 +225,7 @@ def test_repeated_orders_are_answered_the_same_and_change_nothing():
 
 
 def test_limits_rule_from_the_next_second():
+    """OP-ORD-45"""
     rig = ready()
     new = bodies.Limits(5 * RICH_UC, 4 * RICH_UC, 10, 10, 0, 10, 0)
     assert rig.give(rig.order(orders.ASPECT_LIMITS, new.encode())) == results.APPLIED
@@ -227,6 +239,7 @@ def test_limits_rule_from_the_next_second():
 
 
 def test_one_waits_beside_the_one_that_is_verified_and_the_newest_wins():
+    """OP-ORD-28"""
     rig = ready()
     rig.run(1)
     first, second, third, older = [rig.release(1, issued_s=at) for at in (1000, 1001, 1002, 999)]
@@ -252,6 +265,7 @@ def test_one_waits_beside_the_one_that_is_verified_and_the_newest_wins():
 
 
 def test_what_became_needless_while_it_waited_is_not_verified():
+    """OP-ORD-11"""
     rig = ready()
     raw = rig.release(1, version=6)
     newer = rig.release(1, version=7)
@@ -263,6 +277,7 @@ def test_what_became_needless_while_it_waited_is_not_verified():
 
 
 def test_a_forged_newer_order_does_not_push_out_what_waits():
+    """OP-ORD-28"""
     rig = ready()
     good = rig.release(1, issued_s=1000)
     forged = bytearray(rig.release(1, issued_s=2000))
@@ -277,6 +292,7 @@ def test_a_forged_newer_order_does_not_push_out_what_waits():
 
 
 def test_carriers_do_not_stand_in_each_others_way():
+    """OP-ORD-28"""
     rig = ready()
     assert rig.meter.submit(BUS, rig.release(1)) == results.PENDING
     assert rig.meter.submit(MQTT, rig.credit(2 * RICH_UC)) == results.PENDING
@@ -299,6 +315,7 @@ def test_the_same_order_on_two_carriers():
 
 
 def test_receipts_come_after_the_order_is_durable_and_are_bounded():
+    """OP-ORD-31 OP-REP-07"""
     from meterlink.reports import KIND_RECEIPT, Report
 
     rig = ready()
@@ -337,6 +354,7 @@ def test_result_numbers_of_another_boot_are_others():
 
 
 def test_a_journal_that_was_put_back_takes_no_order():
+    """OP-ORD-33"""
     rig = ready()
     image = rig.board.flash.snapshot()
     assert rig.give(rig.credit(2 * RICH_UC)) == results.APPLIED
@@ -396,6 +414,7 @@ def test_provisioning_is_taken_once():
 
 
 def test_flash_that_fails_keeps_the_relay_and_refuses_credit():
+    """OP-ORD-32"""
     rig = ready()
     rig.board.watts = 3600
     for sector in range(rig.board.flash.sectors):
@@ -418,6 +437,7 @@ def test_flash_that_fails_keeps_the_relay_and_refuses_credit():
 
 
 def test_the_last_signed_order_can_be_read_back():
+    """OP-REP-09"""
     rig = ready()
     from meterlink.batches import pack_ask
 
@@ -429,6 +449,7 @@ def test_the_last_signed_order_can_be_read_back():
 
 
 def test_rubbish_does_not_push_out_receipts_that_were_not_sent():
+    """OP-ORD-35"""
     rig = ready()
     while rig.meter.take_receipt():
         pass
@@ -445,6 +466,7 @@ def test_rubbish_does_not_push_out_receipts_that_were_not_sent():
 
 
 def test_rubbish_beside_an_order_that_waits_leaves_its_number_alone():
+    """OP-ORD-35"""
     rig = ready()
     assert rig.meter.submit(BUS, rig.release(1)) == results.PENDING
     number = rig.meter.result(BUS).pending_id
@@ -495,6 +517,7 @@ def test_sums_that_do_not_agree_are_a_lost_history():
 
 
 def test_without_the_time_what_takes_away_is_refused():
+    """OP-ORD-21"""
     rig = ready()
     rig.board.clock_valid = False
     rig.outage()

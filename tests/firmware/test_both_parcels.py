@@ -34,6 +34,7 @@ def not_taken(held, carrier, raw):
 
 
 def test_an_order_without_its_body_is_told_so_and_applies_when_it_came():
+    """OP-ORD-34"""
     rig = Rig()
     raw, pieces = rig.apart(orders.ASPECT_KEYS, KEYS_BODY)
     refused(rig, raw, results.BODY_MISSING)
@@ -103,6 +104,7 @@ def test_pieces_come_in_order_a_repeated_one_is_taken_and_the_first_begins_anew(
 
 
 def test_the_largest_body_and_one_byte_more():
+    """OP-ORD-34"""
     held = Parcels(4)
     body = bytes(orders.MAX_APART)
     for piece in pieces_of(body):

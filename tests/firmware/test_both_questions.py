@@ -30,6 +30,7 @@ def held_of(rig, first=0, count=0):
 
 
 def test_what_is_held_is_listed_with_its_versions():
+    """OP-REP-09"""
     rig = ready()
     batch, found = held_of(rig)
     assert (batch.first, batch.count) == (1, 4)
@@ -78,6 +79,7 @@ def test_what_is_held_over_modbus():
 
 
 def test_a_refusal_is_proved_over_modbus():
+    """OP-REP-07"""
     rig = ready()
     master = Master(rig)
     forged = rig.seal(rig.statement(orders.ASPECT_TARIFF, rig.plan.encode()), bytes(64))
@@ -153,3 +155,12 @@ def test_block_and_report_show_mode_latches_and_allowance_alike():
     for name in ("mode", "until_wh", "latches", "fresh", "alarms"):
         assert hot[name] == getattr(report, name), name
     assert (report.mode, report.until_wh, report.latches) == (1, 4321, 4)
+
+
+def test_an_answer_carries_the_nonce_and_the_subject_that_was_asked_about():
+    """OP-REP-04"""
+    rig = ready()
+    for nonce, aspect, selector in ((b"12345678", orders.ASPECT_CREDIT, 1), (b"abcdefgh", orders.ASPECT_SUPPLY, 7)):
+        kind, raw = rig.meter.ask(batches.pack_ask(batches.KIND_REPORT, nonce, aspect, selector))
+        told = reports.Report(raw, rig.mac_key)
+        assert (kind, told.nonce, told.aspect, told.selector) == (batches.KIND_REPORT, nonce, aspect, selector)

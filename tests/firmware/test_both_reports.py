@@ -26,6 +26,7 @@ def numbers(batch):
 
 
 def test_batches_by_range():
+    """OP-BAT-02"""
     rig = ready()
     assert numbers(batch_of(rig, batches.KIND_INTERVALS, 5, 3)) == [5, 6, 7]
     assert numbers(batch_of(rig, batches.KIND_INTERVALS, 0, 2)) == [1, 2]
@@ -51,6 +52,7 @@ def test_a_damaged_record_ends_a_batch_and_is_stepped_over():
 
 
 def test_replay_until_acknowledged():
+    """OP-BAT-03"""
     rig = ready()
     seen = []
     while True:
@@ -69,6 +71,7 @@ def test_replay_until_acknowledged():
 
 
 def test_acknowledgements_that_are_not_taken():
+    """OP-BAT-03"""
     rig = ready(1)
     log_id, key = rig.meter.log_id, rig.mac_key
     good = pack_ack(1, METER, log_id, 2, key)
@@ -101,6 +104,7 @@ def test_replay_starts_at_what_is_still_held():
 
 
 def test_birth_will_and_counters():
+    """OP-REP-03"""
     rig = ready(1)
     birth = Report(rig.meter.report(reports.KIND_BIRTH, reports.NO_NONCE, 0, 0), rig.mac_key)
     assert birth.kind == reports.KIND_BIRTH and (birth.aspect, birth.result) == (0, 0)
@@ -112,6 +116,7 @@ def test_birth_will_and_counters():
 
 
 def test_before_commissioning_nothing_is_proved():
+    """OP-REP-13"""
     rig = Rig(commission=False)
     for speak in (rig.meter.will, lambda: rig.meter.report(1, NONCE, 0, 0)):
         try:
@@ -123,6 +128,7 @@ def test_before_commissioning_nothing_is_proved():
 
 
 def test_only_committed_values_are_shown_and_a_cut_takes_nothing_back():
+    """OP-REP-05"""
     rig = Rig(credit_uc=RICH_UC)
     rig.board.watts = 1000
     shown_wh = shown_uc = lost_wh = 0

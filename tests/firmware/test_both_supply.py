@@ -109,6 +109,7 @@ def test_one_of_two_holds_recalled_leaves_the_other_its_own_time():
 
 
 def test_safety_does_not_wait_and_never_closes_by_itself():
+    """OP-ORD-44"""
     rig = rig_of(dwell_s=1000)
     rig.give(rig.hold(SAFETY))
     rig.run(1)
@@ -189,6 +190,7 @@ def test_a_key_pressed_early_is_not_remembered():
 
 
 def test_payment_releases_credit_and_nothing_else():
+    """OP-ORD-44"""
     rig = Rig()
     rig.run(70)
     assert not rig.board.closed
@@ -358,6 +360,7 @@ def test_overload_trips_and_asks_for_the_key():
 
 
 def test_protection_keeps_supply_on_against_all_but_safety():
+    """OP-ORD-44"""
     rig = Rig(credit_uc=100_000)
     rig.board.watts = 3600
     rig.give(rig.hold(PROTECTION, not_after_s=0))

@@ -148,12 +148,15 @@ def swept(script):
 
 
 def test_accounts_cut_at_every_operation():
+    """OP-ORD-30"""
     swept(Life.account_orders)
 
 
 def test_keys_cut_at_every_operation():
+    """OP-ORD-30"""
     swept(Life.key_orders)
 
 
 def test_recovery_cut_at_every_operation():
+    """OP-ORD-30"""
     swept(Life.recover_order)

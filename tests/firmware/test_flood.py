@@ -83,6 +83,7 @@ def rig_with_credit() -> SignedRig:
 
 
 def test_a_flood_without_the_per_meter_key_costs_no_multiplication() -> None:
+    """OP-ORD-11"""
     rig = rig_with_credit()
     flood = Flood(rig, 1)
     with counting():
@@ -96,6 +97,7 @@ def test_a_flood_without_the_per_meter_key_costs_no_multiplication() -> None:
 
 
 def test_a_flood_of_genuine_orders_played_again_costs_no_multiplication() -> None:
+    """OP-ORD-11"""
     rig = rig_with_credit()
     old = [rig.credit(RICH_UC - n) for n in range(50)] + [rig.meter.held_order(orders.ASPECT_CREDIT, 1)]
     with counting():
@@ -106,7 +108,7 @@ def test_a_flood_of_genuine_orders_played_again_costs_no_multiplication() -> Non
 
 @pytest.mark.parametrize("carriers", [(TCP,), (BUS, TCP, MQTT, LOCAL)])
 def test_a_flood_under_the_per_meter_key_costs_a_bounded_number(carriers: tuple[int, ...]) -> None:
-    """A processor that would verify all it is given: in any 10 s at most 10 in vain for each carrier."""
+    """OP-ORD-29: a processor that would verify all it is given: in any 10 s at most 10 in vain for each carrier."""
     rig = rig_with_credit()
     flood = Flood(rig, 2)
     spent = []
@@ -143,7 +145,8 @@ def applied_after_s(seed: int, per_s: int, slices: int, longest_s: int = 30) -> 
 
 @pytest.mark.parametrize("slices", [SLICES, 20 * SLICES])
 def test_a_genuine_order_on_the_line_that_is_flooded_applies_within_30_s(slices: int) -> None:
-    """At the rate of a line with 9 600 baud, on a processor that verifies one order a second and on a faster one."""
+    """OP-ORD-29: at the rate of a line with 9 600 baud, on a processor that verifies one order a second, and on a
+    faster one."""
     waits_s = [applied_after_s(seed, PER_S_9600, slices) for seed in range(40)]
     print(
         f"9 600 baud, {slices // SLICES} verifications a second: longest {max(waits_s)} s, mean {sum(waits_s) / 40} s"

@@ -117,6 +117,7 @@ def end_state(rig: Rig) -> tuple:
 @examples(60)
 @given(histories(), st.data())
 def test_deliveries_in_any_way_end_in_the_same_state(history: list[list[tuple]], data: st.DataObject) -> None:
+    """OP-ORD-19"""
     rig = SignedRig()
     made = signed(rig, history)
     last = [series[-1] for series in made]
@@ -238,6 +239,7 @@ def test_one_flipped_bit_of_a_recovery_is_refused(data: st.DataObject) -> None:
 @examples(300)
 @given(st.sampled_from(SAMPLES), st.data())
 def test_one_flipped_bit_is_refused(raw: bytes, data: st.DataObject) -> None:
+    """OP-ORD-10"""
     bit = data.draw(st.integers(0, 8 * len(raw) - 1))
     changed = bytearray(raw)
     changed[bit >> 3] ^= 1 << (bit & 7)
@@ -247,7 +249,7 @@ def test_one_flipped_bit_is_refused(raw: bytes, data: st.DataObject) -> None:
 @examples(60)
 @given(st.sampled_from(SAMPLES), st.data())
 def test_one_flipped_bit_under_a_genuine_tag_is_refused(raw: bytes, data: st.DataObject) -> None:
-    """Whoever holds the per-meter key, and no signing key, cannot order anything."""
+    """OP-ORD-10: whoever holds the per-meter key, and no signing key, cannot order anything."""
     bit = data.draw(st.integers(0, 8 * (len(raw) - 8) - 1))
     changed = bytearray(raw[:-8])
     changed[bit >> 3] ^= 1 << (bit & 7)

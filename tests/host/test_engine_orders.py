@@ -229,6 +229,7 @@ def test_nothing_is_published_to_a_meter_that_is_absent() -> None:
 
 
 def test_the_will_of_an_earlier_boot_says_nothing_of_this_one() -> None:
+    """OP-REP-14"""
     bench = Bench()
     bench.peer.boot = 2
     bench.up(topics.UP_STATE, bench.peer.report(reports.KIND_BIRTH))
@@ -275,6 +276,7 @@ def test_a_receipt_for_other_bytes_moves_nothing(bench: Bench) -> None:
 
 
 def test_a_late_receipt_is_still_true_of_its_order(bench: Bench) -> None:
+    """OP-REP-11"""
     order_id = stop(bench)
     delivered = bench.deliver()
     late = bench.peer.receipt(delivered.raw)
@@ -313,6 +315,7 @@ def under_way(bench: Bench) -> tuple[int, Ask]:
 
 
 def test_the_same_report_twice_is_a_duplicate(bench: Bench) -> None:
+    """OP-REP-11"""
     order_id, asked = under_way(bench)
     what, raw = bench.peer.answer(asked)
     bench.up(what, raw)
@@ -322,6 +325,7 @@ def test_the_same_report_twice_is_a_duplicate(bench: Bench) -> None:
 
 
 def test_an_older_genuine_report_is_late_and_changes_nothing(bench: Bench) -> None:
+    """OP-REP-11"""
     order_id, asked = under_way(bench)
     what, late = bench.peer.answer(asked)
     bench.up(topics.UP_REPORT, bench.peer.report(balance_uc=9))
@@ -332,6 +336,7 @@ def test_an_older_genuine_report_is_late_and_changes_nothing(bench: Bench) -> No
 
 
 def test_a_forged_report_is_counted_and_changes_nothing(bench: Bench) -> None:
+    """OP-REP-10"""
     order_id, asked = under_way(bench)
     what, raw = bench.peer.answer(asked)
     before = bench.meter()
@@ -342,6 +347,7 @@ def test_a_forged_report_is_counted_and_changes_nothing(bench: Bench) -> None:
 
 
 def test_a_report_held_back_and_played_after_its_time_confirms_nothing(bench: Bench) -> None:
+    """OP-REP-12"""
     order_id, asked = under_way(bench)
     what, withheld = bench.peer.answer(asked)
     bench.clock.advance(Policy().question_s + 1)
@@ -352,6 +358,7 @@ def test_a_report_held_back_and_played_after_its_time_confirms_nothing(bench: Be
 
 
 def test_a_report_held_back_and_played_after_a_newer_one_confirms_nothing(bench: Bench) -> None:
+    """OP-REP-12"""
     order_id, asked = under_way(bench)
     what, withheld = bench.peer.answer(asked)
     bench.peer.be(**CLOSED)  # the relay has closed again since: what was withheld is no longer so
@@ -362,6 +369,7 @@ def test_a_report_held_back_and_played_after_a_newer_one_confirms_nothing(bench:
 
 
 def test_an_unasked_report_confirms_nothing(bench: Bench) -> None:
+    """OP-REP-12"""
     order_id, _ = under_way(bench)
     for nonce in (reports.NO_NONCE, b"\xff" * 8):
         bench.up(topics.UP_REPORT, bench.peer.report(subject=STOP, nonce=nonce))
@@ -376,6 +384,7 @@ def test_an_answer_about_another_subject_confirms_nothing(bench: Bench) -> None:
 
 
 def test_an_answer_to_a_question_from_before_the_order_confirms_nothing(bench: Bench) -> None:
+    """OP-REP-12"""
     release(bench)
     bench.peer.hold(bench.deliver().raw)
     asked = bench.ask()

@@ -312,6 +312,7 @@ def test_bytes_like_objects_are_taken():
 
 
 def test_steps_pause_often_and_give_the_same_verdict():
+    """OP-ORD-27"""
     for expected, signature in ((True, SAMPLE[2]), (False, flipped(SAMPLE[2], 5))):
         verdict, pauses = drive(ecdsa.steps(KEY, SAMPLE[1], signature))
         assert verdict is expected
