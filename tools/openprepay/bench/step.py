@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from meter.flashmap import TOTAL_SECTORS
+from meterlink.results import APPLIED
 from metersim.child import DEFAULT_HEAP
 from metersim.workbench import Workbench
 from openprepay.bench import upy
@@ -32,6 +34,8 @@ def run(seconds: float) -> Iterator[Figure]:
             flash=f"{folder}/flash.bin",
             rounds=int(seconds * 12),
             heap_s=max(120, min(600, int(seconds * 100))),
+            sectors=TOTAL_SECTORS,  # an image has values in place of names
+            applied=APPLIED,
         )
     yield against("step_time", found["plain_us"], "us", PEER, found["toy_us"])
     yield against("step_commit_time", found["commit_us"], "us", "a step without a commit", found["plain_us"])
@@ -46,8 +50,6 @@ import gc, json, struct, time
 from meter.boards.fileflash import FileFlash
 from meter.boards.unix import UnixBoard
 from meter.core import Meter
-from meter.flashmap import TOTAL_SECTORS
-from meterlink.results import APPLIED
 
 START_S = 1767225600
 WATTS = 2300
@@ -71,7 +73,7 @@ class Nothing:
     def step(self, mono_s):
         pass
 
-board = UnixBoard(FileFlash(flash, TOTAL_SECTORS, 4096, False), 0)
+board = UnixBoard(FileFlash(flash, sectors, 4096, False), 0)
 mono_s = 0
 
 def pass_second():
@@ -94,7 +96,7 @@ meter.provision(record)
 meter.submit(Meter.CARRIER_LOCAL, credit)
 while meter.verify_slice():
     pass
-assert meter.result(Meter.CARRIER_LOCAL).code == APPLIED
+assert meter.result(Meter.CARRIER_LOCAL).code == applied
 toy = Toy(board)
 nothing = Nothing()
 journal = meter.store.journal
