@@ -25,7 +25,17 @@ from headend.orders.confirm import (
     confirms,
 )
 from meterlink import reasons, reports, results, states, stating
-from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS, ASPECT_MODE, ASPECT_SUPPLY, ASPECT_TARIFF, KEYS_TAG
+from meterlink.orders import (
+    ASPECT_CREDIT,
+    ASPECT_EPOCH,
+    ASPECT_KEYS,
+    ASPECT_MODE,
+    ASPECT_RECOVER,
+    ASPECT_RETIRE,
+    ASPECT_SUPPLY,
+    ASPECT_TARIFF,
+    KEYS_TAG,
+)
 from meterlink.reports import Report
 from tests.host.books import METER, NOW_S, SOURCE
 from tests.host.peer import CLOSED, OPEN, READY, Noise, Peer
@@ -41,9 +51,13 @@ ON = replace(OFF, wants="on", not_after_s=0)
 PERMIT = replace(ON, wants="permit")
 TARIFF = replace(ON, aspect=ASPECT_TARIFF, selector=0, wants="version")
 MODE = replace(TARIFF, aspect=ASPECT_MODE, wants="mode", body=stating.mode(states.MODE_POSTPAID, 0))
+OPENED = replace(TARIFF, aspect=ASPECT_EPOCH, wants="epoch", account_epoch=2, version=0)
+RETIRED = replace(TARIFF, aspect=ASPECT_RETIRE, wants="retired", version=0)
+RECOVERED = replace(TARIFF, aspect=ASPECT_RECOVER, wants="recovered")
 TAG_BODY = stating.tag_keys([1], (3, bytes(32)), PEER.key, METER, 1, 5)
 TAG = replace(TARIFF, aspect=ASPECT_KEYS, selector=KEYS_TAG, wants="tag", body=TAG_BODY)
 CREDIT = replace(ON, aspect=ASPECT_CREDIT, selector=SOURCE, version=0, total_uc=1000, wants="credit")
+FOLDED = replace(CREDIT, wants="closed")
 
 OURS = {"signing_epoch": 1, "version": 5, "digest": DIGEST}
 NEWER = {"signing_epoch": 1, "version": 6, "digest": OTHER}
@@ -128,6 +142,23 @@ CASES: list[tuple[Wanted, dict[str, Any], str, str, str]] = [
     (CREDIT, {"source_credited_uc": 1001}, CONFIRMED, "", "shows 1001"),
     (CREDIT, {"source_credited_uc": 999}, NOT_YET, "", "1000 expected"),
     (CREDIT, {"source_credited_uc": 1000, "account_epoch": 2}, NOT_YET, "", "epoch 2"),
+    # closed
+    (FOLDED, {"source_credited_uc": 1000, "digest": bytes(8)}, CONFIRMED, "", "which is closed"),
+    (FOLDED, {"source_credited_uc": 1001, "digest": bytes(8)}, CONFIRMED, "", "shows 1001"),
+    (FOLDED, {"source_credited_uc": 999, "digest": bytes(8)}, NOT_YET, "", "which is open"),
+    (FOLDED, {"source_credited_uc": 1000, "digest": b"another!"}, NOT_YET, "", "which is open"),
+    # epoch
+    (OPENED, {"account_epoch": 2}, CONFIRMED, "", "epoch 2"),
+    (OPENED, {"account_epoch": 3}, CONFIRMED, "", "epoch 3"),
+    (OPENED, {"account_epoch": 1}, NOT_YET, "", "epoch 1"),
+    # retired
+    (RETIRED, {"alarms": 1 << states.ALARM_RETIRED}, CONFIRMED, "", "closed for good"),
+    (RETIRED, {"alarms": 1 << states.ALARM_TAMPER}, NOT_YET, "", "is open"),
+    (RETIRED, {"alarms": 1 << states.ALARM_RETIRED, "account_epoch": 2}, OUTRANKED, "", "epoch 2"),
+    # recovered
+    (RECOVERED, OURS, CONFIRMED, "", "version 5"),
+    (RECOVERED, {**OURS, "alarms": 1 << states.ALARM_HISTORY_LOST}, CONTRADICTED, "", "history is lost"),
+    (RECOVERED, {**OLDER, "alarms": 1 << states.ALARM_HISTORY_LOST}, NOT_YET, "", "5 expected"),
 ]
 
 
