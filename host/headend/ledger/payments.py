@@ -13,13 +13,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 
 from headend.ledger import accounts, entries, recovered
 from headend.orders import statements
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
-from headend.store.schema import channel, closing, meter, meter_state, meter_trust, payment
+from headend.store.schema import channel, closing, database, meter, meter_state, meter_trust, payment
+from headend.store.schema import recovered as recovered_sale
 from meterlink.bodies import MAX_UC
 
 MAX_ID = 64
@@ -45,8 +46,18 @@ _ARRIVED = (
     .values(on_meter_s=bindparam("at_s"))
 )
 _STANDING = (
-    select(meter.c.account_epoch, meter_trust.c.readback_source, meter_trust.c.withheld_uc, closing.c.moved_to)
+    select(
+        meter.c.account_epoch,
+        meter_trust.c.readback_source,
+        meter_trust.c.withheld_uc,
+        closing.c.moved_to,
+        database.c.source,
+        exists()
+        .where(recovered_sale.c.meter == meter.c.meter, recovered_sale.c.channel.is_(None))
+        .label("has_recovered"),
+    )
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
+    .join(database, database.c.one == 1)
     .outerjoin(closing, (closing.c.meter == meter.c.meter) & (closing.c.account_epoch == meter.c.account_epoch))
     .where(meter.c.meter == bindparam("of"))
 )
@@ -177,12 +188,14 @@ def _give(
     meter, amount_uc, epoch = state.meter, paid["amount_uc"], standing.account_epoch
     # While the meter is read back, a later source may still list this very sale: sums are not touched before.
     again = bool(paid["again"]) and standing.readback_source is None
-    known_uc, sale = recovered.consume(
-        conn, now_s, meter, epoch, amount_uc, paid["channel"], paid["payment_id"], again=again
-    )
+    known_uc, sale = 0, None
+    if standing.has_recovered:
+        known_uc, sale = recovered.consume(
+            conn, now_s, meter, epoch, amount_uc, paid["channel"], paid["payment_id"], again=again
+        )
     if sale is not None:
         return {"source": sale.source, "total_uc": sale.total_uc, "on_meter_s": sale.found_s}
-    source = identity.get(conn).source
+    source = standing.source
     if standing.readback_source is not None:
         total_uc = _sum_of(standing.withheld_uc, state.sold_uc, amount_uc - known_uc)
         conn.execute(_WITHHELD, {"of": meter, "total": total_uc})

@@ -39,10 +39,11 @@ WANTS_RECOVERED = "recovered"
 
 # Built once: to put a statement together costs several times what it costs to run it.
 _OF_METER = update(meter).where(meter.c.meter == bindparam("of"))
+_IN_FORCE = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of")).scalar_subquery()
 _SALES = (
     select(payment.c.total_uc, payment.c.amount_uc)
     .where(payment.c.meter == bindparam("of"), payment.c.total_uc <= bindparam("total"))
-    .where(payment.c.account_epoch == bindparam("epoch"), payment.c.source == bindparam("from_source"))
+    .where(payment.c.account_epoch == _IN_FORCE, payment.c.source == bindparam("from_source"))
     .order_by(payment.c.total_uc.desc())
     .limit(bodies.MAX_SALES)
 )
@@ -69,8 +70,10 @@ _NEXT_VERSION = (
     .values(next_version=meter_state.c.next_version + 1)
     .returning(meter_state.c.next_version - 1)
 )
-_REPLACED = select(token.c.key_revision, token.c.tid).where(
-    token.c.id == bindparam("of"), token.c.account_epoch == bindparam("epoch")
+_REPLACED = (
+    select(token.c.key_revision, token.c.tid)
+    .join(meter, (meter.c.meter == token.c.meter) & (meter.c.account_epoch == token.c.account_epoch))
+    .where(token.c.id == bindparam("of"))
 )
 _EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
 _OUT = insert(outbox)
@@ -191,8 +194,7 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
     Takes the place of a statement of this source that was not sent.
     """
     source = identity.get(conn).source
-    epoch = conn.execute(_EPOCH, {"of": meter_row.meter}).scalar_one()
-    chosen = {"of": meter_row.meter, "total": total_uc, "epoch": epoch, "from_source": source}
+    chosen = {"of": meter_row.meter, "total": total_uc, "from_source": source}
     sold = conn.execute(_SALES, chosen).all()
     sales: list[tuple[int, int]] = []
     before_uc = 0
@@ -203,7 +205,7 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
         sales.append((total_uc, total_uc - before_uc))
     replaced: tuple[tuple[int, int], ...] = ()
     if meter_row.replacing is not None:
-        named = conn.execute(_REPLACED, {"of": meter_row.replacing, "epoch": epoch})
+        named = conn.execute(_REPLACED, {"of": meter_row.replacing})
         replaced = tuple((revision, tid) for revision, tid in named)
     body = bodies.encode_credit(total_uc, meter_row.refunded_uc, sales[-bodies.MAX_SALES :], replaced=replaced)
     return state(conn, now_s, meter_row.meter, ASPECT_CREDIT, source, body, WANTS_CREDIT, actor, "", total_uc=total_uc)
