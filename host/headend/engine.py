@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, case, func, select, update
 
 from headend.clock import Clock
-from headend.epochs import follow
+from headend.epochs import follow, readback
 from headend.keys.signer_wire import SignerAway
 from headend.orders import inbound, keys_held, outbox, questions, signing
 from headend.orders.actions import Ack, Action, Ask, Deliver
@@ -157,7 +157,8 @@ class Engine:
     def _poll(self, conn: Connection, now_s: int, number: int) -> Action:
         """Ask for a report unprompted, about our credit source, so that its totals come with it."""
         lock_meter(conn, number)
-        _next_ask(conn, number, now_s + spread(self._policy.poll_s, self._entropy))
+        pace_s = self._policy.gap_s if readback.holds_money(conn, number) else self._policy.poll_s
+        _next_ask(conn, number, now_s + spread(pace_s, self._entropy))
         source = identity.source_of(conn, number)
         return questions.ask(conn, now_s, self._entropy, number, KIND_REPORT, aspect=ASPECT_CREDIT, selector=source)
 

@@ -307,7 +307,9 @@ class Service:
             ("source", standing.source, keys.source),
         ):
             if held != wanted:
-                raise Refused(f"{field} of the database", held, f"{wanted}, the key store's (openprepay admin adopt-epoch)")
+                raise Refused(
+                    f"{field} of the database", held, f"{wanted}, the key store's (openprepay admin adopt-epoch)"
+                )
 
     def _carriers(self) -> list[Carrier]:
         """The links that the settings name. A link's code is loaded only where it is used."""

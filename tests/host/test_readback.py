@@ -175,3 +175,12 @@ def test_statements_that_were_never_signed_go_on_under_the_new_epoch(bench: Benc
     (kept,) = [row for row in rows if row.id == stop]
     assert (kept.state, kept.signing_epoch, kept.version) == ("queued", 2, 1)
     assert {row.state for row in rows if row.aspect == ASPECT_CREDIT} == {"superseded"}
+
+
+def test_while_money_waits_the_meter_is_asked_again_soon(bench: Bench) -> None:
+    restore(bench)
+    bench.write(payments.take, CHANNEL, "new", METER, 5_000)
+    bench.ask(ASPECT_CREDIT)
+    asked_s = bench.clock.now_s()
+    bench.ask(ASPECT_CREDIT)
+    assert bench.clock.now_s() - asked_s <= 90

@@ -42,6 +42,12 @@ _SIGNED = select(order.c.signed, order.c.state, order.c.wants, order.c.digest).w
 )
 
 
+def holds_money(conn: Connection, number: int) -> bool:
+    """Whether money waits for this meter to be read back."""
+    mine = meter_trust.c.meter == number, meter_trust.c.readback_source.is_not(None), meter_trust.c.withheld_uc > 0
+    return conn.execute(select(meter_trust.c.meter).where(*mine)).first() is not None
+
+
 def heard(conn: Connection, now_s: int, report: Report) -> bool:
     """Take a genuine report that is the newest; returns whether the order that it names is to be asked for.
 
