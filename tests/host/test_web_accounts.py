@@ -133,3 +133,9 @@ def test_findings_stand_on_the_page_in_both_languages(site: Site) -> None:
 
 def test_every_finding_has_its_words() -> None:
     assert set(findings.KINDS) == set(words.FINDINGS) | set(usage.KINDS)
+
+
+def test_a_payment_that_is_posted_again_says_so(site: Site) -> None:
+    first = pay(site, "a", "25.00", posted_again=True)
+    assert (first.status_code, pay(site, "a", "25.00").status_code) == (201, 200), "it is the same payment either way"
+    problem(pay(site, "b", "1.00", posted_again="yes"), 422, "refused")
