@@ -1,13 +1,16 @@
 """What a genuine message of a meter means for its accounts: called by the engine, in the transaction that takes it."""
 
-from sqlalchemy import Connection, bindparam, select, update
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, exists, select, update
 
 from headend.epochs import closing, findings, readback
 from headend.keys.signer import FOREIGN, LOGGED
 from headend.orders import inbound
 from headend.orders.stored import stored_report
 from headend.store import lock_meter
-from headend.store.schema import meter, meter_state, meter_trust, question
+from headend.store.schema import closing as closing_row
+from headend.store.schema import finding, meter, meter_state, question
 from meterlink import bodies, results, states
 from meterlink.batches import KIND_CLOSING, KIND_ORDER
 from meterlink.orders import ASPECT_CREDIT, Order
@@ -18,11 +21,12 @@ READ_BACK = "read_back"
 NOT_ASKED = "not_asked"  # nothing of ours asked for it, or not any more
 FOREIGN_ORDER = "foreign_order"
 
-_STANDING = (
-    select(meter.c.account_epoch, meter_trust.c.readback_source)
-    .join(meter_trust, meter_trust.c.meter == meter.c.meter)
-    .where(meter.c.meter == bindparam("of"))
-)
+# One look decides whether there is anything to be done, which on almost every report there is not.
+_STANDING = select(
+    meter.c.account_epoch,
+    exists().where(finding.c.meter == meter.c.meter, finding.c.settled_s.is_(None)).label("has_findings"),
+    exists().where(closing_row.c.meter == meter.c.meter, closing_row.c.provisional == 1).label("has_provisional"),
+).where(meter.c.meter == bindparam("of"))
 _OPEN = select(question.c.nonce, question.c.asked_s).where(
     question.c.meter == bindparam("of"),
     question.c.kind == bindparam("what"),
@@ -37,13 +41,16 @@ def report(conn: Connection, now_s: int, told: Report, taken: inbound.TakenRepor
     """
     if not taken.newest:
         return []
-    _look(conn, now_s, told)
+    standing: Any = conn.execute(_STANDING, {"of": told.meter}).one()
+    _look(conn, now_s, told, standing)
     wanted: list[tuple[int, int]] = []
     receipt = told.kind == KIND_RECEIPT and results.succeeded(told.result)
     if (taken.outcome == inbound.ANSWER or receipt) and readback.heard(conn, now_s, told):
         wanted.append((KIND_ORDER, told.selector))
-    if closing.follow(conn, now_s, told) and taken.outcome in (inbound.ANSWER, inbound.RECEIPT):
-        wanted.append((KIND_CLOSING, 0))
+    if standing.has_provisional:
+        can_tell = closing.follow(conn, now_s, told)
+        if can_tell and taken.outcome in (inbound.ANSWER, inbound.RECEIPT):
+            wanted.append((KIND_CLOSING, 0))
     return wanted
 
 
@@ -80,16 +87,16 @@ def closing_statement(conn: Connection, now_s: int, statement: Report, question_
     return closing.book(conn, now_s, statement)
 
 
-def _look(conn: Connection, now_s: int, told: Report) -> None:
+def _look(conn: Connection, now_s: int, told: Report, standing: Any) -> None:
     """What a person has to look at."""
-    standing = conn.execute(_STANDING, {"of": told.meter}).one()
-    if told.account_epoch > standing.account_epoch:
-        sentence = f"The meter serves account epoch {told.account_epoch}, the books know {standing.account_epoch}."
-        findings.note(conn, now_s, told.meter, findings.ACCOUNT_AHEAD, sentence)
-    else:
-        findings.settle(conn, now_s, told.meter, findings.ACCOUNT_AHEAD)
-    if told.alarms >> states.ALARM_HISTORY_LOST & 1:
-        sentence = f"Since its report of {told.time_s} (meter time)."
-        findings.note(conn, now_s, told.meter, findings.HISTORY_LOST, sentence)
-    else:
-        findings.settle(conn, now_s, told.meter, findings.HISTORY_LOST)
+    ahead = told.account_epoch > standing.account_epoch
+    lost = bool(told.alarms >> states.ALARM_HISTORY_LOST & 1)
+    sentences = {
+        findings.ACCOUNT_AHEAD: f"It serves account epoch {told.account_epoch}, the books {standing.account_epoch}.",
+        findings.HISTORY_LOST: f"Since its report of {told.time_s} (meter time).",
+    }
+    for kind, stands in ((findings.ACCOUNT_AHEAD, ahead), (findings.HISTORY_LOST, lost)):
+        if stands:
+            findings.note(conn, now_s, told.meter, kind, sentences[kind])
+        elif standing.has_findings:
+            findings.settle(conn, now_s, told.meter, kind)
