@@ -176,6 +176,8 @@ class SignerServer:
             return wire.Digits(self._signer.make_token(question.token))
         if isinstance(question, wire.KeyChange):
             return wire.Sections(self._signer.make_key_change(question.change))
+        if isinstance(question, wire.MadeTokens):
+            return wire.Made(self._signer.made_tokens(question.pan, question.from_s))
         if isinstance(question, wire.WasSigned):
             return wire.Verdict(LOGGED if self._signer.was_signed(question.digest) else "")
         if isinstance(question, wire.Found):
@@ -216,7 +218,7 @@ def _make_room(path: Path, *, alone: bool) -> None:
     closed = 0o077 if alone else 0o022
     if mode & closed:
         wanted = "0700" if alone else "0755 or less"
-        raise Refused("folder of the signer's socket", f"{path.parent}, mode {mode:04o}", f"mode {wanted}")
+        raise Refused("folder of the signer's socket", f"mode {mode:04o} of {path.parent}", f"mode {wanted}")
     if not path.is_socket():
         return  # where something else lies, binding says so
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
