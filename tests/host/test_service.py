@@ -313,9 +313,8 @@ def test_the_database_of_other_keys_is_refused(scene: Scene) -> None:
             pass
         later = KeyStore.generate(signing_epoch=2)
         said = r"signing_epoch of the database: 1 given, 2, the key store's .openprepay admin adopt-epoch. expected"
-
-    with pytest.raises(Refused, match=said):
-        await Service(scene.settings, later, clock=scene.clock, carriers=()).start()
+        with pytest.raises(Refused, match=said):
+            await Service(scene.settings, later, clock=scene.clock, carriers=()).start()
 
     play(act())
 
