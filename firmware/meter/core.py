@@ -550,9 +550,10 @@ class Meter:
         """(batches.KIND_*, answer) to a question; BatchError where it is none."""
         return reporting.answer(self, raw)
 
-    def ack(self, raw: bytes) -> None:
-        """The head end has stored records: the replay cursor moves, durably. BatchError where it is not genuine."""
-        reporting.acknowledge(self, raw)
+    def ack(self, raw: bytes) -> bool:
+        """The head end has stored records: the replay cursor moves, durably; False where it stood there before.
+        BatchError where it is not genuine."""
+        return reporting.acknowledge(self, raw)
 
     def replay(self, kind: int) -> "bytes | None":
         """The next batch that is not acknowledged, or None."""

@@ -61,8 +61,8 @@ class Exchange:
 
     def _acknowledged(self, payload: bytes) -> None:
         try:
-            self._meter.ack(payload)
-            self._said_ms.clear()
+            if self._meter.ack(payload):  # else the next batch is the one that was said
+                self._said_ms.clear()
         except BatchError:
             self.refused += 1
 

@@ -186,8 +186,8 @@ def replay(meter, kind: int) -> "bytes | None":
     return batch(meter, kind, reports.NO_NONCE, cursor + 1, batches.MAX_RECORDS)
 
 
-def acknowledge(meter, raw: bytes) -> None:
-    """Move the replay cursor, durably. A lower one is heard and changes nothing."""
+def acknowledge(meter, raw: bytes) -> bool:
+    """Move the replay cursor, durably; whether it moved. A lower one is heard and changes nothing."""
     if meter.mac_key is None:
         raise BatchError("meter: not commissioned")
     kind, log_id, seq = _read_ack(meter, raw)
@@ -203,6 +203,7 @@ def acknowledge(meter, raw: bytes) -> None:
         if not meter.commit([(store.KEY_CURSORS, struct.pack(store.CURSORS, *meter.cursors))]):
             meter.cursors[kind - 1] = before
             raise BatchError("acknowledgement: it could not be stored")
+    return seq > before
 
 
 def _read_ack(meter, raw: bytes) -> "tuple[int, int, int]":

@@ -1,6 +1,7 @@
 """Batches, replay and acknowledgement; wills and births; and that nothing uncommitted is ever shown."""
 
-from meterlink import batches, records, reports
+from meter.exchange import Exchange
+from meterlink import batches, records, reports, topics
 from meterlink.batches import Batch, BatchError, pack_ack, pack_ask
 from meterlink.reports import Report, ReportError
 from tests.firmware.ramboard import METER, NONCE, Rig
@@ -155,3 +156,18 @@ def test_a_small_load_loses_a_minute_at_most():
         live_wh = rig.meter.energy.import_wh
         rig.outage(1)
         assert live_wh - rig.meter.energy.import_wh <= 2
+
+
+def test_an_acknowledgement_that_moves_nothing_makes_the_meter_say_nothing_anew():
+    rig = Rig()
+    rig.run(4 * 900, 60)
+    exchange = Exchange(rig.meter, 5000)
+    rig.meter.ack(batches.pack_ack(batches.KIND_INTERVALS, METER, rig.meter.log_id, 2, rig.mac_key))
+    first = exchange.say(0)
+    while exchange.say(0):
+        pass
+    exchange.hear(topics.DN_ACK, batches.pack_ack(batches.KIND_INTERVALS, METER, rig.meter.log_id, 1, rig.mac_key))
+    assert exchange.say(1) is None
+    exchange.hear(topics.DN_ACK, batches.pack_ack(batches.KIND_INTERVALS, METER, rig.meter.log_id, 3, rig.mac_key))
+    again = exchange.say(2)
+    assert first and again and again[0] == first[0] and again != first
