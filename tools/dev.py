@@ -289,8 +289,11 @@ def bench(arguments: list[str]) -> int:
     return become_openprepay("bench", *arguments)
 
 
+RESTORES = "tests/system/test_restores.py"
+
+
 def soak(arguments: list[str]) -> int:
-    """whole-system simulation on fresh seeds until one fails (ARGS="--minutes 10 --from 1000")"""
+    """whole-system simulation and restores on fresh seeds until one fails (ARGS="--minutes 10 --from 1000")"""
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
     seed = int(options.get("--from", str(int(time.time()))))
@@ -298,7 +301,9 @@ def soak(arguments: list[str]) -> int:
     while time.monotonic() < ends:
         if run(VENV / "bin" / "openprepay", "sim", "check", "--seed", str(seed), check=False):
             raise Failed(f"Seed {seed} failed; replay it with: .venv/bin/openprepay sim check --seed {seed}")
-        seed += 1
+        if run(PYTHON, "-m", "pytest", "-q", "-n", "2", RESTORES, env={"OPENPREPAY_SEED": str(seed)}, check=False):
+            raise Failed(f"Restores failed from seed {seed} on; replay with: OPENPREPAY_SEED={seed} pytest {RESTORES}")
+        seed += 8
     return 0
 
 
