@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from headend.clock import ManualClock
+from headend.keys import signer, signer_tokens
 from headend.keys.holder import VendingName
 from headend.keys.keystore import KeyStore
 from headend.keys.signer import Signer
@@ -37,20 +38,21 @@ def wanted(minute: int = 0, units: int = KWH, **others: Any) -> TokenWanted:
     tid = issue.tid_of(2014, NOW_S + 60 * minute)
     fields: dict[str, Any] = {"meter": 17, "pan": PAN, "sgc": 123457, "kt": 2, "ti": 1, "krn": 1, "ken": 255}
     fields |= {"base": 2014, "token_class": 0, "subclass": 0, "rnd": 5, "tid": tid, "channel": "channel:pos-1"}
+    fields["database_epoch"] = 1
     return TokenWanted(**{**fields, "register": issue.register_of(units), **others})
 
 
 class Vendor:
     """A signer whose log can be opened anew."""
 
-    def __init__(self, path: Path, held: KeyStore) -> None:
-        self.clock, self.path, self.keys = ManualClock(NOW_S), path, held
-        self.log = SignerLog(path)
+    def __init__(self, path: Path, held: KeyStore, rotate_bytes: int = 1 << 20) -> None:
+        self.clock, self.path, self.keys, self.rotate_bytes = ManualClock(NOW_S), path, held, rotate_bytes
+        self.log = SignerLog(path, rotate_bytes=rotate_bytes)
         self.signer = Signer(held, self.log, self.clock, CAPS)
 
     def restart(self) -> None:
         self.log.close()
-        self.log = SignerLog(self.path)
+        self.log = SignerLog(self.path, rotate_bytes=self.rotate_bytes)
         self.signer = Signer(self.keys, self.log, self.clock, CAPS)
 
     def refusal(self, one: TokenWanted) -> str:
@@ -169,14 +171,48 @@ def test_a_vending_key_that_expired_makes_nothing(tmp_path: Path) -> None:
     assert vendor.refusal(wanted(1)) == "krn: 1 given, a vending key that has not expired expected"
 
 
+@pytest.mark.parametrize("rotate_bytes", [1_000, 1 << 20])
+def test_the_log_tells_which_tokens_a_meter_had(tmp_path: Path, rotate_bytes: int) -> None:
+    vendor = Vendor(tmp_path / "log", keys(), rotate_bytes)
+    made = [wanted(minute, 1, pan=pan) for minute in range(12) for pan in (PAN, OTHER_PAN)]
+    for one in made:
+        vendor.signer.make_token(one)
+    vendor.restart()
+    for minute in (0, 1, 7, 11, 12):
+        lines = vendor.signer.made_tokens(PAN, issue.issued_s(2014, wanted(minute).tid))
+        assert [line.tid for line in lines] == [wanted(at).tid for at in range(minute, 12)]
+        assert {line.pan for line in lines} <= {PAN}
+    assert vendor.signer.made_tokens("600727000000000173", 0) == []
+    if rotate_bytes == 1_000:
+        (tmp_path / "log.1").unlink()  # put away
+        assert vendor.signer.made_tokens(PAN, 0)[-1].tid == wanted(11).tid
+
+
+def test_one_answer_is_bounded(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signer, "MAX_MADE", 2)
+    for minute in range(3):
+        vendor.signer.make_token(wanted(minute))
+    first = vendor.signer.made_tokens(PAN, 0)
+    rest = vendor.signer.made_tokens(PAN, first[-1].tid_s + 60)
+    assert [line.tid for line in first + rest] == [wanted(minute).tid for minute in range(3)]
+
+
+def test_a_database_of_another_epoch_has_nothing_made(vendor: Vendor) -> None:
+    assert vendor.refusal(wanted(database_epoch=2)) == "signing_epoch: 2 given, 1, the key store's expected"
+    assert vendor.path.read_text() == ""
+
+
 def test_tokens_come_over_the_socket(tmp_path: Path) -> None:
     now_s = int(time.time())
     one = wanted(tid=issue.tid_of(2014, now_s))
-    with SignerProcess(tmp_path / "a", keys(), max_token_day_wh=1_000, max_token_month_wh=1_000) as signer:
-        client = signer.client()
+    with SignerProcess(tmp_path / "a", keys(), max_token_day_wh=1_000, max_token_month_wh=1_000) as running:
+        client = running.client()
         digits = client.make_token(one)
         assert (len(digits), digits.isdecimal()) == (20, True)
         assert client.make_token(one) == digits
+        (line,) = client.made_tokens(PAN, 0)
+        assert (line.tid, line.amount_wh, line.digest) == (one.tid, 1_000, signer_tokens.digest(one).hex())
+        assert client.made_tokens(PAN, line.tid_s + 60) == []
         with pytest.raises(Refused, match="tid: "):
             client.make_token(msgspec.structs.replace(one, rnd=1))
         with pytest.raises(Refused, match="amount_wh: 1000 given, at most 0"):

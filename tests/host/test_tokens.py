@@ -165,6 +165,7 @@ def test_a_restored_database_does_not_reuse_a_number(pair: TokenPair) -> None:
 
 
 def test_a_crash_between_signer_and_store_gives_the_same_digits(pair: TokenPair) -> None:
+    pair.vend("before", KWH_UC)
     row = pair.reserve("t", KWH_UC)
     wanted = pair.store.read(making._read, row.id)
     assert wanted is not None

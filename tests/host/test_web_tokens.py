@@ -9,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from headend.keys.signer_lines import TokenLine
 from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
 from headend.keys.signer_wire import SignerAway
 from headend.ledger import accounts, balances
@@ -119,6 +120,9 @@ class Away:
         raise SignerAway("The signer does not answer.")
 
     def make_key_change(self, wanted: KeyChangeWanted) -> list[str]:
+        raise SignerAway("The signer does not answer.")
+
+    def made_tokens(self, pan: str, from_s: int) -> list[TokenLine]:
         raise SignerAway("The signer does not answer.")
 
 

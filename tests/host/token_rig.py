@@ -59,12 +59,12 @@ def energy_books(url: str = "sqlite://", meters: tuple[int, ...] = (METER,), **o
 class TokenPair(Pair):
     """`vend`, `type` and `taken_back` do what people do; `books` what the signer's log remembers."""
 
-    def __init__(self, carrier: str = "mqtt", watts: int = 0) -> None:
+    def __init__(self, carrier: str = "mqtt", watts: int = 0, url: str = "sqlite://") -> None:
         self.noise = Noise()
         self.carrier = carrier
         self.keys = vending_keys()
         self.clock = ManualClock(NOW_S)
-        self.store = energy_books()
+        self.store = energy_books(url)
         self.log = SignerLog(None)
         self.signer = Signer(self.keys, self.log, self.clock, CAPS)
         self.engine = Engine(self.store, self.keys, self.clock, self.noise, signer=self.signer)
@@ -85,17 +85,17 @@ class TokenPair(Pair):
 
     # --- what people do -----------------------------------------------------------------------------------------------
 
-    def reserve(self, payment_id: str, amount_uc: int) -> Row[Any]:
+    def reserve(self, payment_id: str, amount_uc: int, **options: Any) -> Row[Any]:
         """The first half of a sale."""
-        sold: tuple[Row[Any], bool] = self.write(vending.vend, CHANNEL, payment_id, METER, amount_uc)
+        sold: tuple[Row[Any], bool] = self.write(vending.vend, CHANNEL, payment_id, METER, amount_uc, **options)
         return sold[0]
 
     def make(self, token_id: int) -> Row[Any]:
         """The second half."""
         return making.make(self.store, self.signer, self.clock.now_s(), token_id)
 
-    def vend(self, payment_id: str, amount_uc: int) -> Row[Any]:
-        return self.make(self.reserve(payment_id, amount_uc).id)
+    def vend(self, payment_id: str, amount_uc: int, **options: Any) -> Row[Any]:
+        return self.make(self.reserve(payment_id, amount_uc, **options).id)
 
     def type(self, digits: str) -> int:
         """The customer types 20 digits; the result's code (meterlink.sts.results)."""

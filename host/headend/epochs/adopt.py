@@ -7,12 +7,13 @@ source had stated (`readback`); what is paid meanwhile is booked and waits.
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, exists, func, insert, select, update
 
 from headend.orders import lifecycle
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
-from headend.store.schema import credit_source, database, meter_state, meter_trust, order, payment
+from headend.store.schema import credit_source, database, meter_state, meter_trust, order, payment, token
+from headend.tokens import book, comparing
 from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS, ASPECT_RECOVER, SOURCE_TYPED, UNVERSIONED
 
 # Unsent statements that name the former source, or a version inside their body: they are stated anew, not renumbered.
@@ -52,6 +53,15 @@ def adopt(
     # What this copy knows as still on its way, the lost database may have stated by a source of its own.
     under_way = payment.c.on_meter_s.is_(None), payment.c.total_uc > 0
     conn.execute(update(payment).where(*under_way).values(again=1))
+    # … as it may have made what this copy knows as a sale without its token.
+    reserved = exists().where(
+        token.c.channel == payment.c.channel,
+        token.c.payment_id == payment.c.payment_id,
+        token.c.amount_uc > 0,
+        token.c.state == book.RESERVED,
+    )
+    conn.execute(update(payment).where(payment.c.total_uc == 0, reserved).values(again=1))
+    comparing.restored(conn, now_s)
     # A higher signing epoch outranks whatever the meter has seen, and has to begin low (orders.MAX_VERSION_JUMP).
     conn.execute(update(meter_state).values(next_version=1))
     _restate(conn, now_s, signing_epoch)

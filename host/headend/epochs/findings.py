@@ -19,6 +19,7 @@ NOT_CLOSED = "source_not_closed"
 UNSOLD = "unsold_credit"
 RECOVERED_GAP = "recovered_gap"
 TOKEN_UNVENDED = "unvended_token"
+TOKEN_LOST = "lost_token"
 TOKEN_TWICE = "token_twice"
 TOKEN_OF_FORMER = "token_of_former"
 KINDS = {
@@ -29,7 +30,8 @@ KINDS = {
     UNLISTED: "recovered sales that the order lists no longer: payments posted again are to be matched by hand",
     NOT_CLOSED: "the meter refused to close a credit source of a former database",
     UNSOLD: "a closed account shows credit that the books never sold",
-    TOKEN_UNVENDED: "a typed token that nobody sold: somebody else has the meter's key, or a restored database lost it",
+    TOKEN_UNVENDED: "a typed token that nobody sold: somebody else has the meter's key, or the signer's log is lost",
+    TOKEN_LOST: "a token that a lost database made: still good, until the channel posts its payment again nobody's",
     TOKEN_TWICE: "a token that was void or replaced, and typed all the same",
     TOKEN_OF_FORMER: "a token that was sold to a former customer, and typed after that account was closed",
     RECOVERED_GAP: "what a recovered meter was not charged for: energy between its last report and its loss",
@@ -61,6 +63,12 @@ def settle(conn: Connection, now_s: int, meter: int, kind: str) -> None:
     """What was found no longer stands."""
     standing = finding.c.meter == meter, finding.c.kind == kind, finding.c.settled_s.is_(None)
     conn.execute(update(finding).where(*standing).values(settled_s=now_s))
+
+
+def settle_noted(conn: Connection, now_s: int, meter: int, kind: str, text: str) -> None:
+    """The one that was noted in these words no longer stands."""
+    same = finding.c.meter == meter, finding.c.kind == kind, finding.c.note == text[:MAX_NOTE]
+    conn.execute(update(finding).where(*same, finding.c.settled_s.is_(None)).values(settled_s=now_s))
 
 
 def settle_one(conn: Connection, now_s: int, finding_id: int) -> None:

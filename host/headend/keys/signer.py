@@ -31,6 +31,8 @@ LOGGED = "logged"
 UNLOGGED = "unlogged_signature"  # our key made it, and not this signer: the key, or the log, is not ours alone
 FOREIGN = "foreign_signature"
 
+MAX_MADE = 1000  # tokens in one answer
+
 _EARNED = 0  # stands for a source in the books: what a recover order states as earned
 
 
@@ -123,8 +125,10 @@ class Signer:
         """The 20 digits of a typed token; it is in the log, on disk, when this returns.
 
         The same token again gives the same digits, and counts once. Raises Refused: a field out of its range, a TID
-        that is not above all that its PAN had before or lies too far ahead, a cap, a key that is not here.
+        that is not above all that its PAN had before or lies too far ahead, a cap, a key that is not here, a database
+        of another signing epoch.
         """
+        self._check_epoch(wanted.database_epoch)
         digest = tokens.digest(wanted)
         amount_wh, tid_s = tokens.energy_wh(wanted), tokens.issued_s(wanted)
         with self._alone:
@@ -138,6 +142,7 @@ class Signer:
 
         The same change again gives the same digits. Raises Refused, as `make_token`.
         """
+        self._check_epoch(wanted.old.database_epoch)
         digest, tid_s = tokens.key_change_digest(wanted), tokens.issued_s(wanted.old)
         with self._alone:
             now_s = self._clock.now_s()
@@ -168,6 +173,13 @@ class Signer:
         )
         books.count(line)
         self._log.append([line])
+
+    def made_tokens(self, pan: str, from_s: int) -> list[TokenLine]:
+        """Lines of the log: the tokens of a PAN whose TID is the minute `from_s` (seconds since 1970 UTC) or a later
+        one, by rising TID, the first `MAX_MADE`. For a database that was restored.
+        """
+        with self._alone:
+            return self._log.tokens_of(pan, from_s)[:MAX_MADE]
 
     def was_signed(self, digest: bytes) -> bool:
         """Whether the log holds an order (or token) with this digest; its first 8 bytes are enough."""
@@ -224,10 +236,8 @@ class Signer:
     def _make(self, row: Stated, now_s: int, lines: list[OrderLine]) -> bytes:
         """The order; its line is counted and put to `lines`."""
         keys = self._keys
-        epoch = keys.signing_epoch
-        if row.database_epoch != epoch or row.signing_epoch != epoch:
-            wrong = row.database_epoch if row.database_epoch != epoch else row.signing_epoch
-            raise Refused("signing_epoch", wrong, f"{epoch}, the key store's")
+        self._check_epoch(row.database_epoch)
+        self._check_epoch(row.signing_epoch)
         if row.aspect not in ASPECT_ROLE:
             raise Refused("aspect", row.aspect, f"one of {sorted(ASPECT_ROLE)}")
         role = ASPECT_ROLE[row.aspect]
@@ -280,6 +290,10 @@ class Signer:
         self._log.books.count(line)
         lines.append(line)
         return raw
+
+    def _check_epoch(self, epoch: int) -> None:
+        if epoch != self._keys.signing_epoch:
+            raise Refused("signing_epoch", epoch, f"{self._keys.signing_epoch}, the key store's")
 
     def _signing_key(self, role: int, held: int | None) -> KeyName:
         """The newest key in force that the meter is known to hold, else the oldest: a meter is provisioned with every

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from headend.keys import signer_wire as wire
 from headend.keys.base import CACHED_METERS
 from headend.keys.signer import LOGGED, stated
+from headend.keys.signer_lines import TokenLine
 from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
 from headend.keys.signer_wire import SignerAway
 from headend.refusals import Refused
@@ -85,6 +86,10 @@ class SignerClient:
     def make_key_change(self, wanted: KeyChangeWanted) -> list[str]:
         """See `Signer.make_key_change`."""
         return self._ask(wire.KeyChange(wanted), wire.Sections).digits
+
+    def made_tokens(self, pan: str, from_s: int) -> list[TokenLine]:
+        """See `Signer.made_tokens`."""
+        return self._ask(wire.MadeTokens(pan, from_s), wire.Made).tokens
 
     def was_signed(self, digest: bytes) -> bool:
         """See `Signer.was_signed`."""

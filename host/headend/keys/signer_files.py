@@ -15,7 +15,7 @@ import msgspec
 
 from headend.keys.sealed import KeyFileError
 from headend.keys.signer_books import Books
-from headend.keys.signer_lines import DIGEST_LENGTH, AnyLine, BeginLine, decode, digests, read
+from headend.keys.signer_lines import DIGEST_LENGTH, AnyLine, BeginLine, TokenLine, decode, digests, read
 
 _SUM_LENGTH = 32
 
@@ -54,6 +54,14 @@ def lines_of(path: Path, number: int | None, chain: bytes) -> Iterator[tuple[Any
     """The lines of a full file, or of LOG for None, see `signer_lines.read`; KeyFileError where it is not there."""
     with _opened(path if number is None else beside(path, number)) as file:
         yield from read(file, file.name, chain)
+
+
+def tokens_of(path: Path, number: int | None, pan: str) -> list[TokenLine]:
+    """The tokens of a PAN in a full file, or in LOG for None, in their order; the chain is not looked at."""
+    mark = f'"pan":"{pan}"'.encode()
+    with _opened(path if number is None else beside(path, number)) as file:
+        lines = (decode(raw, f"{file.name}, line {at}") for at, raw in enumerate(file, 1) if mark in raw)
+        return [line for line in lines if isinstance(line, TokenLine)]
 
 
 # --- books and digests ------------------------------------------------------------------------------------------------

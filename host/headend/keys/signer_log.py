@@ -22,7 +22,7 @@ from headend.keys import signer_files as files
 from headend.keys.sealed import KeyFileError
 from headend.keys.signer_books import Account, Books
 from headend.keys.signer_files import Kept, beside
-from headend.keys.signer_lines import DIGEST_LENGTH, FIRST, AnyLine, BeginLine, digests, link, read
+from headend.keys.signer_lines import DIGEST_LENGTH, FIRST, AnyLine, BeginLine, TokenLine, digests, link, read
 
 ROTATE_BYTES = 64 << 20  # some 170 000 orders; opening reads no more than that
 
@@ -48,6 +48,7 @@ class SignerLog:
         self._size = 0
         self._digests: set[bytes] = set()  # of this file
         self._indexes: dict[int, bytes] = {}
+        self._tokens: list[TokenLine] = []  # without a file: all of them
         self._file: int | None = None
         self._lock: int | None = None
         self._broken = False
@@ -86,6 +87,8 @@ class SignerLog:
         self._lines += len(lines)
         self._size += len(text)
         self._digests.update(digests(lines))
+        if self._path is None:
+            self._tokens += [line for line in lines if isinstance(line, TokenLine)]
         if self._file is not None and self._size >= self._rotate_bytes:
             self._rotate()
 
@@ -95,6 +98,24 @@ class SignerLog:
         if digest in self._digests:
             return True
         return any(files.found(self._index(number), digest) for number in range(self._number - 1, 0, -1))
+
+    def tokens_of(self, pan: str, from_s: int) -> list[TokenLine]:
+        """Tokens of a PAN whose TID is the minute `from_s` or a later one, by rising TID.
+
+        A PAN without one costs nothing; else the files are read backwards until a token before `from_s`, or a file
+        that was put away.
+        """
+        if self.books.token_s.get(pan, -1) < from_s:
+            return []
+        if self._path is None:
+            found = [line for line in self._tokens if line.pan == pan]
+        else:
+            found = files.tokens_of(self._path, None, pan)
+            for number in range(self._number - 1, 0, -1):
+                if (found and found[0].tid_s < from_s) or not beside(self._path, number).exists():
+                    break
+                found = files.tokens_of(self._path, number, pan) + found
+        return [line for line in found if line.tid_s >= from_s]
 
     def close(self) -> None:
         """Let go of the files. Idempotent."""

@@ -23,7 +23,8 @@ _TENTH_WH = 100  # 0.1 kWh
 class TokenWanted(msgspec.Struct, array_like=True, frozen=True):
     """A token and the key that it is for (IEC 62055-41; ranges: `sts.dkga04.KeyAttributes`, `sts.issue.once`).
 
-    `meter`: the head end's number, for the log · `base`: year of the base date · `channel`: who asked for it.
+    `meter`: the head end's number, for the log · `base`: year of the base date · `channel`: who asked for it ·
+    `database_epoch`: signing epoch of the database.
     """
 
     meter: int
@@ -40,6 +41,7 @@ class TokenWanted(msgspec.Struct, array_like=True, frozen=True):
     tid: int
     register: int
     channel: Annotated[str, Meta(max_length=80)]
+    database_epoch: int
 
 
 class KeyChangeWanted(msgspec.Struct, array_like=True, frozen=True):

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from headend.keys.sealed import KeyFileError
 from headend.keys.signer import Stated
+from headend.keys.signer_lines import TokenLine
 from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
 from headend.refusals import Refused
 
@@ -67,6 +68,13 @@ class KeyChange(Message):
     change: KeyChangeWanted
 
 
+class MadeTokens(Message):
+    """The tokens of a PAN that stand in the log, from a minute on. -> Made"""
+
+    pan: Annotated[str, Meta(max_length=18)]
+    from_s: int
+
+
 class WasSigned(Message):
     """Whether the log holds this digest. -> Verdict, "logged" or "" """
 
@@ -85,7 +93,7 @@ class Evidence(Message):
     order: Raw
 
 
-Question = Public | Sign | MeterKey | Token | KeyChange | WasSigned | Found | Evidence
+Question = Public | Sign | MeterKey | Token | KeyChange | MadeTokens | WasSigned | Found | Evidence
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -147,6 +155,12 @@ class Sections(Message):
     digits: list[str]
 
 
+class Made(Message):
+    """Lines of the log."""
+
+    tokens: list[TokenLine]
+
+
 class Verdict(Message):
     """`signer.LOGGED`, UNLOGGED or FOREIGN."""
 
@@ -169,7 +183,7 @@ class Failure(Message):
     why: Why | None = None
 
 
-Answer = Standing | Signed | Key | Digits | Sections | Verdict | Known | Failure
+Answer = Standing | Signed | Key | Digits | Sections | Made | Verdict | Known | Failure
 
 _encoder = msgspec.msgpack.Encoder()
 _question: Callable[[bytes], Question] = msgspec.msgpack.Decoder(Question).decode

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, bindparam, select
 
 from headend.ledger import accounts, balances, entries
 from headend.store import UnknownMeter, identity
-from headend.store.schema import meter as meter_table
 from headend.store.schema import closing, meter_state, meter_trust
-from headend.tokens import book
+from headend.store.schema import meter as meter_table
+from headend.tokens import book, lost
 from meterlink import reports
 from meterlink.orders import ASPECT_CREDIT
 
@@ -101,7 +101,8 @@ def _of_tokens(conn: Connection, meter: int, epoch: int, typed_uc: int) -> tuple
     A token that a credit order names is in the total of our source from then on; where it is void, or had been typed,
     it was taken off again as a refund.
     """
-    out_uc = possible_uc = back_uc = 0
+    out_uc = possible_uc = lost.typed_uc(conn, meter, epoch)
+    back_uc = 0
     for (state, named), total_uc in book.sums_uc(conn, meter, epoch).items():
         possible_uc += total_uc if state in (book.VENDED, book.REPLACING, book.VOIDING, book.USED) else 0
         under_way = state in (book.REPLACING, book.VOIDING)

@@ -288,6 +288,13 @@ decoder = Table(
     Column("key_expiry", Integer, nullable=False),
     Column("base_date", Integer, nullable=False),  # year
     Column("next_tid", BigInteger, nullable=False, server_default="0"),  # lowest one that is free, under this key
+    Column("compare_s", BigInteger, server_default="0"),  # when to hold its tokens against the signer's log; null: done
+    Index(
+        "ix_decoder_compare",
+        "compare_s",
+        sqlite_where=text("compare_s is not null"),
+        postgresql_where=text("compare_s is not null"),
+    ),
 )
 
 token = Table(
@@ -321,6 +328,27 @@ token = Table(
         sqlite_where=text("state = 'reserved'"),
         postgresql_where=text("state = 'reserved'"),
     ),
+)
+
+# A token in the signer's log that this database has lost, as a copy of it was put back.
+lost_token = Table(
+    "lost_token",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("meter", ForeignKey("meter.meter"), nullable=False),
+    Column("tid", BigInteger, nullable=False),
+    Column("class", Integer, nullable=False),
+    Column("subclass", Integer, nullable=False),
+    Column("supply_group", Integer, nullable=False),
+    Column("key_revision", Integer, nullable=False),
+    Column("amount_uc", BigInteger, nullable=False),  # worth in the account's unit; 0 for all but credit
+    Column("digits", String(20)),  # none where it was made under a key that this database does not know
+    Column("actor", String(80), nullable=False),  # who had it made
+    Column("made_s", BigInteger, nullable=False),
+    Column("account_epoch", Integer),  # the account that it was typed for,
+    Column("used_s", BigInteger),  # … and the meter's time
+    Column("token_id", ForeignKey("token.id")),  # the sale, posted again, that it was found to be
+    UniqueConstraint("meter", "tid", "class", "subclass"),
 )
 
 # Who did what with a token, and what the meter said of it.

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from meterlink import topics
 ACTOR = "operator:command line"
 WAIT_S = 30.0  # for the digits that a running head end makes
 COLUMNS = ("payment_id", "meter", "energy")
+
+_AGAIN = "after a restore: it may have been sold before; then the token that was made for it is printed again"
 
 Command = Callable[[argparse.Namespace, Settings], int]
 
@@ -70,9 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     vend = command(_vend, "vend", "meter", "energy")
     vend.add_argument("--channel", required=True, help="who takes the money (openprepay admin channel add)")
     vend.add_argument("--payment", required=True, help="the channel's own id; the same again prints the same token")
+    vend.add_argument("--again", action="store_true", help=_AGAIN)
     batch = command(_batch, "batch")
     batch.add_argument("file", type=Path, help=f"CSV with the columns {', '.join(COLUMNS)}")
     batch.add_argument("--channel", required=True, help="who takes the money")
+    batch.add_argument("--again", action="store_true", help=_AGAIN)
     command(_reprint, "reprint", "token")
     for run, name in ((_void, "void"), (_replace, "replace")):
         command(run, name, "token").add_argument("--note", default="", help="why, for the token's history")
@@ -94,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 def _vend(given: argparse.Namespace, settings: Settings) -> int:
     """Sell ENERGY (kWh, steps of 0.1) for METER, and print its token."""
     with _store(settings) as store:
-        row = _sell(store, given.channel, given.payment, given.meter, given.energy)
+        row = _sell(store, given.channel, given.payment, given.meter, given.energy, again=given.again)
         (made,) = _made(store, settings, [row.id])
     print(_digits(made))
     return 0
@@ -107,7 +112,7 @@ def _batch(given: argparse.Namespace, settings: Settings) -> int:
         sold: list[Row[Any]] = []
         for number, line in _lines(given.file):
             try:
-                sold.append(_sell(store, given.channel, *(line[name] for name in COLUMNS)))
+                sold.append(_sell(store, given.channel, *(line[name] for name in COLUMNS), again=given.again))
             except Refused as why:
                 refused += 1
                 print(f"{given.file}, line {number}: {why}", file=sys.stderr)
@@ -164,10 +169,10 @@ def _decoder(given: argparse.Namespace, settings: Settings) -> int:
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-def _sell(store: Store, channel: str, payment_id: str, meter: str, energy: str) -> Row[Any]:
+def _sell(store: Store, channel: str, payment_id: str, meter: str, energy: str, *, again: bool) -> Row[Any]:
     amount_uc = wire.read_amount("energy", energy)
     sale = (SystemClock().now_s(), channel, payment_id, wire.read_meter(meter), amount_uc)
-    row, _ = store.write(vending.vend, *sale, lane=MONEY).result()
+    row, _ = store.write(partial(vending.vend, again=again), *sale, lane=MONEY).result()
     return row
 
 

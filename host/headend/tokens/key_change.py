@@ -15,7 +15,7 @@ from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
 from headend.keys.signer_wire import SignerAway
 from headend.ledger import accounts
 from headend.refusals import Refused
-from headend.store import Store, lock_meter
+from headend.store import Store, identity, lock_meter
 from headend.store.schema import token
 from headend.tokens import book, decoder
 from headend.tokens.amounts import kwh
@@ -108,6 +108,7 @@ def _begin(conn: Connection, now_s: int, meter_id: int, new: Decoder, actor: str
         book.take_tid(conn, now_s, held),
         0,
         actor,
+        identity.get(conn).signing_epoch,
     )
     return KeyChangeWanted(
         old, new.supply_group, new.key_type, new.tariff_index, new.key_revision, new.key_expiry, new.base_date

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Row, bindparam, func, select, text, update
 
 from headend.keys.sealed import KeyFileError
+from headend.keys.signer_lines import TokenLine
 from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
 from headend.keys.signer_wire import SignerAway
 from headend.refusals import Refused
 from headend.store import MONEY, ORDERS, Store, lock_meter
-from headend.store.schema import decoder, token
-from headend.tokens import book
+from headend.store.schema import database, decoder, payment, token
+from headend.tokens import book, comparing, lost
 from headend.tokens import decoder as decoders
 
 AGAIN_S = 5  # after this the dispatcher makes what whoever reserved it has not
@@ -25,6 +26,8 @@ REFUSED_S = 300  # … or refused
 TRIES = 12  # each with a TID twice as far ahead, where the signer knows of later ones than this database
 AT_A_TIME = 100
 
+# What a token that is worth nothing has for a payment's id is its request's.
+_PAID = (payment.c.channel == token.c.channel) & (payment.c.payment_id == token.c.payment_id) & (token.c.amount_uc > 0)
 _WANTED = (
     select(
         decoder,
@@ -37,8 +40,12 @@ _WANTED = (
         token.c.state,
         token.c.supply_group.label("of_group"),
         token.c.key_revision.label("of_revision"),
+        database.c.signing_epoch.label("database_epoch"),
+        payment.c.again,
     )
     .join(decoder, decoder.c.meter == token.c.meter)
+    .join(database, database.c.one == 1)
+    .outerjoin(payment, _PAID)
     .where(token.c.id == bindparam("of"))
 )
 _RESERVED = text("token.state = 'reserved'")  # in these words, so that the index over such tokens alone is used
@@ -62,6 +69,8 @@ class Maker(Protocol):
     def make_token(self, wanted: TokenWanted) -> str: ...
 
     def make_key_change(self, wanted: KeyChangeWanted) -> list[str]: ...
+
+    def made_tokens(self, pan: str, from_s: int) -> list[TokenLine]: ...
 
 
 class NotMade(Exception):
@@ -106,7 +115,11 @@ def make_many(store: Store, maker: Maker, now_s: int, token_ids: Sequence[int]) 
 
 
 def make_waiting(store: Store, maker: Maker, now_s: int) -> int:
-    """Make tokens that have waited for `AGAIN_S`, oldest first; returns how many were. For the dispatcher."""
+    """Make tokens that have waited for `AGAIN_S`, oldest first; returns how many were. For the dispatcher.
+
+    Before that, hold meters against the signer's log that are still to be.
+    """
+    _compare_waiting(store, maker, now_s)
     waiting = store.read(_waiting, now_s - AGAIN_S)
     done = 0
     for token_id in waiting:
@@ -120,9 +133,19 @@ def make_waiting(store: Store, maker: Maker, now_s: int) -> int:
 
 
 def next_s(conn: Connection) -> int | None:
-    """When `make_waiting` has something to do; None while no token waits."""
-    since_s = conn.execute(_SINCE).scalar_one()
-    return None if since_s is None else int(since_s) + AGAIN_S
+    """When `make_waiting` has something to do; None while nothing waits."""
+    since_s, compare_s = conn.execute(_SINCE).scalar_one(), comparing.next_s(conn)
+    due = [compare_s] if since_s is None else [compare_s, int(since_s) + AGAIN_S]
+    return min((at_s for at_s in due if at_s is not None), default=None)
+
+
+def _compare_waiting(store: Store, maker: Maker, now_s: int) -> None:
+    for meter_id in store.read(comparing.waiting, now_s, AT_A_TIME):
+        try:
+            comparing.compare(store, maker, now_s, meter_id)
+        except (Refused, SignerAway, KeyFileError):
+            store.write(comparing.wait, now_s + AWAY_S, lane=ORDERS).result()
+            return
 
 
 def _made(store: Store, maker: Maker, now_s: int, token_id: int) -> tuple[int, str] | None:
@@ -130,6 +153,11 @@ def _made(store: Store, maker: Maker, now_s: int, token_id: int) -> tuple[int, s
     for attempt in range(TRIES):
         row = store.read(_read, token_id)
         if row is None:
+            return None
+        if row.compare_s is not None:
+            _compare(store, maker, now_s, row.meter)
+            continue
+        if row.again and store.write(lost.take_over, now_s, token_id, lane=MONEY).result():
             return None
         if (row.of_group, row.of_revision) != (row.supply_group, row.key_revision):
             store.write(_move_on, now_s, token_id, 0, "the meter holds another key now", lane=MONEY).result()
@@ -144,6 +172,15 @@ def _made(store: Store, maker: Maker, now_s: int, token_id: int) -> tuple[int, s
         except (SignerAway, KeyFileError) as error:
             raise NotMade(str(error)) from error
     raise NotMade(f"The signer refuses each of {TRIES} numbers for the token: it has made later ones.", refused=True)
+
+
+def _compare(store: Store, maker: Maker, now_s: int, meter_id: int) -> None:
+    try:
+        comparing.compare(store, maker, now_s, meter_id)
+    except Refused as refused:
+        raise NotMade(f"The signer refuses: {refused}.", refused=True) from refused
+    except (SignerAway, KeyFileError) as error:
+        raise NotMade(str(error)) from error
 
 
 def wanted(row: Row[Any]) -> TokenWanted:
@@ -169,6 +206,7 @@ def wanted(row: Row[Any]) -> TokenWanted:
         tid=row.tid,
         register=row.register,
         channel=row.actor,
+        database_epoch=row.database_epoch,
     )
 
 

@@ -21,14 +21,14 @@ from headend.store.schema import (
     payment,
     token,
 )
-from headend.tokens import book
+from headend.tokens import book, lost
 from meterlink import events
 from meterlink.batches import KIND_EVENTS
 from meterlink.orders import KEYS_DECODER
 from meterlink.reports import Report
 from meterlink.sts.token import KEY_SECTIONS, MANAGE
 
-KINDS = (findings.TOKEN_UNVENDED, findings.TOKEN_TWICE, findings.TOKEN_OF_FORMER)
+KINDS = (findings.TOKEN_UNVENDED, findings.TOKEN_LOST, findings.TOKEN_TWICE, findings.TOKEN_OF_FORMER)
 
 _TYPED_KEY_CHANGE = 16  # in the detail of KEYS_CHANGED: and the new key revision
 
@@ -82,7 +82,7 @@ def told(conn: Connection, now_s: int, meter_id: int, log_id: int, first: int) -
 
 def unvended_tokens(conn: Connection, meter_id: int | None = None) -> list[Row[Any]]:
     """Findings that are not settled: tokens that were typed and not vended, or typed after they were taken back, or for
-    an account that was closed; of one meter where it is given. The newest first.
+    an account that was closed, or that a lost database made; of one meter where it is given. The newest first.
     """
     open_ones = select(finding).where(finding.c.kind.in_(KINDS), finding.c.settled_s.is_(None))
     if meter_id is not None:
@@ -105,6 +105,7 @@ def was_typed(conn: Connection, row: Row[Any]) -> bool | None:
     typed_uc = conn.execute(select(meter_trust.c.typed_uc).where(meter_trust.c.meter == row.meter)).scalar_one()
     sums_uc = book.sums_uc(conn, row.meter, row.account_epoch)
     known_uc = sum(total_uc for (state_of, _), total_uc in sums_uc.items() if state_of == book.USED)
+    known_uc += lost.typed_uc(conn, row.meter, row.account_epoch)
     return bool(typed_uc - known_uc >= row.amount_uc)
 
 
@@ -134,6 +135,9 @@ def _typed(conn: Connection, now_s: int, meter_id: int, said: Any) -> None:
     row = conn.execute(_NAMED, {"of": meter_id, "named": said.argument, "kind": kind, "sub": sub}).one_or_none()
     if row is None:
         text = f"TID {said.argument}, class {kind}, subclass {sub}, at {said.time_s}"
+        if lost.typed(conn, now_s, meter_id, said.argument, kind, sub, said.time_s):
+            findings.settle_noted(conn, now_s, meter_id, findings.TOKEN_UNVENDED, text)
+            return
         findings.note_each(conn, now_s, meter_id, findings.TOKEN_UNVENDED, text)
     elif row.used_s is None:
         _use(conn, now_s, row, said.time_s)

@@ -23,14 +23,23 @@ _LIMITS = select(meter.c.limits).where(meter.c.meter == bindparam("of"))
 
 
 def vend(
-    conn: Connection, now_s: int, channel: str, payment_id: str, meter_id: int, amount_uc: int
+    conn: Connection,
+    now_s: int,
+    channel: str,
+    payment_id: str,
+    meter_id: int,
+    amount_uc: int,
+    *,
+    again: bool = False,
 ) -> tuple[Row[Any], bool]:
     """Take a payment of `amount_uc` for a meter, to be delivered as a typed token.
 
-    Returns the token's row, `reserved` until `making` has its digits made, and whether the request had come before.
+    `again`: the channel may have posted it before, to a database that was lost since; then a token that the signer made
+    for it is that token (`lost`). Returns the token's row, `reserved` until `making` has its digits made, and whether
+    the request had come before.
     Raises Refused (UnknownChannel, UnknownMeter, PaymentConflict, NoDecoder, NotOneToken); then nothing has changed.
     """
-    taken = payments.take(conn, now_s, channel, payment_id, meter_id, amount_uc, by_token=True)
+    taken = payments.take(conn, now_s, channel, payment_id, meter_id, amount_uc, again=again, by_token=True)
     if taken.repeated:
         (known,) = [row for row in book.of_request(conn, channel, payment_id) if row.amount_uc]
         return known, True

@@ -5,6 +5,7 @@ never in a path, a query or a log.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -50,6 +51,13 @@ Energy = Annotated[
 Pan = Annotated[str, Meta(pattern=r"^[0-9]{18}$", description="With its check digit.", examples=["600727000000000009"])]
 Digits = Annotated[str, Meta(pattern=r"^[0-9]{20}$", examples=["59386323472137426967"])]
 Power = Annotated[int, Meta(ge=0, le=helping.MAX_POWER_W, description="Watts.")]
+PostedAgain = Annotated[
+    bool,
+    Meta(
+        description="The channel may have sold it before and has no record of an answer, as after a restore of this"
+        " head end: then the token that was made for it, known by channel and worth, is given again."
+    ),
+]
 Note = Annotated[str, Meta(max_length=150, description="Why, in words; it stands in the token's history.")]
 
 
@@ -58,6 +66,7 @@ class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     payment_id: PaymentId
     amount: Energy
+    posted_again: PostedAgain = False
 
 
 class TokenLine(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,6 +75,7 @@ class TokenLine(msgspec.Struct, forbid_unknown_fields=True):
     payment_id: PaymentId
     meter: MeterNumber
     amount: Energy
+    posted_again: PostedAgain = False
 
 
 class BatchRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -204,7 +214,7 @@ async def vend_token(call: Call[TokenRequest, Nothing]) -> Answer:
     more; an amount between two of them is refused with both.
     """
     body = call.body
-    row, repeated = await _sell(call, body.payment_id, call.meter, body.amount)
+    row, repeated = await _sell(call, body.payment_id, call.meter, body.amount, again=body.posted_again)
     return await _made(call, row, repeated)
 
 
@@ -217,7 +227,8 @@ async def vend_batch(call: Call[BatchRequest, Nothing]) -> Answer:
     rows: list[Row[Any] | Problem] = []
     for line in call.body.lines:
         try:
-            rows.append((await _sell(call, line.payment_id, wire.read_meter(line.meter), line.amount))[0])
+            meter, again = wire.read_meter(line.meter), line.posted_again
+            rows.append((await _sell(call, line.payment_id, meter, line.amount, again=again))[0])
         except Refused as refused:
             rows.append(problems.of_exception(refused))
     ids = [row.id for row in rows if isinstance(row, Row)]
@@ -332,13 +343,15 @@ async def list_tokens(call: Call[Nothing, Nothing]) -> Answer:
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-async def _sell(call: Call[Any, Nothing], payment_id: str, meter: int, energy: str) -> tuple[Row[Any], bool]:
+async def _sell(
+    call: Call[Any, Nothing], payment_id: str, meter: int, energy: str, *, again: bool
+) -> tuple[Row[Any], bool]:
     amount_uc = wire.read_amount("amount", energy)
     if not amount_uc:
         raise Refused("amount", energy, "more than 0")
     arguments = (call.desk.clock.now_s(), call.caller.channel, payment_id, meter, amount_uc)
     try:
-        return await call.desk.write(vending.vend, *arguments, lane=MONEY)
+        return await call.desk.write(partial(vending.vend, again=again), *arguments, lane=MONEY)
     except Refused as refused:
         if refused.field != "amount_uc":
             raise

@@ -76,6 +76,7 @@ FINDINGS: Mapping[str, Text] = {
     "unsold_credit": ("credit that was never sold", "未售出的充值"),
     "recovered_gap": ("energy around a lost history", "历史丢失期间的电量"),
     "unvended_token": ("token that nobody sold", "输入了未售出的令牌"),
+    "lost_token": ("token that a lost database sold", "丢失数据库售出的令牌"),
     "token_twice": ("token typed after it was taken back", "已收回的令牌又被输入"),
     "token_of_former": ("token of a former customer typed", "输入了前用户的令牌"),
 }
