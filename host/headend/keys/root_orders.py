@@ -153,11 +153,11 @@ def _firmware(body: bytes) -> str:
 
 
 def _epoch(body: bytes) -> str:
-    return f"an account is opened, cause {bodies_root.decode_epoch(body)[0]}"
+    return f"an account is opened: {names.of(names.EPOCH_CAUSE, bodies_root.decode_epoch(body)[0])}"
 
 
 def _retire(body: bytes) -> str:
-    return f"an account is closed for good, cause {bodies_root.decode_retire(body)}"
+    return f"an account is closed for good: {names.of(names.EPOCH_CAUSE, bodies_root.decode_retire(body))}"
 
 
 _WORDS = {
