@@ -95,7 +95,10 @@ class Books(RuleBasedStateMachine):
     def zero_sum(self) -> None:
         rows = self.store.read(balances.trial_balance)
         assert sum(row.balance_uc for row in rows) == 0
-        assert {row.account for row in rows} >= {accounts.of_channel(CHANNEL), *(accounts.of_meter(meter, 1) for meter in METERS)}
+        assert {row.account for row in rows} >= {
+            accounts.of_channel(CHANNEL),
+            *(accounts.of_meter(meter, 1) for meter in METERS),
+        }
 
     @invariant()
     def conserved(self) -> None:
