@@ -22,7 +22,7 @@ from headend.keys.signer_log import SignerLog
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.store import Store
 from headend.store.schema import meter as meter_table
-from headend.store.schema import meter_trust, order, order_history
+from headend.store.schema import meter_trust
 from headend.tokens.decoder import Decoder, put
 from meter.exchange import Exchange
 from meterlink import batches, topics
@@ -32,6 +32,7 @@ from metersim.inprocess import InProcessMeter
 from metersim.load import Constant
 from tests.host.books import CURRENCY, LIMITS, METER, NOW_S, TARIFF, open_books
 from tests.host.peer import Noise
+from tests.host.rows import Rows
 
 _UP = {
     batches.KIND_REPORT: topics.UP_REPORT,
@@ -41,7 +42,7 @@ _UP = {
 }
 
 
-class Pair:
+class Pair(Rows):
     """`store`, `keys`, `engine`, `unit` (metersim.inprocess.InProcessMeter) and `clock` are at hand."""
 
     def __init__(self, carrier: str = "mqtt", decoder: Decoder | None = None) -> None:
@@ -149,22 +150,6 @@ class Pair:
             self.up(topics.UP_STATE, self.exchange.birth())
 
     # --- the database -------------------------------------------------------------------------------------------------
-
-    def write(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Run a domain function `fn(conn, now_s, …)` and commit."""
-        return self.store.write(lambda conn: fn(conn, self.clock.now_s(), *args, **options)).result()
-
-    def order(self, order_id: int) -> Any:
-        return self.store.read(lambda conn: conn.execute(select(order).where(order.c.id == order_id)).one())
-
-    def state(self, order_id: int) -> str:
-        return str(self.order(order_id).state)
-
-    def history(self, order_id: int) -> list[tuple[str, str, str]]:
-        """(event, state, note) of an order, oldest first."""
-        columns = order_history.c.event, order_history.c.state, order_history.c.note
-        query = select(*columns).where(order_history.c.order_id == order_id).order_by(order_history.c.id)
-        return self.store.read(lambda conn: [tuple(row) for row in conn.execute(query)])
 
     def trust(self) -> Any:
         """`meter_trust` of the meter, with its `tag_key_version`."""

@@ -15,10 +15,11 @@ from headend.keys.signer import Signer
 from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
 from headend.store import Store
-from headend.store.schema import meter_state, order, order_history, outbox
+from headend.store.schema import meter_state, outbox
 from meterlink import batches, records, reports, results, states, topics
 from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, Order
 from tests.host.books import METER, NOW_S, open_books
+from tests.host.rows import Rows
 
 CLOSED = {"control": states.CONTROL_CONNECTED, "contact": states.CONTACT_CLOSED, "load_ma": 4000, "no_load_s": 0}
 OPEN = {"control": states.CONTROL_DISCONNECTED, "contact": states.CONTACT_OPEN, "load_ma": 0, "no_load_s": 30}
@@ -125,7 +126,7 @@ class Peer:
         return head + body + batches.mac(head, body, self.key)
 
 
-class Bench:
+class Bench(Rows):
     """A head end with one meter. With `restart`, every call goes to a new engine on the same store."""
 
     def __init__(self, *, restart: bool = False, online: bool = True, policy: Policy | None = None) -> None:
@@ -216,22 +217,6 @@ class Bench:
         return action
 
     # --- the database ------------------------------------------------------------------------------------------------
-
-    def write(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Run a domain function `fn(conn, now_s, …)` and commit."""
-        return self.store.write(lambda conn: fn(conn, self.clock.now_s(), *args, **options)).result()
-
-    def order(self, order_id: int) -> Any:
-        return self.store.read(lambda conn: conn.execute(select(order).where(order.c.id == order_id)).one())
-
-    def state(self, order_id: int) -> str:
-        return str(self.order(order_id).state)
-
-    def history(self, order_id: int) -> list[tuple[str, str, str]]:
-        """(event, state, note) of an order, oldest first."""
-        columns = order_history.c.event, order_history.c.state, order_history.c.note
-        query = select(*columns).where(order_history.c.order_id == order_id).order_by(order_history.c.id)
-        return self.store.read(lambda conn: [tuple(row) for row in conn.execute(query)])
 
     def meter(self) -> Any:
         mine = meter_state.c.meter == self.peer.number

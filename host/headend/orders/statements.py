@@ -211,6 +211,12 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
     return state(conn, now_s, meter_row.meter, ASPECT_CREDIT, source, body, WANTS_CREDIT, actor, "", total_uc=total_uc)
 
 
+def arrears(conn: Connection, meter_id: int) -> int | None:
+    """What our newest statement on arrears that may reach, or has reached, the meter says: bodies.HOLD or RELEASE."""
+    newest = conn.execute(_NEWEST_ARREARS, {"of": meter_id}).scalar_one_or_none()
+    return None if newest is None else bodies.decode_supply(newest)[0]
+
+
 def release_arrears_if_stopped(
     conn: Connection, now_s: int, meter_row: Row[Any], actor: str, *, close: int = bodies.CLOSE_PERMIT
 ) -> int | None:
@@ -219,8 +225,7 @@ def release_arrears_if_stopped(
     Called by a payment, in its own transaction, with the locked `meter_state` row. Returns the order's id, or None
     where there is nothing to release. No other hold is touched.
     """
-    newest = conn.execute(_NEWEST_ARREARS, {"of": meter_row.meter}).scalar_one_or_none()
-    if newest is None or bodies.decode_supply(newest)[0] != bodies.HOLD:
+    if arrears(conn, meter_row.meter) != bodies.HOLD:
         return None
     return _release(
         conn, now_s, meter_row.meter, reasons.HOLD_ARREARS, actor, close, bodies.DEFAULT, "a payment met the stop"

@@ -6,17 +6,15 @@ idempotent by (channel, request id), and who asked, and why, stands in the token
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row
 
 from headend.ledger import accounts, balances
-from headend.orders import lifecycle
+from headend.orders import statements
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
-from headend.store.schema import order
 from headend.tokens import book
 from headend.tokens.amounts import UNIT_UC, kwh
-from meterlink import bodies, reasons
-from meterlink.orders import ASPECT_SUPPLY
+from meterlink import bodies
 from meterlink.provision import CURRENCY_ENERGY
 from meterlink.sts.amount import HELP_ALLOWANCE, HELP_RELEASE, MAX_UNITS, units_of
 from meterlink.sts.issue import help_register, register_of
@@ -34,18 +32,6 @@ ENGINEERING = (CLEAR_ALL_CREDIT, CLEAR_TAMPER_LATCH, MAXIMUM_POWER)
 MAX_POWER_W = MAX_UNITS
 
 _ALL_REGISTERS = 0xFFFF
-
-_RULING_ARREARS = (
-    select(order.c.body)
-    .where(
-        order.c.meter == bindparam("of"),
-        order.c.aspect == ASPECT_SUPPLY,
-        order.c.selector == reasons.HOLD_ARREARS,
-        order.c.state.in_((lifecycle.QUEUED, *lifecycle.ON_THE_WAY, lifecycle.CONFIRMED)),
-    )
-    .order_by(order.c.signing_epoch.desc(), order.c.version.desc())
-    .limit(1)
-)
 
 
 class RequestConflict(Refused):
@@ -126,8 +112,8 @@ def _known(
 
 
 def _may_help(conn: Connection, meter_id: int, kind: str, units: int) -> None:
-    ruling = conn.execute(_RULING_ARREARS, {"of": meter_id}).scalar_one_or_none()
-    stops = ruling is not None and bodies.decode_supply(ruling)[0] == bodies.HOLD
+    ruling = statements.arrears(conn, meter_id)
+    stops = ruling == bodies.HOLD
     if kind == RELEASE and stops:
         raise Refused("kind", kind, "a meter that we do not want to be off for arrears")
     if kind == RELEASE and ruling is not None:
