@@ -3,12 +3,14 @@
 The database is a copy of its file that is put back; the signer and its log, and the firmware that types, stay.
 """
 
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Row
 
 from headend.engine import Engine
 from headend.epochs import adopt, findings
@@ -268,3 +270,46 @@ def test_another_channels_token_is_not_taken(pair: Utility) -> None:
     row, _ = pair.write(vending.vend, "agent-2", "b", METER, KWH_UC, again=True)
     assert pair.make(row.id).digits != slip.digits
     assert pair.lost() == rows
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_is_restored_every_payment_is_one_token(tmp_path: Path, seed: int) -> None:
+    """Of payments of one worth it does not matter which of their tokens is whose; each slip stays good, once."""
+    rng = random.Random(seed)
+    pair = Utility(tmp_path)
+    copies = [pair.backup()]
+    paid: dict[str, int] = {}
+    slips: set[str] = set()
+    typed: set[str] = set()
+
+    def pay() -> Row[Any]:
+        paid[f"p{len(paid)}"] = amount_uc = rng.randrange(1, 4) * KWH_UC
+        return pair.reserve(f"p{len(paid) - 1}", amount_uc)
+
+    for _ in range(14):
+        what = rng.choices(("vend", "pay", "copy", "restore", "type", "run"), (6, 1, 2, 3, 2, 2))[0]
+        if what == "vend":
+            slips.add(pair.make(pay().id).digits)
+        elif what == "pay":
+            pay()
+        elif what == "copy":
+            copies.append(pair.backup())
+        elif what == "restore":
+            pair.restore(rng.choice(copies))
+        elif what == "type" and slips - typed:
+            digits = rng.choice(sorted(slips - typed))
+            assert pair.type(digits) == results.ACCEPTED
+            typed.add(digits)
+        else:
+            pair.run(rng.choice((3, 70, 1000)))
+    names = list(paid)
+    rng.shuffle(names)
+    final = {name: pair.again(name, paid[name]).digits for name in names}
+    assert slips <= set(final.values())
+    assert len(set(final.values())) == len(paid)
+    for digits in sorted(set(final.values()) - typed):
+        assert pair.type(digits) == results.ACCEPTED
+    pair.check(typed_uc=sum(paid.values()), paid_uc=sum(paid.values()))
+    assert pair.balance(accounts.RECOVERED) == 0
+    pair.store.close()
+    pair.log.close()
