@@ -249,6 +249,28 @@ def test_any_number_of_restores(pair: Utility) -> None:
     pair.check(typed_uc=4 * KWH_UC, paid_uc=4 * KWH_UC)
 
 
+def test_replaced_over_the_wire_by_the_lost_database(pair: Utility) -> None:
+    """The slip is worth nothing any more: who voids it and posts the payment for the wire has even books."""
+    copy = pair.backup()
+    slip = pair.vend("b", 5 * KWH_UC)
+    pair.replace(slip.id)
+    pair.until(pair.settled, 600)
+    pair.tell()
+    pair.restore(copy)
+    pair.tell()
+    assert findings.TOKEN_UNVENDED in pair.kinds()
+    again = pair.again("b", 5 * KWH_UC)
+    assert (again.digits, pair.type(again.digits)) == (slip.digits, results.USED)
+    pair.void(again.id)
+    pair.until(pair.settled, 600)
+    pair.tell()
+    pair.write(payments.take, CHANNEL, "b over the wire", METER, 5 * KWH_UC, again=True)
+    pair.tell()
+    assert pair.unit.meter.account.balance_uc() == 5 * KWH_UC
+    assert (pair.balance(accounts.RECOVERED), pair.explained().difference_uc) == (0, 0)
+    assert pair.balance(accounts.of_channel(CHANNEL)) == -5 * KWH_UC
+
+
 def test_without_a_restore_the_answer_is_as_ever(pair: Utility) -> None:
     row = pair.vend("a", KWH_UC)
     assert pair.again("a", KWH_UC).digits == row.digits
