@@ -94,10 +94,6 @@ class Relay:
             pause_s = max(pause_s, OPEN_RETRY_S)
         return self.rested(mono_s, pause_s)
 
-    def follows(self, closed: bool) -> bool:
-        """Whether the contact is known to be what the intent says, so that no pulse is needed."""
-        return self.contact == (states.CONTACT_CLOSED if closed else states.CONTACT_OPEN)
-
     def pulse(self, mono_s: int, closed: bool, detail: int) -> None:
         """Tell the relay; `attempts` and `operations` were counted and committed before."""
         self._last_s = mono_s

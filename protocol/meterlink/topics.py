@@ -5,7 +5,6 @@ so that a broker's ``%u`` pattern can confine each meter to its own topics (the 
 """
 
 SHARDS = 64
-METER_DIGITS = 12
 
 UP_STATE = "state"  # retained: birth report, or the will
 UP_RECEIPT = "receipt"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from headend.epochs import life
 from headend.ledger import payments
 from headend.orders import statements
 from headend.web import board, facts
@@ -209,6 +210,20 @@ def test_an_order_held_but_not_done_wants_a_person(site: Site) -> None:
     site.run(1900)
     expected = f"The meter holds order {order}, stated 2027-01-15 08:00 UTC; what it wants is not proved."
     assert concerns(site) == {"not_done": expected}
+
+
+def test_an_order_that_nobody_signs_wants_a_person(site: Site) -> None:
+    site.born()
+    opened = state(site, life.open_epoch, life.TENANT, "channel:ops")
+    stop = state(site, statements.stop, reasons.HOLD_TAMPER, "channel:ops", valid_s=900)
+    site.clock.advance(board.LATE_SIGNATURE_S)
+    assert "unsigned" not in concerns(site)
+    site.clock.advance(1)
+    read = site.store.read(board.read, site.clock.now_s(), 900, 0)
+    assert [one.sentence("en") for one in read.concerns if one.code == "unsigned"] == [
+        f"Order {opened}, stated 2027-01-15 08:00 UTC, waits for the root key.",
+        f"Order {stop}, stated 2027-01-15 08:00 UTC, waits for the signer.",
+    ]
 
 
 def test_a_silent_meter_wants_a_person(site: Site) -> None:

@@ -41,11 +41,6 @@ def place(block_id: int) -> tuple[int, int]:
     return _BY_ID[block_id][1], registers.block_length(_BY_ID[block_id][3])
 
 
-def has_snapshot(block_id: int) -> bool:
-    """Whether the block's header tells which snapshot it is from (the identification's does not)."""
-    return any(field[0] == "snapshot" for field in _BY_ID[block_id][3])
-
-
 def offset(block_id: int, name: str) -> int:
     """Where a field starts, in registers from the start of its block."""
     at = 0

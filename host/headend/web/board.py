@@ -20,6 +20,7 @@ from headend.web.facts import UNDER_WAY, Facts
 from headend.web.why import why_off
 from headend.web.words import ASPECTS, CONCERNS, FINDINGS, HOLDS, LANGUAGES, name, say
 from meterlink import names, states
+from meterlink.orders import ASPECT_ROLE, ROLE_ROOT
 
 METERS = 200  # on one page
 ORDERS = 50
@@ -27,11 +28,14 @@ SHOWN = 5  # concerns of one kind in full
 LATE_CREDIT_S = 900  # a payment that no report has shown by then wants a look
 LATE_TOKEN_S = 120  # a token that was sold and is not made by then wants a look
 SETTLING_S = 300  # how long a payment or a release may take to bring supply back before it wants a look
+LATE_SIGNATURE_S = 120  # an order that nobody has signed by then wants a look
 STUCK_S = 1800  # an order that is held and whose wanted state is not proved by then
 GAP_RECORDS = 8  # fewer than these are being fetched
 FRESH_ROUNDS = 2  # a meter that missed this many reports in a row is silent
 
 _GIVING = (statements.WANTS_ON, statements.WANTS_PERMIT, statements.WANTS_CREDIT)
+
+_KEYS = {True: ("the root key", "根密钥"), False: ("the signer", "签名服务")}  # by whether only root may state it
 
 CONCERN_RANK = {code: rank for rank, code in enumerate(CONCERNS)}
 
@@ -190,6 +194,9 @@ def _of_orders(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
     for row in one.under_way:
         if row.state == lifecycle.UNKNOWN:
             yield "unknown", {"order": row.id, "time": _time(row.issued_s)}
+        elif row.state == lifecycle.QUEUED and row.signed is None and now_s - row.issued_s > LATE_SIGNATURE_S:
+            key = _KEYS[ASPECT_ROLE[row.aspect] == ROLE_ROOT]
+            yield "unsigned", {"order": row.id, "time": _time(row.issued_s), "key": key}
         elif row.state == lifecycle.ACCEPTED and now_s - row.changed_s > STUCK_S:
             yield "not_done", {"order": row.id, "time": _time(row.issued_s)}
 

@@ -119,6 +119,13 @@ CONCERNS: Mapping[str, tuple[Text, Text]] = {
         ("Payment not on the meter", "缴费未到表"),
         ("{amount} are not on the meter yet, the oldest since {time}.", "{amount} 尚未到表，最早一笔缴于 {time}。"),
     ),
+    "unsigned": (
+        ("Order not signed", "指令未签名"),
+        (
+            "Order {order}, stated {time}, waits for {key}.",
+            "指令 {order}（{time}）等待{key}签名。",
+        ),
+    ),
     "not_closed": (("Failed to close", "合闸失败"), ("The contact did not close when told to.", "触点未按指令闭合。")),
     "not_done": (
         ("Order not carried out", "指令未执行"),

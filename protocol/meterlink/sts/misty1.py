@@ -8,7 +8,6 @@ import struct
 from array import array
 
 KEY_LENGTH = 16
-BLOCK_LENGTH = 8
 
 _S7 = (
     b"\x1b\x32\x33\x5a\x3b\x10\x17\x54\x5b\x1a\x72\x73\x6b\x2c\x66\x49"
