@@ -25,7 +25,7 @@ from meter.profile import Profile
 from meter.store import Store
 from meter.supply import Supply
 from meter.typed import NO_KEY, Typed
-from meterlink import bodies, bodies_root, events, orders, provision, records, reports, states, tariff
+from meterlink import bodies, bodies_root, events, orders, provision, reasons, records, reports, states, tariff
 from meterlink.mac import KEY_LENGTH, MacKey
 
 FACTORY_IMP_PER_KWH = 1600  # until commissioning tells
@@ -44,6 +44,9 @@ class Meter:
     number, account_epoch: 0 before commissioning · commissioned · history_lost · floor: (signing epoch, version) below
     which orders are old · top: the highest one seen · boot, log_id · clock, energy, account, allowance, pricing,
     supply, profile, inbox, parcels, latches, typed, log, store: the parts.
+
+    kept: parts with a state of their own in the journal: `key`, `fresh` (changed since it was stored), `pack()`,
+    `unpack(raw)`. Each commit takes the fresh ones along.
     """
 
     CARRIER_BUS = 0
@@ -66,6 +69,7 @@ class Meter:
         self.parcels = Parcels(CARRIERS)
         self.latches = Latches()
         self.typed = Typed(self)
+        self.kept: "list" = [self.latches]
         self.given: "provision.Provision | None" = None
         self.mac_key: "MacKey | None" = None  # the one that the meter proves with, first of its per-meter keys
         self.signing_keys: "tuple[tuple[int, int, bytes], ...]" = ()
@@ -199,13 +203,12 @@ class Meter:
                 self.note(events.CLOCK_SET, jump_s, 0)
                 self.clock_moved()
         else:
-            self.energy.add(imported, exported)
+            self.energy.add(imported, exported, 0)
         crossed = self._thresholds()
-        out_of_credit = self.commissioned and not self.allowance.covers(elapsed_s)
-        self.supply.step(mono_s, elapsed_s, out_of_credit, self.store.failed)
+        self.supply.step(mono_s, elapsed_s, self.credit_causes(elapsed_s), self.store.failed)
         self.profile.flags |= self._flags()
         self.typed.step(elapsed_s)
-        if crossed or self._period_open or self.latches.fresh or self._checkpoint_due():
+        if crossed or self._period_open or self._kept_fresh() or self._checkpoint_due():
             self.commit(self.typed.waiting())
         self._write_events()
 
@@ -218,7 +221,7 @@ class Meter:
             if until_s < end_s:
                 here_in = imported * (until_s - at_s) // (end_s - at_s)
                 here_out = exported * (until_s - at_s) // (end_s - at_s)
-            energy_wh = self.energy.add(here_in, here_out)
+            energy_wh, _ = self.energy.add(here_in, here_out, self.pricing.rate)
             if energy_wh and not self.supply.retired:
                 self.allowance.charge(energy_wh, self.pricing.active, self.pricing.rate)
             if until_s > end_s:
@@ -297,6 +300,11 @@ class Meter:
             self._discarded = 0
             self._discard_log_s = DISCARD_LOG_S
 
+    def credit_causes(self, elapsed_s: int) -> int:
+        """Which causes the account finds now: bits of reasons.CAUSE_OUT_OF_CREDIT and CAUSE_REMINDER."""
+        out = self.commissioned and not self.allowance.covers(elapsed_s)
+        return 1 << reasons.CAUSE_OUT_OF_CREDIT if out else 0
+
     def _thresholds(self) -> bool:
         """Note where the balance has come to; whether it crossed a threshold."""
         if not self.commissioned:
@@ -361,8 +369,9 @@ class Meter:
         items = items + [(store.KEY_CHECKPOINT, checkpoint)]
         if self.allowance.counting:
             items.append((store.KEY_COUNTDOWN, self.allowance.pack_counted()))
-        if self.latches.fresh:
-            items.append((store.KEY_LATCHES, self.latches.pack()))
+        kept = [part for part in self.kept if part.fresh]
+        for part in kept:
+            items.append((part.key, part.pack()))
         fresh = self.log.pack(self.boot, self.energy.import_wh)
         if fresh:
             items.append((store.KEY_EVENTS, fresh))
@@ -371,7 +380,8 @@ class Meter:
             if not failed_before:
                 self.note(events.STORAGE_FAILED)
             return False
-        self.latches.fresh = False
+        for part in kept:
+            part.fresh = False
         self._checkpoint = checkpoint
         self._committed_s = self.mono_s
         self._committed_wh = self.energy.import_wh + self.energy.export_wh
@@ -383,6 +393,13 @@ class Meter:
             self._witnessed = flash.journal.sequence
             self.board.set_witness(self._witnessed)
         return True
+
+    def _kept_fresh(self) -> bool:
+        """Whether a kept part has changed since it was stored."""
+        for part in self.kept:
+            if part.fresh:
+                return True
+        return False
 
     def _commit_supply(self) -> bool:
         return self.commit([(store.KEY_SUPPLY, self.supply.pack())], True)
@@ -414,6 +431,11 @@ class Meter:
             self.log.newest,
             self.profile.flags,
             store.CHECKPOINT_FORMAT,
+            *energy.import_rates,
+            *energy.export_rates,
+            account.waiting_uc,
+            account.earned_rest,
+            self.pricing.step_wh,
         )
 
     def committed(self) -> tuple:
@@ -488,9 +510,9 @@ class Meter:
         """The `inbox.Result` of a carrier's last order."""
         return self.inbox.results[carrier]
 
-    def press_connect(self) -> None:
-        """The customer pressed the reconnection key."""
-        self.supply.press()
+    def press_connect(self, held_s: int = 0) -> None:
+        """The customer pressed the reconnection key, and held it for so many seconds."""
+        self.supply.press(held_s)
 
     def type_token(self, digits: str):
         """A token was typed at the keypad or came over the service port, never over a network: a `typed.Outcome`."""

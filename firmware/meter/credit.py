@@ -22,7 +22,8 @@ _FOLDED = ">HHQQ"
 
 class Account:
     """credited_uc, refunded_uc: sums over the sources · charged_uc with `remainder` (0..999 thousandths of a
-    micro-currency) · earned_uc · adjusted_uc: what the head end has charged.
+    micro-currency) · earned_uc with `earned_rest`, alike · adjusted_uc: what the head end has charged · waiting_uc:
+    credited by the sources, and above the hoarding limit: not in credited_uc yet.
 
     sources: [number, credited_uc, refunded_uc] of each place, number 0 = free · folded: the same of closed sources, at
     most FOLDED · rest_from: those before it no longer count, as a `recover` order has stated their worth anew.
@@ -37,6 +38,8 @@ class Account:
         self.adjusted_uc = 0
         self.charged_uc = 0
         self.remainder = 0
+        self.earned_rest = 0
+        self.waiting_uc = 0
         self.unpack_sources(b"")
 
     def state(self) -> tuple:

@@ -4,12 +4,15 @@ A pulse is 1000 / imp_per_kwh Wh, so the remainder counts in 1 / imp_per_kwh of 
 The chip's counter is volatile: it starts at 0 with the board, so the first count after a start is energy as well.
 """
 
+RATES = 4
 BURST_S = 2  # readings come once a second, give or take one
 BOOT_S = 5  # the counter runs while the board starts
 
 
 class Energy:
-    """Registers of one meter. import_wh, export_wh only rise; import_rest, export_rest: 0..imp_per_kwh-1.
+    """Registers of one meter. import_wh, export_wh only rise; import_rest, export_rest: 0..imp_per_kwh-1 ·
+    import_rates, export_rates: the same energy by the rate in which each watt-hour was completed; what was counted
+    before there were rates, or taken over by `recover`, is in none of them.
 
     `take` reads the counters; `add` turns the pulses that it accepted into energy, in one or several portions.
     """
@@ -19,6 +22,8 @@ class Energy:
         self.import_rest = 0
         self.export_wh = 0
         self.export_rest = 0
+        self.import_rates = [0] * RATES
+        self.export_rates = [0] * RATES
         self.imp_per_kwh = imp_per_kwh
         self._max_power_w = max_power_w
         self._import_count = 0
@@ -66,13 +71,15 @@ class Energy:
         self._budget = min((limit - taken_in - taken_out) * 1000, per_s * BURST_S)
         return taken_in, taken_out, imported + exported - taken_in - taken_out
 
-    def add(self, imported: int, exported: int) -> int:
-        """Count pulses; the whole watt-hours of import that they complete."""
-        done_wh = 0
+    def add(self, imported: int, exported: int, rate: int = 0) -> "tuple[int, int]":
+        """Count pulses at a rate; the whole watt-hours (import, export) that they complete."""
+        done_wh = given_wh = 0
         if imported:
             done_wh, self.import_rest = divmod(self.import_rest + imported * 1000, self.imp_per_kwh)
             self.import_wh += done_wh
+            self.import_rates[rate] += done_wh
         if exported:
-            whole_wh, self.export_rest = divmod(self.export_rest + exported * 1000, self.imp_per_kwh)
-            self.export_wh += whole_wh
-        return done_wh
+            given_wh, self.export_rest = divmod(self.export_rest + exported * 1000, self.imp_per_kwh)
+            self.export_wh += given_wh
+            self.export_rates[rate] += given_wh
+        return done_wh, given_wh

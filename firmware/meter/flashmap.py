@@ -1,6 +1,6 @@
 """Where things lie in the meter's flash partition, and how long it lasts.
 
-The partition has 64 sectors of 4 KiB (256 KiB); six are left for what comes. A journal whose number of sectors changes
+The partition has 100 sectors of 4 KiB (400 KiB). A journal whose number of sectors changes
 cannot be read any more, so these figures are part of the format.
 """
 
@@ -8,12 +8,12 @@ from meter.journal import ENTRY_BYTES, HEADER_BYTES, record_bytes
 
 SECTOR_BYTES = 4096
 ERASE_CYCLES = 100_000  # of a sector, the usual figure of NOR flash
-TOTAL_SECTORS = 64
+TOTAL_SECTORS = 100
 
 JOURNAL_FIRST = 0
 JOURNAL_SECTORS = 16
 LIVE_BYTES = 10240  # budget of all values in the journal; they are copied once a turn
-MAX_COMMIT = 896  # the largest credit order with all that it may change, and what waits to ride along
+MAX_COMMIT = 1280  # the largest credit order with all that it may change, and what waits to ride along
 
 RECORD_BYTES = 24  # of an interval and of an event
 RECORDS_PER_SECTOR = (SECTOR_BYTES - 16) // RECORD_BYTES
@@ -34,7 +34,7 @@ END = EVENTS_FIRST + EVENTS_SECTORS
 # A checkpoint of the state is due after so much time or so much energy, whichever comes first.
 CHECKPOINT_S = 60
 CHECKPOINT_WH = 10
-CHECKPOINT_BYTES = 114  # 88, and in remote mode 26 of the countdown beside them
+CHECKPOINT_BYTES = 196  # 170, and in remote mode 26 of the countdown beside them
 DESIGN_YEARS = 15
 
 

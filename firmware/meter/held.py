@@ -6,9 +6,13 @@ account or has lost its place, and whatever is below the floor that a `recover` 
 
 import struct
 
-from meterlink import batches, orders
+from meterlink import batches, bodies, orders
 
-_REASONS = 32
+_SELECTORS = {  # first, and the one after the last
+    orders.ASPECT_SUPPLY: (1, 32),
+    orders.ASPECT_KEYS: (orders.KEYS_SIGNING, orders.KEYS_DECODER + 1),
+    orders.ASPECT_DEBT: (1, bodies.DEBTS + 1),
+}
 _VERSION_AT = 16  # of an order: signing epoch 2, version 4; before them, at 8, account epoch 2, at 14, selector 2
 
 
@@ -46,9 +50,9 @@ def subjects(meter):
     """(aspect, selector) of all that a meter may hold."""
     for entry in meter.account.sources:
         yield orders.ASPECT_CREDIT, entry[0]
-    for aspect in range(orders.ASPECT_SUPPLY, orders.ASPECT_RETIRE + 1):
-        count = {orders.ASPECT_SUPPLY: _REASONS, orders.ASPECT_KEYS: orders.KEYS_DECODER + 1}.get(aspect, 1)
-        for selector in range(aspect == orders.ASPECT_SUPPLY, count):
+    for aspect in range(orders.ASPECT_SUPPLY, orders.ASPECT_LOAD + 1):
+        first, end = _SELECTORS.get(aspect, (0, 1))
+        for selector in range(first, end):
             yield aspect, selector
 
 

@@ -5,6 +5,7 @@ Each keeps the number of the event that set it last, so that an order clears wha
 
 import struct
 
+from meter.store import KEY_LATCHES
 from meterlink import events, states
 
 OF_EVENT = {
@@ -15,12 +16,14 @@ OF_EVENT = {
 MAX_UNCLEAN = 6  # starts without a warned stop before, in so many seconds
 UNCLEAN_S = 3600
 
-_STATE = ">HIIII"
-_COUNT = 4
+_COUNT = 16
+_STATE = ">H16I"
 
 
 class Latches:
-    """word: bits states.LATCH_* · fresh: changed since it was last stored."""
+    """word: bits states.LATCH_* · a kept part (see `core.Meter`)."""
+
+    key = KEY_LATCHES
 
     def __init__(self) -> None:
         self.word = 0

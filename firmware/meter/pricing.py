@@ -14,7 +14,7 @@ _HEAD_LENGTH = 6
 
 class Pricing:
     """active, passive: a Tariff, or None · active_version: (signing epoch, version) of its order, (0, 0) as made ·
-    rate: 0..3, in force."""
+    rate: 0..3, in force · step_wh: consumed in the period of the tariff's steps."""
 
     def __init__(self) -> None:
         self.active: "tariff.Tariff | None" = None
@@ -22,6 +22,7 @@ class Pricing:
         self.passive: "tariff.Tariff | None" = None
         self.passive_version = (0, 0)
         self.rate = 0
+        self.step_wh = 0
 
     def due(self, unix_s: int, known: bool) -> bool:
         """Whether the waiting tariff is to take over. Without the time it waits on."""

@@ -27,7 +27,7 @@ def start(meter) -> None:
     lost = status == DAMAGED or flash.journal.sequence < witness
     flash.journal.skip_to(witness)
     life = _read_life(meter)
-    _read_latches(meter)
+    _read_kept(meter)
     lost = not _read_account(meter, status == FRESH) or lost
     _read_supply(meter)
     meter.typed.load()
@@ -79,10 +79,11 @@ def _read_life(meter) -> int:
     return flags
 
 
-def _read_latches(meter) -> None:
-    raw = meter.store.get(store.KEY_LATCHES)
-    if raw:
-        meter.latches.unpack(raw)
+def _read_kept(meter) -> None:
+    for part in meter.kept:
+        raw = meter.store.get(part.key)
+        if raw:
+            part.unpack(raw)
 
 
 def _unclean_start(meter) -> "list[tuple[int, bytes]]":
@@ -120,6 +121,8 @@ def _read_account(meter, fresh: bool) -> bool:
     energy.import_wh, energy.import_rest, energy.export_wh, energy.export_rest = f[1:5]
     account.earned_uc, account.adjusted_uc, account.charged_uc, account.remainder = f[6], f[8], f[9], f[11]
     meter.noted, meter.log.newest, meter.profile.flags = f[13:16]
+    energy.import_rates, energy.export_rates = list(f[17:21]), list(f[21:25])
+    account.waiting_uc, account.earned_rest, meter.pricing.step_wh = f[25:]
     return (account.credited_uc, account.refunded_uc, account.balance_uc()) == (f[5], f[7], f[10])
 
 

@@ -43,11 +43,12 @@ KEY_FOLDED = 0x60  # and the 31 after it: one a credit source that was folded
 PROVISION_SPLIT = 256
 
 # time, import Wh and rest, export Wh and rest, credited, earned, refunded, adjusted, charged, balance, remainder,
-# seconds to the armed trip, alarms, newest event, flags of the open interval, format: every value of money and energy
-# in one place, so that each checkpoint balances by itself.
-CHECKPOINT = ">IQIQIQQQQQqHHHIBB"
+# seconds to the armed trip, alarms, newest event, flags of the open interval, format; import Wh and export Wh of four
+# rates each, waiting, rest of earned, Wh in the period of the tariff's steps: every value of money and energy in one
+# place, so that each checkpoint balances by itself.
+CHECKPOINT = ">IQIQIQQQQQqHHHIBB8QQHQ"
 CHECKPOINT_LENGTH = struct.calcsize(CHECKPOINT)
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 
 # boot, log id, unclean starts, day and seconds of clock shifts, flags
 LIFE = ">IIIIHB"

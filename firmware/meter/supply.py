@@ -58,7 +58,7 @@ _OWN = 0x100  # marks a cause in an event's detail and among what is armed
 _BY_ITSELF = 1  # bit 0 of `keyed`, as no hold has that number: `_ASK_FOR_KEY`, or a relay that was open when new
 _ASK_FOR_KEY = (_OWN + reasons.CAUSE_OVERLOAD, _OWN + reasons.CAUSE_RETIRED)
 
-_NO_CREDIT = 1 << reasons.CAUSE_OUT_OF_CREDIT
+_CREDIT = 1 << reasons.CAUSE_OUT_OF_CREDIT | 1 << reasons.CAUSE_REMINDER
 _OVERLOAD = 1 << reasons.CAUSE_OVERLOAD
 _UNSTABLE = 1 << reasons.CAUSE_SUPPLY_QUALITY
 _UNCOMMISSIONED = 1 << reasons.CAUSE_NOT_COMMISSIONED
@@ -104,6 +104,7 @@ class Supply:
         self._overload_for_s = 0
         self._overload_until_s = 0
         self._key = False
+        self._held_s = 0
         self._mono_s = 0
 
     # -- state in the journal ------------------------------------------------------------------------------------------
@@ -199,17 +200,18 @@ class Supply:
             return self.limits.trip_delay_s
         return max(ordered_s, self.limits.trip_delay_s)
 
-    def press(self) -> None:
-        """The customer pressed the reconnection key: acted on at the next step."""
+    def press(self, held_s: int = 0) -> None:
+        """The customer pressed the reconnection key for so many seconds: acted on at the next step."""
         self._key = True
+        self._held_s = held_s
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
-    def step(self, mono_s: int, elapsed_s: int, out_of_credit: bool, frozen: bool) -> None:
+    def step(self, mono_s: int, elapsed_s: int, credit_causes: int, frozen: bool) -> None:
         """Sense, then move intent and relay where something is due.
 
-        out_of_credit: supply is not covered · frozen: nothing can be committed, so the relay stays as it is. Without
-        limits (before commissioning) it does as well.
+        credit_causes: those that the account finds, bits of CAUSE_OUT_OF_CREDIT and CAUSE_REMINDER · frozen: nothing
+        can be committed, so the relay stays as it is. Without limits (before commissioning) it does as well.
         """
         self._mono_s = mono_s
         self.relay.sense(elapsed_s, self.control == _ON)
@@ -217,7 +219,7 @@ class Supply:
         self._set_cause(_UNCOMMISSIONED, self.limits is NO_LIMITS and self.control != _ON)
         if self.limits is not NO_LIMITS:
             self._watch_load(elapsed_s)
-            self._set_cause(_NO_CREDIT, out_of_credit)
+            self.causes = self.causes & ~_CREDIT | credit_causes
             self._set_cause(_RETIRED, self.retired)
             self._keep_armed()
             if not frozen:

@@ -34,6 +34,11 @@ def version(meter, order, content) -> int:
     return 0
 
 
+def not_yet(meter, order, content) -> int:
+    """An aspect that this firmware does not carry out."""
+    return results.NOT_IMPLEMENTED
+
+
 def totals(meter, order, content) -> int:
     """By a source's totals; and a typed token counts once, however it came."""
     code = meter.account.judge(order.stated.selector, content[0], content[1], content[3])

@@ -26,6 +26,11 @@ _SALE = ">QQ"
 _SUPPLY = ">BBHH"
 _LIMITS = ">BQQHHHHIQQ"
 _LIMITS_LENGTH = 45
+_MORE = ">QQQQBBBBBBHHHHhIHIHIHHB"
+_MORE_LENGTH = 69
+_MORE_DEFAULTS: "tuple[int, ...]" = (0,) * 13 + (10,) + (0,) * 7 + (60, 0)
+_DEBT = ">BQQBHQBBQ"
+_LOAD_STEP = ">II"
 _CLOCK = ">8sI"
 _MODE = ">BBQQqII"
 _CLEAR = ">BII"
@@ -36,6 +41,22 @@ _REPLACED_SHIFT = 3
 _CLOSED = 0x80  # and that the source is closed
 
 LIMITS_FORMAT = 1
+
+SETTLEMENT_SMETS2 = 0  # share for debt, accumulated debt, what is below zero, the rest
+SETTLEMENT_STATE_GRID = 1  # what is below zero, share for debt, accumulated debt, the rest
+SUPPLY_MODES = (0, 2, 3, 4, 6)  # of class 70; 0: every transition but f, direct or permit as each order says
+RULE_REMINDER = 1  # trips once at the second alarm; the customer's key restores it
+RULE_SUSPEND = 2  # standing charges and timed debts accumulate while emergency credit is in use
+FRIENDLY_SPECIAL = 0x80
+NO_OVERLOAD = (0, 0), (0, 0), (0, 0)
+
+DEBTS = 3  # on a meter, numbered from 1
+DEBT_TIMED = 0  # collected by time
+DEBT_SHARED = 1  # collected as a share of each top-up
+PERIOD_DAY = 0
+PERIOD_WEEK = 1
+PERIOD_MONTH = 2
+MAX_LOAD_STEPS = 8
 
 
 def _bad(message: str) -> OrderError:
@@ -127,13 +148,26 @@ def decode_supply(body: bytes) -> "tuple[int, int, int, int]":
 
 
 class Limits:
-    """Thresholds and delays of a meter.
+    """Thresholds, delays and rules of a meter.
 
     alarm_uc, alarm2_uc: low-credit alarms, on at a balance at or below them (0..2^63-1) · trip_delay_s: alarm before
     any trip by order or by credit · dwell_s: shortest time between two operations of the relay · spread_s: widest
     random delay before a close · stable_s: how long supply has been good before a close · max_current_ma: 0 = no limit
-    · credit_limit_uc: hoarding limit of the balance; a typed token that would exceed it is refused · typed_cap_uc: what
-    typed tokens may credit in 30 days (0 = they are turned off).
+    · credit_limit_uc: hoarding limit of the balance: an order's credit above it waits, a typed token that would exceed
+    it is refused · typed_cap_uc: what typed tokens may credit in 30 days (0 = they are turned off).
+
+    emergency_uc: emergency credit that the customer may take at the meter, 0 = none; emergency_from_uc: at a balance
+    at or below it · overdraft_uc: how far the balance may fall below zero · min_close_uc: balance from which supply
+    closes again after it was off for want of credit · settlement: what a top-up pays first, SETTLEMENT_* ·
+    supply_mode: of class 70, one of SUPPLY_MODES · rules: bits RULE_* · friendly_from, friendly_until: quarters of the
+    local day (0..96) between which want of credit trips nothing, equal = none (from > until: over midnight);
+    friendly_days: the days of which that holds, bits 0..6 Monday to Sunday, and bit 7 the special days that the tariff
+    marks, whole; friendly_jitter_s: widest random delay of the trips that are due when such a time ends.
+
+    over_voltage_dv, under_voltage_dv (1/10 V, 0 = off) for voltage_s trip · max_temperature_dc: 1/10 degree Celsius, 0
+    = off · overload: three (current_ma, after_s), 0 = unused, beside max_current_ma, which trips after 10 s ·
+    overload_rest_s: how long an overload keeps the relay open · overload_closes: how often in an hour it closes by
+    itself after that, before the key is needed.
     """
 
     def __init__(
@@ -147,6 +181,24 @@ class Limits:
         max_current_ma: int,
         credit_limit_uc: int = MAX_UC,
         typed_cap_uc: int = MAX_UC,
+        emergency_uc: int = 0,
+        emergency_from_uc: int = 0,
+        overdraft_uc: int = 0,
+        min_close_uc: int = 0,
+        settlement: int = SETTLEMENT_SMETS2,
+        supply_mode: int = 0,
+        rules: int = 0,
+        friendly_from: int = 0,
+        friendly_until: int = 0,
+        friendly_days: int = 0,
+        friendly_jitter_s: int = 0,
+        over_voltage_dv: int = 0,
+        under_voltage_dv: int = 0,
+        voltage_s: int = 10,
+        max_temperature_dc: int = 0,
+        overload: "tuple[tuple[int, int], ...]" = NO_OVERLOAD,
+        overload_rest_s: int = 60,
+        overload_closes: int = 0,
     ) -> None:
         self.alarm_uc = alarm_uc
         self.alarm2_uc = alarm2_uc
@@ -157,13 +209,32 @@ class Limits:
         self.max_current_ma = max_current_ma
         self.credit_limit_uc = credit_limit_uc
         self.typed_cap_uc = typed_cap_uc
+        self.emergency_uc = emergency_uc
+        self.emergency_from_uc = emergency_from_uc
+        self.overdraft_uc = overdraft_uc
+        self.min_close_uc = min_close_uc
+        self.settlement = settlement
+        self.supply_mode = supply_mode
+        self.rules = rules
+        self.friendly_from = friendly_from
+        self.friendly_until = friendly_until
+        self.friendly_days = friendly_days
+        self.friendly_jitter_s = friendly_jitter_s
+        self.over_voltage_dv = over_voltage_dv
+        self.under_voltage_dv = under_voltage_dv
+        self.voltage_s = voltage_s
+        self.max_temperature_dc = max_temperature_dc
+        self.overload = overload
+        self.overload_rest_s = overload_rest_s
+        self.overload_closes = overload_closes
 
     def encode(self) -> bytes:
-        """format 1, alarm 8, alarm2 8, trip_delay 2, dwell 2, spread 2, stable 2, max_current 4, credit_limit 8,
-        typed_cap 8."""
-        body = struct.pack(
-            _LIMITS,
-            LIMITS_FORMAT,
+        """The one encoding. Format 1: alarm 8, alarm2 8, trip_delay 2, dwell 2, spread 2, stable 2, max_current 4,
+        credit_limit 8, typed_cap 8. Format 2, where one of the others is not at its default: these, then emergency 8,
+        emergency_from 8, overdraft 8, min_close 8, settlement 1, supply_mode 1, rules 1, friendly_from 1,
+        friendly_until 1, friendly_days 1, friendly_jitter 2, over_voltage 2, under_voltage 2, voltage_s 2,
+        max_temperature 2 (signed), three times (current 4, after 2), overload_rest 2, overload_closes 1."""
+        first = (
             self.alarm_uc,
             self.alarm2_uc,
             self.trip_delay_s,
@@ -174,21 +245,58 @@ class Limits:
             self.credit_limit_uc,
             self.typed_cap_uc,
         )
+        more: "tuple[int, ...]" = (
+            self.emergency_uc,
+            self.emergency_from_uc,
+            self.overdraft_uc,
+            self.min_close_uc,
+            self.settlement,
+            self.supply_mode,
+            self.rules,
+            self.friendly_from,
+            self.friendly_until,
+            self.friendly_days,
+            self.friendly_jitter_s,
+            self.over_voltage_dv,
+            self.under_voltage_dv,
+            self.voltage_s,
+            self.max_temperature_dc,
+        )
+        for step in self.overload:
+            more += step
+        more += (self.overload_rest_s, self.overload_closes)
+        body = struct.pack(_LIMITS, LIMITS_FORMAT, *first)
+        if more != _MORE_DEFAULTS:
+            body = b"\x02" + body[1:] + struct.pack(_MORE, *more)
         decode_limits(body)
         return body
 
 
 def decode_limits(body: bytes) -> Limits:
     """Read `Limits`; alarm2 is at most alarm."""
-    _length("limits", body, _LIMITS_LENGTH)
-    f = struct.unpack(_LIMITS, body)
-    if f[0] != LIMITS_FORMAT:
-        raise _bad("limits format: {} given, {} expected".format(f[0], LIMITS_FORMAT))
+    if len(body) != _LIMITS_LENGTH + _MORE_LENGTH:
+        _length("limits", body, _LIMITS_LENGTH)
+    f = struct.unpack_from(_LIMITS, body, 0)
+    wide = len(body) > _LIMITS_LENGTH
+    more: "tuple[int, ...]" = struct.unpack_from(_MORE, body, _LIMITS_LENGTH) if wide else _MORE_DEFAULTS
+    if f[0] != LIMITS_FORMAT + wide or (wide and more == _MORE_DEFAULTS):
+        raise _bad("limits format: {} given, the shortest of {} and 2 expected".format(f[0], LIMITS_FORMAT))
     if f[1] > MAX_UC or f[2] > f[1]:
         raise _bad("alarm2: {} given, at most the first alarm ({}) expected".format(f[2], f[1]))
-    if f[8] > MAX_UC or f[9] > MAX_UC:
-        raise _bad("credit_limit {} and typed_cap {}: at most {} expected".format(f[8], f[9], MAX_UC))
-    return Limits(*f[1:])
+    if max(f[8], f[9], *more[:4]) > MAX_UC:
+        raise _bad("limits: {} given, amounts of at most {} expected".format(f[8:10] + more[:4], MAX_UC))
+    for name, value, most in (
+        ("settlement", more[4], SETTLEMENT_STATE_GRID),
+        ("rules", more[6], RULE_REMINDER | RULE_SUSPEND),
+        ("friendly_from", more[7], 95),
+        ("friendly_until", more[8], 96),
+    ):
+        if value > most:
+            raise _bad("{}: {} given, 0..{} expected".format(name, value, most))
+    if more[5] not in SUPPLY_MODES:
+        raise _bad("supply_mode: {} given, one of {} expected".format(more[5], SUPPLY_MODES))
+    overload = tuple([(more[at], more[at + 1]) for at in (15, 17, 19)])
+    return Limits(*f[1:], *more[:15], overload=overload, overload_rest_s=more[21], overload_closes=more[22])
 
 
 def encode_clock(nonce: bytes, unix_s: int) -> bytes:
@@ -222,6 +330,87 @@ def decode_mode(body: bytes) -> "tuple[int, int, int, int, int, int]":
     if f[1] != states.MODE_REMOTE and any(f[3:]):
         raise _bad("mode {}: an allowance goes with mode {} only".format(f[1], states.MODE_REMOTE))
     return f[1:]
+
+
+class DebtTerms:
+    """What a `debt` order states of one debt (its selector, 1..3).
+
+    placed_uc, withdrawn_uc: running totals of what was ever moved to the meter and taken back, as credit is stated; the
+    meter owes their difference less what it has collected · kind: DEBT_* · share: of each top-up in 1/10 000
+    (DEBT_SHARED, 1..10000) · amount_uc: collected in each period (DEBT_TIMED) · period: PERIOD_*, of the amount or of
+    the cap · priority: the debt with the lowest number is collected first · cap_uc: the most that is collected of
+    top-ups in a period, 0 = no cap.
+    """
+
+    def __init__(
+        self,
+        placed_uc: int,
+        withdrawn_uc: int,
+        kind: int,
+        share: int,
+        amount_uc: int,
+        period: int,
+        priority: int,
+        cap_uc: int,
+    ) -> None:
+        self.placed_uc = placed_uc
+        self.withdrawn_uc = withdrawn_uc
+        self.kind = kind
+        self.share = share
+        self.amount_uc = amount_uc
+        self.period = period
+        self.priority = priority
+        self.cap_uc = cap_uc
+
+    def encode(self) -> bytes:
+        """format 1, placed 8, withdrawn 8, kind 1, share 2, amount 8, period 1, priority 1, cap 8."""
+        body = struct.pack(
+            _DEBT,
+            1,
+            self.placed_uc,
+            self.withdrawn_uc,
+            self.kind,
+            self.share,
+            self.amount_uc,
+            self.period,
+            self.priority,
+            self.cap_uc,
+        )
+        decode_debt(body)
+        return body
+
+
+def decode_debt(body: bytes) -> DebtTerms:
+    """Read `DebtTerms`."""
+    _length("debt", body, struct.calcsize(_DEBT))
+    f = struct.unpack(_DEBT, body)
+    if f[0] != 1 or max(f[1], f[5], f[8]) > MAX_UC or f[2] > f[1]:
+        raise _bad("debt: format {}, placed {}, withdrawn {}, amount {}, cap {}".format(f[0], f[1], f[2], f[5], f[8]))
+    shared = f[3] == DEBT_SHARED
+    if f[3] > DEBT_SHARED or f[6] > PERIOD_MONTH or not shared <= f[4] <= shared * 10_000 or (shared and f[5]):
+        raise _bad("debt: kind {}, share {}, amount {}, period {} do not fit".format(*f[3:7]))
+    return DebtTerms(*f[1:])
+
+
+def encode_load(steps: "tuple[tuple[int, int], ...]") -> bytes:
+    """Load control: (from_s, power_w) steps by rising UTC seconds, at most 8; power_w 0 = no limit from then on. No
+    steps end it. Layout: format 1, count 1, count times (from_s 4, power_w 4)."""
+    body = bytes((1, len(steps))) + b"".join([struct.pack(_LOAD_STEP, *step) for step in steps])
+    decode_load(body)
+    return body
+
+
+def decode_load(body: bytes) -> "tuple[tuple[int, int], ...]":
+    """The steps of a `load` order."""
+    if len(body) < 2 or body[0] != 1 or body[1] > MAX_LOAD_STEPS or len(body) != 2 + 8 * body[1]:
+        raise _bad("load body: {} bytes do not fit at most {} steps".format(len(body), MAX_LOAD_STEPS))
+    steps = tuple([struct.unpack_from(_LOAD_STEP, body, at) for at in range(2, len(body), 8)])
+    for i in range(1, len(steps)):
+        if steps[i][0] <= steps[i - 1][0]:
+            raise _bad("load step {}: from {} given, after {} expected".format(i, steps[i][0], steps[i - 1][0]))
+    if steps and steps[-1][1]:
+        raise _bad("load: the last step limits to {} W, an end (0) expected".format(steps[-1][1]))
+    return steps
 
 
 def decode_clear(body: bytes) -> "tuple[int, int]":

@@ -39,6 +39,11 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "supply_quality": ("supply outside its limits", "供电质量超限"),
         "not_commissioned": ("not commissioned", "未投运"),
         "retired": ("retired", "已退役"),
+        "reminder": ("reminder at the second alarm", "余额预警提示跳闸"),
+        "over_voltage": ("over-voltage", "过电压"),
+        "under_voltage": ("under-voltage", "欠电压"),
+        "temperature": ("terminal temperature", "端子过温"),
+        "load_limit": ("above the load limit", "超负荷限值"),
     },
     "alarm": {
         "low_credit": ("low credit", "余额提醒"),
@@ -82,6 +87,8 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "epoch": ("account epoch", "账户批次"),
         "recover": ("recovery", "恢复"),
         "retire": ("retirement", "退役"),
+        "debt": ("debt", "欠款"),
+        "load": ("load control", "负荷限值"),
     },
     "epoch_cause": {
         "commissioned": ("commissioned", "新装"),

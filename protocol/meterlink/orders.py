@@ -61,6 +61,8 @@ ASPECT_CLEAR = 9
 ASPECT_EPOCH = 10
 ASPECT_RECOVER = 11
 ASPECT_RETIRE = 12
+ASPECT_DEBT = 13
+ASPECT_LOAD = 14
 
 ROLE_ROOT = 1  # offline; keys, firmware, epochs; may state all but what makes money
 ROLE_CREDIT = 2
@@ -73,7 +75,7 @@ KEYS_DECODER = 2  # the decoder key of typed tokens
 # Account epochs outrank each other by themselves, credit by its totals: these have no version, and never expire.
 UNVERSIONED = (ASPECT_CREDIT, ASPECT_EPOCH, ASPECT_RETIRE)
 
-# Which key may state an aspect, beside root. Root cannot mint: credit, and totals to recover, take the credit key.
+# Which key may state an aspect, beside root. Root cannot mint: credit, totals to recover and debts take the credit key.
 ASPECT_ROLE = {
     ASPECT_CREDIT: ROLE_CREDIT,
     ASPECT_SUPPLY: ROLE_CONTROL,
@@ -87,6 +89,8 @@ ASPECT_ROLE = {
     ASPECT_EPOCH: ROLE_ROOT,
     ASPECT_RECOVER: ROLE_CREDIT,
     ASPECT_RETIRE: ROLE_ROOT,
+    ASPECT_DEBT: ROLE_CREDIT,
+    ASPECT_LOAD: ROLE_CONTROL,
 }
 
 
@@ -94,6 +98,7 @@ _SELECTORS = {
     ASPECT_CREDIT: (1, SOURCE_TYPED - 1),
     ASPECT_SUPPLY: (1, 31),
     ASPECT_KEYS: (KEYS_SIGNING, KEYS_DECODER),
+    ASPECT_DEBT: (1, 3),
 }
 _APART = ">I32s"
 APART_LENGTH = 36
@@ -185,7 +190,7 @@ def _check(s: Statement) -> None:
     _range("not_after_s", s.not_after_s, 0, 0xFFFFFFFF)
     _range("body length", len(s.body), 0, MAX_BODY)
     if s.aspect not in ASPECT_ROLE:
-        raise OrderError(results.UNKNOWN_ASPECT, "aspect: {} given, 1..{} expected".format(s.aspect, ASPECT_RETIRE))
+        raise OrderError(results.UNKNOWN_ASPECT, "aspect: {} given, 1..{} expected".format(s.aspect, ASPECT_LOAD))
     if s.aspect in UNVERSIONED:
         _range("version", s.version, 0, 0)
         _range("not_after_s", s.not_after_s, 0, 0)

@@ -8,6 +8,7 @@ equal inputs give equal runs.
 import random
 from collections.abc import Callable
 
+from meter import flashmap
 from meterlink import states
 from metersim.flash import NorFlash
 from metersim.load import Constant, Load
@@ -38,7 +39,7 @@ class VirtualBoard:
         imp_per_kwh: int = 1600,
         seed: int = 0,
         flash: NorFlash | None = None,
-        flash_sectors: int = 64,
+        flash_sectors: int = flashmap.TOTAL_SECTORS,
     ) -> None:
         self.load = load or Constant(0)
         self.imp_per_kwh = imp_per_kwh

@@ -8,7 +8,7 @@ def test_remainder_is_carried():
     whole = 0
     for count in range(1, 3201):
         energy.take((count, 0), 1)
-        whole += energy.add(1, 0)
+        whole += energy.add(1, 0)[0]
     assert whole == energy.import_wh == 1000 and energy.import_rest == 0
 
 
@@ -16,7 +16,7 @@ def test_import_and_export_apart():
     energy = Energy(1000, 30_000)
     imported, exported, discarded = energy.take((3, 5), 1)
     assert (imported, exported, discarded) == (3, 5, 0)
-    assert energy.add(imported, exported) == 3
+    assert energy.add(imported, exported) == (3, 5)
     assert (energy.import_wh, energy.export_wh) == (3, 5)
 
 

@@ -46,7 +46,7 @@ def test_unknown_aspects():
     """OP-ORD-05"""
     rig = ready()
     good = rig.release(1)
-    for aspect in (0, 13, 255):
+    for aspect in (0, 15, 255):
         refused(rig, good[:1] + bytes((aspect,)) + good[2:], results.UNKNOWN_ASPECT)
 
 

@@ -72,7 +72,7 @@ def test_every_field_is_bounded():
     """OP-ORD-04 OP-ORD-05"""
     for field, value, code in (
         ("aspect", 0, results.UNKNOWN_ASPECT),
-        ("aspect", 13, results.UNKNOWN_ASPECT),
+        ("aspect", 15, results.UNKNOWN_ASPECT),
         ("meter", 0, results.BAD_FORMAT),
         ("account_epoch", 0, results.BAD_FORMAT),
         ("role", 0, results.BAD_FORMAT),
