@@ -301,6 +301,39 @@ def decode_limits(body: bytes) -> Limits:
     return limits
 
 
+def encode_clock(nonce: bytes, unix_s: int) -> bytes:
+    """The time, and the meter's nonce (8 bytes) that it answers; zeros without one (then 60 s a day at most)."""
+    body = struct.pack(_CLOCK, nonce, unix_s)
+    decode_clock(body)
+    return body
+
+
+def decode_clock(body: bytes) -> "tuple[bytes, int]":
+    """(nonce, unix_s); a time before 2024 is refused."""
+    _length("clock", body, 12)
+    nonce, unix_s = struct.unpack(_CLOCK, body)
+    if unix_s < 1_704_067_200:
+        raise _bad("unix_s: {} given, a time since 2024-01-01 expected".format(unix_s))
+    return nonce, unix_s
+
+
+def decode_mode(body: bytes) -> "tuple[int, int, int, int, int, int]":
+    """(mode, adjusted_uc, until_wh, balance_uc, grace_wh, grace_s); layout: format 1, then in this order 1, 8, 8, 8
+    (signed), 4, 4.
+
+    mode: states.MODE_* · adjusted_uc: total of what the head end has charged, 0..2^63-1 · of MODE_REMOTE alone,
+    otherwise 0: until_wh: import register up to which supply is covered · balance_uc: what the customer has by the head
+    end's books · grace_wh, grace_s: energy and time after both are used up.
+    """
+    _length("mode", body, 34)
+    f = struct.unpack(_MODE, body)
+    if f[0] != 1 or f[1] > states.MODE_POSTPAID or f[2] > MAX_UC or f[3] > MAX_UC:
+        raise _bad("mode: format {}, mode {}, adjusted {}, until {} given".format(*f[:4]))
+    if f[1] != states.MODE_REMOTE and any(f[3:]):
+        raise _bad("mode {}: an allowance goes with mode {} only".format(f[1], states.MODE_REMOTE))
+    return f[1:]
+
+
 class DebtTerms:
     """What a `debt` order states of one debt (its selector, 1..3).
 
