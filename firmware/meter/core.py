@@ -88,6 +88,8 @@ class Meter:
         self.counter = 0  # of reports and batches
         self.cursors = [0, 0]  # last interval and event that the head end has acknowledged
         self.noted = 0
+        self.heard_s: "dict[int, int]" = {}  # carrier -> when somebody spoke to the meter last, by the monotonic clock
+        self.identify_until_s = 0  # somebody looks for this meter
         self.mono_s = 0
         self._checkpoint = bytes(store.CHECKPOINT_LENGTH)  # the last one that is durable
         self._committed_s = 0
@@ -196,6 +198,8 @@ class Meter:
         jump_s = self.clock.tick(elapsed_s)
         end_s = start_s + elapsed_s if jump_s else self.clock.unix_s
         imported, exported, discarded = self.energy.take(self.board.pulses(), elapsed_s)
+        if imported or exported:
+            self.board.pulse_out(imported + exported)
         self._discard(discarded, elapsed_s)
         if self.commissioned:
             self._meter(start_s, end_s, imported, exported)

@@ -42,6 +42,7 @@ class Exchange:
 
     def hear(self, what: str, payload: bytes) -> None:
         """Take a message of topic dn/`what`: cheap checks only, the rest is `say`'s and the verification's."""
+        self._meter.heard_s[self._meter.CARRIER_MQTT] = self._meter.mono_s
         if what == topics.DN_ORDER:
             self._meter.submit(self._meter.CARRIER_MQTT, payload)
         elif what == topics.DN_ASK and len(self._asks) < MAX_ASKS:

@@ -76,4 +76,8 @@ class Board:
         """Keep a value; it only ever rises. Called after orders and about once an hour."""
 
     def indicate(self, what: int, seconds: int) -> None:
-        """Show INDICATE_* by LED, buzzer or display for so many seconds."""
+        """Show INDICATE_* for so many seconds, on a board without a `panel.Panel`, which finds out by itself."""
+
+    def pulse_out(self, count: int) -> None:
+        """Give so many pulses more at the test output (LED and terminals), evenly over the next second; hardware times
+        them. They are the pulses that were counted as energy, so the output says what the registers say."""

@@ -53,6 +53,7 @@ class MeterRegisters(modbus.RegisterSpace):
         return modbus.ILLEGAL_ADDRESS
 
     def _latch(self, i: int) -> None:
+        self._meter.heard_s[self._carrier] = self._meter.mono_s
         self._latched[i] = self._latched[i] % 0xFFFF + 1
         block = registers.BLOCKS[i][0]
         values = _VALUES[block](self)
@@ -202,6 +203,7 @@ class MeterRegisters(modbus.RegisterSpace):
     def _identify(self, seconds: int) -> int:
         if seconds > MAX_IDENTIFY_S:
             return modbus.ILLEGAL_VALUE
+        self._meter.identify_until_s = self._meter.mono_s + seconds
         self._meter.board.indicate(INDICATE_IDENTIFY, seconds)
         return 0
 

@@ -155,6 +155,15 @@ class Supply:
             return states.PENDING_CLOSE, max(0, self._close_due_s - self._mono_s)
         return states.PENDING_NONE, 0
 
+    def why(self) -> "tuple[str, int]":
+        """The first thing that keeps supply off, or is about to: ("hold", n), ("cause", n), ("key", 0) where it waits
+        for the customer's key, ("", 0) where nothing does."""
+        for kind, word in (("hold", self._holds_standing()), ("cause", self._causes_standing())):
+            for number in range(32):
+                if word >> number & 1:
+                    return kind, number
+        return ("key" if self.control != _ON and self.keyed else ""), 0
+
     # -- orders --------------------------------------------------------------------------------------------------------
 
     def state(self) -> tuple:

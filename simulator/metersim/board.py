@@ -52,6 +52,7 @@ class VirtualBoard:
         self.mono_s = 0
         self.coil_log: list[tuple[int, bool]] = []
         self.indications: list[tuple[int, int]] = []
+        self.pulses_out = 0  # given at the test output since power came
         self.on_coil: Callable[[bool], None] | None = None
         self._random = random.Random(seed)
         self._pulse_rest = 0
@@ -87,6 +88,7 @@ class VirtualBoard:
         """Mains fails: the hardware counter and everything volatile is gone; the RTC runs on its battery."""
         self.mains = False
         self._import_count = 0
+        self.pulses_out = 0
         self._reconnect_pressed = False
 
     def restore_power(self) -> None:
@@ -153,3 +155,6 @@ class VirtualBoard:
 
     def indicate(self, what: int, seconds: int) -> None:
         self.indications.append((what, seconds))
+
+    def pulse_out(self, count: int) -> None:
+        self.pulses_out += count

@@ -87,5 +87,8 @@ class UnixBoard:
         self._witness = value
         self._answer += b"W" + struct.pack(">Q", value)
 
+    def pulse_out(self, count: int) -> None:
+        """The world sees the energy itself."""
+
     def indicate(self, what: int, seconds: int) -> None:
         self._answer += b"I" + struct.pack(">BH", what, seconds)
