@@ -309,6 +309,12 @@ class Meter:
         out = self.commissioned and not self.allowance.covers(elapsed_s)
         return 1 << reasons.CAUSE_OUT_OF_CREDIT if out else 0
 
+    def reconnect_uc(self) -> int:
+        """What must be paid before supply closes again; 0 where credit does not keep it off."""
+        if not self.supply.causes >> reasons.CAUSE_OUT_OF_CREDIT & 1:
+            return 0
+        return max(1, 1 - self.allowance.cover_uc(self.pricing.price_uc_per_kwh()))
+
     def _thresholds(self) -> bool:
         """Note where the balance has come to; whether it crossed a threshold."""
         if not self.commissioned:
