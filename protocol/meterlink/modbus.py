@@ -5,7 +5,7 @@ Sources: MODBUS Application Protocol Specification V1.1b3 ("AP") and MODBUS over
 A shell hands bytes in and sends bytes out; what the registers hold is up to the `RegisterSpace` given to `ServerPdu`.
 """
 
-# Function codes, AP 6. WRITE_FILE is not served yet.
+# Function codes, AP 6
 READ_HOLDING = 3
 READ_INPUT = 4
 WRITE_SINGLE = 6
@@ -42,6 +42,7 @@ _REQUEST = {
     WRITE_SINGLE: (5, -1),
     WRITE_MULTIPLE: (6, 5),
     READ_FILE: (2, 1),
+    WRITE_FILE: (2, 1),
     ENCAPSULATED: (4, -1),
 }
 
@@ -80,6 +81,13 @@ class RegisterSpace:
         """Write 2 * registers bytes to out[offset:] and return a code.
 
         file 1..65535, record 0..9999, registers 1..124.
+        """
+        return ILLEGAL_ADDRESS
+
+    def write_file(self, file: int, record: int, data: memoryview) -> int:
+        """Take the bytes of a record (2..244, even), which are valid during the call only, and return a code.
+
+        file 1..65535, record 0..9999.
         """
         return ILLEGAL_ADDRESS
 
@@ -166,6 +174,23 @@ class ServerPdu:
         out[1] = size - 2
         return size
 
+    def _write_file(self, pdu: memoryview, length: int, out: memoryview) -> int:
+        """One record in a request, as all of a request must be done or nothing; the answer is the request (AP 6.15)."""
+        if length < 11 or pdu[2] != FILE_REFERENCE:
+            return -ILLEGAL_VALUE
+        file = pdu[3] << 8 | pdu[4]
+        record = pdu[5] << 8 | pdu[6]
+        if length != 9 + 2 * (pdu[7] << 8 | pdu[8]):
+            return -ILLEGAL_VALUE
+        if file == 0 or record > MAX_RECORD:
+            return -ILLEGAL_ADDRESS
+        code = self._space.write_file(file, record, pdu[9:length])
+        if code:
+            return -code
+        for i in range(1, length):
+            out[i] = pdu[i]
+        return length
+
     def _identify(self, pdu: memoryview, length: int, out: memoryview) -> int:
         code = pdu[2]
         first = pdu[3]
@@ -220,6 +245,7 @@ _HANDLERS = {
     WRITE_SINGLE: ServerPdu._write_single,
     WRITE_MULTIPLE: ServerPdu._write_multiple,
     READ_FILE: ServerPdu._read_file,
+    WRITE_FILE: ServerPdu._write_file,
     ENCAPSULATED: ServerPdu._identify,
 }
 

@@ -38,6 +38,11 @@ SOURCE_CLOSED = 41  # a credit source whose final totals are folded already, and
 ALREADY_TYPED = 42  # a typed token that the order replaces was used at the meter: no part of the order applies
 RETIRED = 43  # the account is closed for good; only an `epoch` order opens another
 DOWNGRADE = 44  # an image older than the one that runs
+BAD_IMAGE = 53  # an image that is not what was offered, or not what its order says
+WRONG_BOARD = 54  # an image for another board
+JOURNAL_NEWER = 55  # an image that writes a journal which the running one could not read after a rollback
+ROLLED_BACK = 56  # an image that was started and did not pass its self-test
+SEALED = 57  # calibration, while the seal switch is closed
 
 
 def succeeded(code: int) -> bool:

@@ -14,13 +14,15 @@ UP_EVENTS = "events"
 UP_ORDER = "order"  # the last signed order held, on request
 UP_CLOSING = "closing"  # the closing statement of the account closed last, on request
 UP_HELD = "held"  # which orders are held, on request
+UP_UPDATE = "update"  # how far the meter is with an image (`image.Progress`)
 DN_ORDER = "order"
 DN_ASK = "ask"
 DN_ACK = "ack"
 DN_PARCEL = "parcel"  # a piece of a body that travels apart from its order
+DN_IMAGE = "image"  # an offer or pieces of an image (`image.pack_message`)
 
-_UP = (UP_STATE, UP_RECEIPT, UP_REPORT, UP_INTERVALS, UP_EVENTS, UP_ORDER, UP_CLOSING, UP_HELD)
-_DN = (DN_ORDER, DN_ASK, DN_ACK, DN_PARCEL)
+_UP = (UP_STATE, UP_RECEIPT, UP_REPORT, UP_INTERVALS, UP_EVENTS, UP_ORDER, UP_CLOSING, UP_HELD, UP_UPDATE)
+_DN = (DN_ORDER, DN_ASK, DN_ACK, DN_PARCEL, DN_IMAGE)
 
 
 def shard(meter: int) -> int:

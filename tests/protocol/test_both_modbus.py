@@ -45,6 +45,12 @@ class Space(modbus.RegisterSpace):
             out[offset + 2 * i + 1] = record + i & 0xFF
         return 0
 
+    def write_file(self, file, record, data):
+        if file != 1:
+            return modbus.ILLEGAL_ADDRESS
+        self.written = (record, bytes(data))
+        return modbus.DEVICE_BUSY if record == 99 else 0
+
     def identification(self, object_id):
         return self.objects.get(object_id)
 
@@ -67,6 +73,36 @@ def send(server, data):
         server.feed(byte)
     length = server.end()
     return bytes(server.reply[:length])
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_record_is_written_and_echoed():
+    space = Space()
+    request = b"\x15\x0b\x06\x00\x01\x27\x0f\x00\x02\x01\x02\x03\x04"
+    assert ask(request, space) == request
+    assert space.written == (9999, b"\x01\x02\x03\x04")
+    longest = b"\x15\xfb\x06\x00\x01\x00\x07\x00\x7a" + bytes(range(244))
+    assert ask(longest, space) == longest
+    assert space.written == (7, bytes(range(244)))
+
+
+def test_a_file_record_that_is_refused():
+    head = b"\x15\x0b\x06"
+    for request, code in (
+        (head + b"\x00\x02\x00\x01\x00\x02abcd", 2),  # the space's own answer
+        (head + b"\x00\x01\x00\x63\x00\x02abcd", 6),
+        (head + b"\x00\x00\x00\x01\x00\x02abcd", 2),  # there is no file 0
+        (head + b"\x00\x01\x27\x10\x00\x02abcd", 2),  # records go up to 9999
+        (head + b"\x00\x01\x00\x01\x00\x01abcd", 3),  # the length of the record is not that of the request
+        (head + b"\x00\x01\x00\x01\x00\x03abcd", 3),
+        (b"\x15\x0b\x05\x00\x01\x00\x01\x00\x02abcd", 3),  # another reference type
+        (b"\x15\x07\x06\x00\x01\x00\x01\x00\x00", 3),  # no data
+        (b"\x15\x00", 3),
+        (b"\x15", 3),
+    ):
+        assert ask(request) == bytes((0x95, code)), request
 
 
 # --- register functions -----------------------------------------------------------------------------------------------
@@ -123,7 +159,7 @@ def test_refuses_wrong_writes_and_changes_nothing():
 
 def test_refuses_what_is_not_served():
     for function in range(1, 128):
-        if function not in (3, 4, 6, 16, 20, 43):
+        if function not in (3, 4, 6, 16, 20, 21, 43):
             assert ask((function, 0, 0, 0, 1)) == bytes((function | 0x80, 1)), function
 
 

@@ -133,6 +133,18 @@ class Bus:
             unit, modbus.READ_FILE, lambda client: client.read_file_record(wanted, device_id=unit), take
         )
 
+    async def write_file(self, unit: int, file: int, record: int, data: bytes) -> None:
+        """Write a record of a file (2..244 bytes, even), by FC 21."""
+        given = [FileRecord(file, record, record_data=data)]
+
+        def take(reply: ModbusPDU) -> bool | None:
+            shown = [(one.file_number, one.record_number, bytes(one.record_data)) for one in reply.records]  # type: ignore[attr-defined]
+            return shown == [(file, record, data)] or None
+
+        await self._transact(
+            unit, modbus.WRITE_FILE, lambda client: client.write_file_record(given, device_id=unit), take
+        )
+
     async def close(self) -> None:
         """Close the line once the transaction that runs has ended; the next one opens it again."""
         async with self._bus_to_itself():
