@@ -22,6 +22,7 @@ from meter.inbox import CARRIERS, Inbox
 from meter.latches import Latches
 from meter.parcel import Parcels
 from meter.profile import Profile
+from meter.senses import Senses
 from meter.store import Store
 from meter.supply import Supply
 from meter.typed import NO_KEY, Typed
@@ -43,7 +44,7 @@ class Meter:
 
     number, account_epoch: 0 before commissioning · commissioned · history_lost · floor: (signing epoch, version) below
     which orders are old · top: the highest one seen · boot, log_id · clock, energy, account, allowance, pricing,
-    supply, profile, inbox, parcels, latches, typed, log, store: the parts.
+    supply, profile, inbox, parcels, latches, typed, senses, log, store: the parts.
 
     kept: parts with a state of their own in the journal: `key`, `fresh` (changed since it was stored), `pack()`,
     `unpack(raw)`. Each commit takes the fresh ones along.
@@ -69,7 +70,8 @@ class Meter:
         self.parcels = Parcels(CARRIERS)
         self.latches = Latches()
         self.typed = Typed(self)
-        self.kept: "list" = [self.latches]
+        self.senses = Senses(self)
+        self.kept: "list" = [self.latches, self.senses.tamper]
         self.given: "provision.Provision | None" = None
         self.mac_key: "MacKey | None" = None  # the one that the meter proves with, first of its per-meter keys
         self.signing_keys: "tuple[tuple[int, int, bytes], ...]" = ()
@@ -192,7 +194,8 @@ class Meter:
         if elapsed_s <= 0:
             return
         self.mono_s = mono_s
-        if self._stopped:
+        self.senses.step(elapsed_s)
+        if self._stopped and not self.senses.brown_out:
             self._stopped = not self.commit([(store.KEY_LIFE, self.pack_life())])
         start_s = self.clock.unix_s
         jump_s = self.clock.tick(elapsed_s)
@@ -208,8 +211,9 @@ class Meter:
                 self.clock_moved()
         else:
             self.energy.add(imported, exported, 0)
+        self.senses.metered(elapsed_s)
         crossed = self._thresholds()
-        self.supply.step(mono_s, elapsed_s, self.credit_causes(elapsed_s), self.store.failed)
+        self.supply.step(mono_s, elapsed_s, self.credit_causes(elapsed_s), self.store.failed or self.senses.brown_out)
         self.profile.flags |= self._flags()
         self.typed.step(elapsed_s)
         if crossed or self._period_open or self._kept_fresh() or self._checkpoint_due():
@@ -258,6 +262,7 @@ class Meter:
         """The open interval ends at `at_s` with `flags`, and one with `next_flags` begins; the caller commits."""
         self.profile.close(at_s, self.energy.import_wh, self.energy.export_wh, flags, next_flags)
         self._period_open = True
+        self.senses.quantities.interval_ended(at_s)
 
     def clock_moved(self) -> None:
         """The clock jumped to `clock.unix_s`: the open interval and the rate follow; the caller commits."""
@@ -351,6 +356,7 @@ class Meter:
             | self.history_lost << states.ALARM_HISTORY_LOST
             | (self.latches.word != 0) << states.ALARM_TAMPER
             | self.supply.retired << states.ALARM_RETIRED
+            | self.senses.alarms()
         )
 
     # -- commits -------------------------------------------------------------------------------------------------------
@@ -371,7 +377,7 @@ class Meter:
         decision: something that must not be undone by putting back an older flash: the witness follows.
         """
         flash = self.store
-        if flash.resting(self.mono_s):
+        if flash.resting(self.mono_s) or self.senses.brown_out:
             return False
         if self._period_open:
             items = items + [(store.KEY_PERIOD, self.profile.pack())]
@@ -484,7 +490,7 @@ class Meter:
 
     def _write_events(self) -> None:
         """Events of no decision go to their ring alone, under the register last committed."""
-        if self.log.waiting() and not self.store.resting(self.mono_s):
+        if self.log.waiting() and not self.store.resting(self.mono_s) and not self.senses.brown_out:
             self._events_written(self.log.pack(self.boot, self.committed()[1]))
 
     def _events_written(self, packed: bytes) -> None:
@@ -494,7 +500,7 @@ class Meter:
 
     def erase_due(self) -> bool:
         """Whether flash has housekeeping to do, best in a quiet moment."""
-        return not self.store.resting(self.mono_s) and self.store.erase_due()
+        return not self.store.resting(self.mono_s) and not self.senses.brown_out and self.store.erase_due()
 
     def erase_step(self) -> None:
         """One piece of it."""

@@ -11,6 +11,14 @@ from meterlink import events, states
 OF_EVENT = {
     events.FLASH_DAMAGED: states.LATCH_FLASH_DAMAGED,
     events.RELAY_BYPASSED: states.LATCH_BYPASSED,
+    events.COVER_OPENED: states.LATCH_COVER,
+    events.TERMINAL_COVER_OPENED: states.LATCH_TERMINAL_COVER,
+    events.CURRENT_REVERSED: states.LATCH_REVERSED,
+    events.MAGNET_FOUND: states.LATCH_MAGNET,
+    events.NEUTRAL_MISSING: states.LATCH_NEUTRAL_MISSING,
+    events.PULSES_MISSING: states.LATCH_METERING,
+    events.PULSES_FEW: states.LATCH_METERING,
+    events.PULSES_UNEXPLAINED: states.LATCH_METERING,
 }
 
 MAX_UNCLEAN = 6  # starts without a warned stop before, in so many seconds

@@ -8,8 +8,16 @@ from meterlink import states
 INDICATE_IDENTIFY = 1  # somebody looks for this meter
 INDICATE_TRIP = 2  # supply goes off when the seconds have passed
 
+INPUT_COVER = 0x01  # bits of `Board.inputs`: the meter's cover is open,
+INPUT_TERMINAL_COVER = 0x02  # that of its terminals,
+INPUT_MAGNET = 0x04  # a strong magnetic field is there,
+INPUT_SEAL_OPEN = 0x08  # the switch behind the verification seal, which guards calibration,
+INPUT_SUPPLY_BAD = 0x10  # supply sags: what is written or switched now may not be finished,
+INPUT_NEUTRAL_MISSING = 0x20
+
 UNKNOWN_DV = 0xFFFF
 UNKNOWN_W = 0xFFFFFFFF
+UNKNOWN_DC = -32768
 
 
 class Board:
@@ -50,6 +58,23 @@ class Board:
     def power_w(self) -> int:
         """Active power; UNKNOWN_W where it is not measured."""
         return UNKNOWN_W
+
+    def quantities(self) -> "tuple[tuple[int, ...], ...]":
+        """What the chip measures of each phase, one or three: (voltage 1/10 V, current mA, active power W, power factor
+        1/1000, frequency 1/100 Hz), signed; empty where it measures nothing. Their number never changes."""
+        return ()
+
+    def temperature_dc(self) -> int:
+        """Temperature at the terminals in 1/10 degree Celsius; UNKNOWN_DC where it is not measured."""
+        return UNKNOWN_DC
+
+    def inputs(self) -> int:
+        """Bits INPUT_*, debounced. A cover that was opened without power is to show until it was read once."""
+        return 0
+
+    def calibrate(self, constants: "tuple[int, ...]") -> None:
+        """Give the chip its calibration, as `calibration.Calibration.constants` has it; at a start, and when it
+        changes."""
 
     def coil(self, close: bool) -> None:
         """Start a pulse on the closing or the opening coil. Hardware ends it (a timer or one-shot), never a task."""

@@ -42,6 +42,7 @@ def start(meter) -> None:
     if status != FRESH and not stopped:
         meter.unclean_starts += 1
     _read_events(meter)
+    meter.senses.start()
     checkpoint = meter.committed()
     gap_s = meter.clock.start(checkpoint[0], not meter.rtc_pending)
     meter.note(events.POWER_UP, gap_s, 0 if stopped or status == FRESH else 1)

@@ -38,6 +38,8 @@ KEY_SIGNING_KEYS = 20
 KEY_TYPED = 21  # typed tokens: lock-out, sums of the month, limit of power, sections of a key change
 KEY_DECODER = 22  # their key and its attributes, and how far keys before it had come
 KEY_TIDS = 24  # and the 4 after it: those that were taken
+KEY_CALIBRATION = 60
+KEY_TAMPER = 61  # inputs as they were last told
 KEY_FOLDED = 0x60  # and the 31 after it: one a credit source that was folded
 
 PROVISION_SPLIT = 256

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 
 from meter import flashmap
+from meter.ports import Board
 from meterlink import states
 from metersim.flash import NorFlash
 from metersim.load import Constant, Load
@@ -20,14 +21,19 @@ FAULT_WELDED = "welded"  # the contact does not open
 FAULT_STUCK_OPEN = "stuck_open"  # the contact does not close
 FAULT_BYPASS = "bypass"  # current flows round an open contact
 FAULT_NO_SENSE = "no_sense"  # the contact sense is dead
-FAULTS = (FAULT_WELDED, FAULT_STUCK_OPEN, FAULT_BYPASS, FAULT_NO_SENSE)
+FAULT_PULSES = "pulses"  # the pulse line is cut
+FAULT_REVERSED = "reversed"  # supply and load are exchanged: what the household draws is counted as export
+FAULTS = (FAULT_WELDED, FAULT_STUCK_OPEN, FAULT_BYPASS, FAULT_NO_SENSE, FAULT_PULSES, FAULT_REVERSED)
 
 
-class VirtualBoard:
+class VirtualBoard(Board):
     """One metering point.
 
     load: what the household wants to draw · start_s: UTC second at which the RTC starts · imp_per_kwh: of the pulse
     output · seed: of `entropy` · flash: a block device (default: a blank NOR flash of the firmware's size).
+
+    May be set at any time: mains, supply_dv (1/10 V), temperature (1/10 °C), input_bits (ports.INPUT_*), power_factor
+    (1/1000), frequency_chz (1/100 Hz), faults.
     """
 
     board_class = 1
@@ -43,8 +49,13 @@ class VirtualBoard:
     ) -> None:
         self.load = load or Constant(0)
         self.imp_per_kwh = imp_per_kwh
-        self.flash = flash if flash is not None else NorFlash(flash_sectors)
+        super().__init__(flash if flash is not None else NorFlash(flash_sectors))
         self.mains = True
+        self.supply_dv = NOMINAL_DV
+        self.temperature = 250
+        self.input_bits = 0
+        self.power_factor = 1000
+        self.frequency_chz = 5000
         self.faults: set[str] = set()
         self.closed = True
         self.energy_mws = 0  # true energy that flowed, the reference for every test
@@ -57,6 +68,7 @@ class VirtualBoard:
         self._random = random.Random(seed)
         self._pulse_rest = 0
         self._import_count = 0
+        self._export_count = 0
         self._rtc_offset_s = 0
         self._rtc_valid = True
         self._witness = 0
@@ -82,12 +94,18 @@ class VirtualBoard:
     def _flow(self, energy_mws: int) -> None:
         self.energy_mws += energy_mws
         pulses, self._pulse_rest = divmod(self._pulse_rest + energy_mws * self.imp_per_kwh, MWS_PER_KWH)
-        self._import_count += pulses
+        if FAULT_PULSES in self.faults:
+            return
+        if FAULT_REVERSED in self.faults:
+            self._export_count += pulses
+        else:
+            self._import_count += pulses
 
     def lose_power(self) -> None:
         """Mains fails: the hardware counter and everything volatile is gone; the RTC runs on its battery."""
         self.mains = False
         self._import_count = 0
+        self._export_count = 0
         self.pulses_out = 0
         self._reconnect_pressed = False
 
@@ -112,7 +130,7 @@ class VirtualBoard:
     # -- board port --------------------------------------------------------------------------------------------------
 
     def pulses(self) -> tuple[int, int]:
-        return self._import_count, 0
+        return self._import_count, self._export_count
 
     def contact(self) -> int:
         if FAULT_NO_SENSE in self.faults:
@@ -123,10 +141,21 @@ class VirtualBoard:
         return self.power_w() * 10_000 // NOMINAL_DV
 
     def voltage_dv(self) -> int:
-        return NOMINAL_DV if self.mains else 0
+        return self.supply_dv if self.mains else 0
 
     def power_w(self) -> int:
         return self.load.watts(self.true_s) if self.flows() else 0
+
+    def quantities(self) -> tuple[tuple[int, ...], ...]:
+        sign = -1 if FAULT_REVERSED in self.faults else 1
+        power_w = sign * self.power_w()
+        return ((self.voltage_dv(), self.load_ma(), power_w, sign * self.power_factor, self.frequency_chz),)
+
+    def inputs(self) -> int:
+        return self.input_bits
+
+    def temperature_dc(self) -> int:
+        return self.temperature
 
     def coil(self, close: bool) -> None:
         self.coil_log.append((self.true_s, close))

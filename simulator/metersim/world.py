@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from metersim.board import VirtualBoard
 
-_TICK = struct.Struct(">cIIBQQIHIBB")
+_TICK = struct.Struct(">cIIBQQIHiBBhHhH")
 _LENGTH = {b"C": 1, b"R": 4, b"W": 8, b"I": 3, b"A": 12}
 REPLY_LIMIT_S = 60
 
@@ -98,9 +98,12 @@ class World(threading.Thread):
             counts[1],
             board.load_ma(),
             board.voltage_dv(),
-            board.power_w(),
+            board.quantities()[0][2],
             board.contact(),
             1 if board.take_key() else 0,
+            board.temperature_dc(),
+            board.inputs(),
+            *board.quantities()[0][3:],
         )
 
     def _take_answers(self, connection: socket.socket) -> None:

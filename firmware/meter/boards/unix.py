@@ -3,9 +3,9 @@
 The world (the simulator) moves time: for each virtual second it sends one tick and waits for the answer, so a
 simulated meter may run faster or slower than real time and never misses a second.
 
-    world -> meter   "T" + ">IIBQQIHIBB": mono_s, rtc unix_s, rtc valid, import count, export count, load_ma,
-    voltage_dv,
-                     power_w, contact, keys (bit 0: reconnection key pressed)
+    world -> meter   "T" + ">IIBQQIHiBBhHhH": mono_s, rtc unix_s, rtc valid, import count, export count, load_ma,
+                     voltage_dv, power_w (negative: exported), contact, keys (bit 0: reconnection key pressed),
+                     temperature_dc, inputs (ports.INPUT_*), power factor 1/1000, frequency 1/100 Hz
     meter -> world   any number of "C" + close 1 | "R" + unix_s 4 (RTC set) | "W" + witness 8 | "I" + what 1, seconds 2,
                      then "A" + mono_s 4, heap used 4, heap peak 4 (bytes)
 """
@@ -13,24 +13,26 @@ simulated meter may run faster or slower than real time and never misses a secon
 import os
 import struct
 
-_TICK = ">IIBQQIHIBB"
-TICK_LENGTH = 1 + 37
+from meter.ports import Board
+
+_TICK = ">IIBQQIHiBBhHhH"
+TICK_LENGTH = 1 + 45
 
 KEY_RECONNECT = 1
 
 
-class UnixBoard:
+class UnixBoard(Board):
     """See `meter.ports`. Holds the last tick; what the firmware does to it is gathered for the answer."""
 
     board_class = 1
 
     def __init__(self, flash, witness: int) -> None:
-        self.flash = flash
+        super().__init__(flash)
         self.mono_s = 0
         self.keys = 0
         self._answer = b""
         self._witness = witness
-        self._tick = (0, 0, 0, 0, 0, 0, 0xFFFF, 0, 2, 0)
+        self._tick = (0, 0, 0, 0, 0, 0, 0xFFFF, 0, 2, 0, 250, 0, 0, 0)
 
     def tick(self, message: bytes) -> None:
         """Take a tick of `TICK_LENGTH` bytes; ValueError where it is none."""
@@ -65,7 +67,17 @@ class UnixBoard:
         return self._tick[6]
 
     def power_w(self) -> int:
-        return self._tick[7]
+        return abs(self._tick[7])
+
+    def quantities(self) -> "tuple[tuple[int, ...], ...]":
+        tick = self._tick
+        return ((tick[6], tick[5], tick[7], tick[12], tick[13]),)
+
+    def inputs(self) -> int:
+        return self._tick[11]
+
+    def temperature_dc(self) -> int:
+        return self._tick[10]
 
     def coil(self, close: bool) -> None:
         self._answer += b"C\x01" if close else b"C\x00"
