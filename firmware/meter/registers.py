@@ -5,7 +5,7 @@ One object a link, so that what one master asks or latches does not move under a
 
 import struct
 
-from meter import core, reporting
+from meter import core, register_senses, reporting
 from meter.ports import INDICATE_IDENTIFY
 from meter.release import LEGAL_VERSION, VERSION
 from meterlink import batches, modbus, orders, registers, results
@@ -183,6 +183,12 @@ class MeterRegisters(modbus.RegisterSpace):
             + (self._meter.supply.power_limit_w,)
         )
 
+    def _energy(self) -> tuple:
+        return register_senses.energy(self._meter)
+
+    def _quantities(self) -> tuple:
+        return register_senses.quantities(self._meter)
+
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def write(self, address: int, count: int, data: memoryview) -> int:
@@ -190,7 +196,7 @@ class MeterRegisters(modbus.RegisterSpace):
         if address == registers.IDENTIFY and count == 1:
             return self._identify(data[0] << 8 | data[1])
         handler = _MAILBOXES.get(address)
-        if handler is None or (address == registers.TOKEN_MAILBOX and self._carrier != core.Meter.CARRIER_LOCAL):
+        if handler is None or (address in _LOCAL and self._carrier != core.Meter.CARRIER_LOCAL):
             return modbus.ILLEGAL_ADDRESS
         length = data[0] << 8 | data[1]
         if count <= _MAIL_HEAD or count != _MAIL_HEAD + (length + 1) // 2:
@@ -241,6 +247,10 @@ class MeterRegisters(modbus.RegisterSpace):
         self._latch_id(registers.TOKEN)
         return 0
 
+    def _take_calibration(self, mail: bytes) -> int:
+        """Busy where the seal switch is closed, failed where flash is."""
+        return _CALIBRATED.get(self._meter.senses.calibration.take(mail), modbus.ILLEGAL_VALUE)
+
     def _take_ack(self, mail: bytes) -> int:
         try:
             self._meter.ack(mail)
@@ -264,6 +274,9 @@ class MeterRegisters(modbus.RegisterSpace):
 
     def read_file(self, file: int, record: int, count: int, out: memoryview, offset: int) -> int:
         """Whole records, one or several in a row. An address where one of them is not held is illegal."""
+        if file == registers.MINUTE_FILE:
+            found = register_senses.minute(self._meter, record, count, out, offset)
+            return 0 if found else modbus.ILLEGAL_ADDRESS
         if count % registers.RECORD_REGISTERS:
             return modbus.ILLEGAL_VALUE
         if file == registers.HELD_FILE:
@@ -290,6 +303,12 @@ class MeterRegisters(modbus.RegisterSpace):
         return _VENDOR[object_id] if object_id < len(_VENDOR) else None
 
 
+_LOCAL = (registers.TOKEN_MAILBOX, registers.CALIBRATE_MAILBOX)  # mailboxes of the service port alone
+_CALIBRATED = {
+    results.APPLIED: 0,
+    results.SEALED: modbus.DEVICE_BUSY,
+    results.STORAGE_FAILED: modbus.DEVICE_FAILURE,
+}
 _VALUES = {
     registers.IDENT: MeterRegisters._ident,
     registers.HOT: MeterRegisters._hot,
@@ -299,6 +318,8 @@ _VALUES = {
     registers.SOURCES: MeterRegisters._sources,
     registers.ORDER: MeterRegisters._order_values,
     registers.TOKEN: MeterRegisters._token_values,
+    registers.ENERGY: MeterRegisters._energy,
+    registers.QUANTITIES: MeterRegisters._quantities,
 }
 _MAILBOXES = {
     registers.ORDER_MAILBOX: MeterRegisters._take_order,
@@ -306,4 +327,5 @@ _MAILBOXES = {
     registers.ACK_MAILBOX: MeterRegisters._take_ack,
     registers.PARCEL_MAILBOX: MeterRegisters._take_parcel,
     registers.TOKEN_MAILBOX: MeterRegisters._take_token,
+    registers.CALIBRATE_MAILBOX: MeterRegisters._take_calibration,
 }

@@ -19,6 +19,9 @@ BLOCK = {
     "sources": "Running totals of the credit sources; source 0 = unused entry.",
     "order": "The last signed order that the meter holds for the aspect and selector last asked for.",
     "token": "The last typed token and what became of it; the decoder key in force, without the key.",
+    "energy": "Energy by rate, calibration of the metering chip, and what the meter's switches say.",
+    "quantities": "What is measured now, and minimum, maximum and average of the last whole interval, phase by phase.",
+    "update": "How far an update of the firmware is; its image comes by FC 21.",
 }
 
 FIELD = {
@@ -102,6 +105,25 @@ FIELD = {
     "key_expiry": "Key expiry number, in units of 65 536 minutes.",
     "base_date": "Base date of token identifiers: 0 1993, 1 2014, 2 2035.",
     "power_limit_w": "Maximum power that a typed token has set; above it supply goes off as at overload. 0 = none.",
+    "calibrations": "How often the meter was calibrated.",
+    "gain_voltage": "Gain of the voltage channel, 32768 = nominal.",
+    "gain_current": "Gain of the current channel, 32768 = nominal.",
+    "gain_power": "Gain of the power, 32768 = nominal.",
+    "phase_shift": "Phase correction in the chip's steps.",
+    "offset_power": "Power offset in the chip's steps.",
+    "inputs": "Bit 0 cover, 1 terminal cover, 2 magnet, 3 seal switch, 5 neutral missing: open or found.",
+    "metering": "Pulses against power: 0 agree, 1 pulses missing, 2 too few, 3 more than the power explains.",
+    "phases": "Phases that are measured, 1 or 3.",
+    "minutes_kept": "Whole minutes that file 0xE501 holds, at most 60, lost when the meter restarts.",
+    "spread_start_s": "Begin of the interval that the spreads are of; 0 = none since the start.",
+    "update_state": "0 none, 1 receiving, 2 checking, 3 whole, 4 armed, 5 on trial, 6 good, 7 rolled back.",
+    "slot": "Slot of the image that runs; 0 = the one that is built in.",
+    "update_result": "What became of the last image: a result code; 0 = nothing yet.",
+    "next_record": "Record of the image file that the meter expects; 0 = an offer.",
+    "image_length": "Length of the image under way, or of the last one.",
+    "image_sha256": "Its SHA-256.",
+    "trial_s": "Seconds that an image on trial has left to pass its self-test.",
+    "legal_sha256": "SHA-256 of the legally relevant modules that run; zeros = the image that is built in.",
 }
 
 
@@ -109,6 +131,13 @@ def of(block: str, field: str) -> str:
     """The sentence for a field of a block; KeyError where none was written."""
     if field in HEADER:
         return HEADER[field]
+    if block == "energy" and "_rate_" in field:
+        way, _, rate, _ = field.split("_")
+        return f"{way.capitalize()} energy of rate {rate}."
+    if block == "quantities" and field not in FIELD:
+        name, phase, spread = (field.replace("power_factor", "power factor") + "_").split("_")[:3]
+        kinds = {"low": ", minimum", "high": ", maximum", "average": ", average", "": ""}
+        return f"{name.capitalize()} of phase {phase}{kinds[spread]}; 0 where there is no such phase."
     if block == "sources":
         return {"s": "Credit source.", "c": "Credited by it.", "r": "Refunded by it."}[field[0]]
     return FIELD[field]

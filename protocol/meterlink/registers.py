@@ -7,7 +7,7 @@ blocks are read by FC 03 and FC 04 alike; an address outside a block answers exc
 people, stands in `register_text.py`.
 
 `BLOCKS`: (id, address, name, fields); a field is (name, type, scale exponent of ten, unit).
-Types: u16, u32, u48, u64, i64, and bN / sN: N bytes (N even) raw / ASCII padded with zeros.
+Types: u16, u32, u48, u64, i16, i32, i64, and bN / sN: N bytes (N even) raw / ASCII padded with zeros.
 """
 
 IDENT = 1
@@ -18,6 +18,9 @@ BATCH = 5
 SOURCES = 6
 ORDER = 7
 TOKEN = 8
+ENERGY = 9
+QUANTITIES = 10
+UPDATE = 14
 
 SELF_TEST = 0x01020304
 MAP_VERSION = 2
@@ -30,6 +33,7 @@ _HEADER = (
 )
 
 MAX_SOURCES = 8
+MAX_PHASES = 3
 
 
 def _sources() -> "tuple[tuple[str, str, int, str], ...]":
@@ -38,6 +42,33 @@ def _sources() -> "tuple[tuple[str, str, int, str], ...]":
         fields.append(("source_{}".format(i), "u16", 0, ""))
         fields.append(("credited_{}_uc".format(i), "u64", -6, "currency"))
         fields.append(("refunded_{}_uc".format(i), "u64", -6, "currency"))
+    return tuple(fields)
+
+
+def _rates() -> "tuple[tuple[str, str, int, str], ...]":
+    fields = []
+    for way in ("import", "export"):
+        for rate in range(4):
+            fields.append(("{}_rate_{}_wh".format(way, rate), "u64", 0, "Wh"))
+    return tuple(fields)
+
+
+# name, type, scale, unit of what is measured of a phase
+_QUANTITIES = (
+    ("voltage", "u16", -1, "V"),
+    ("current", "u32", -3, "A"),
+    ("power", "i32", 0, "W"),
+    ("power_factor", "i16", -3, ""),
+    ("frequency", "u16", -2, "Hz"),
+)
+
+
+def _phases(kinds: "tuple[str, ...]") -> "tuple[tuple[str, str, int, str], ...]":
+    fields = []
+    for phase in range(1, MAX_PHASES + 1):
+        for name, kind, scale, unit in _QUANTITIES:
+            for suffix in kinds:
+                fields.append(("{}_{}{}".format(name, phase, suffix), kind, scale, unit))
     return tuple(fields)
 
 
@@ -169,6 +200,49 @@ BLOCKS = (
             ("power_limit_w", "u32", 0, "W"),
         ),
     ),
+    (
+        ENERGY,
+        0x0800,
+        "energy",
+        _HEADER
+        + _rates()
+        + (
+            ("calibrations", "u16", 0, ""),
+            ("gain_voltage", "u16", 0, ""),
+            ("gain_current", "u16", 0, ""),
+            ("gain_power", "u16", 0, ""),
+            ("phase_shift", "i16", 0, ""),
+            ("offset_power", "i16", 0, ""),
+            ("inputs", "u16", 0, ""),
+            ("metering", "u16", 0, ""),
+        ),
+    ),
+    (
+        QUANTITIES,
+        0x0900,
+        "quantities",
+        _HEADER
+        + (("phases", "u16", 0, ""), ("minutes_kept", "u16", 0, ""))
+        + _phases(("",))
+        + (("spread_start_s", "u32", 0, "s"),)
+        + _phases(("_low", "_high", "_average")),
+    ),
+    (
+        UPDATE,
+        0x0D00,
+        "update",
+        _HEADER
+        + (
+            ("update_state", "u16", 0, ""),
+            ("slot", "u16", 0, ""),
+            ("update_result", "u16", 0, ""),
+            ("next_record", "u16", 0, ""),
+            ("image_length", "u32", 0, "bytes"),
+            ("image_sha256", "b32", 0, ""),
+            ("trial_s", "u16", 0, "s"),
+            ("legal_sha256", "b32", 0, ""),
+        ),
+    ),
 )
 
 # Write-only mailboxes, one FC 16 from the base address: length in bytes, CRC-16/MODBUS of the bytes, the bytes padded
@@ -180,16 +254,19 @@ ASK_MAILBOX = 0x1100
 ACK_MAILBOX = 0x1200
 IDENTIFY = 0x1300  # FC 06: blink and beep for that many seconds, 0..600
 PARCEL_MAILBOX = 0x1400  # a piece of a body that travels apart (`parcels.py`)
+CALIBRATE_MAILBOX = 0x1600  # see meter.calibration; on the service port only, and with the seal switch open
 TOKEN_MAILBOX = 0x1500  # 20 digits of a typed token; there on the service port only, elsewhere exception 2
 
 # FC 20: record number is the sequence number modulo 10 000, file the base + sequence // 10 000; 12 registers a record.
 FILE_RECORDS = 10_000
 INTERVAL_FILE = 1
 EVENT_FILE = 0x8001
+IMAGE_FILE = 0xF101  # FC 21: records of an image (`image.py`), 0 its offer, n its piece n - 1
 HELD_FILE = 0xF001  # the records of the last question of KIND_HELD, from record 1 on
 RECORD_REGISTERS = 12
+MINUTE_FILE = 0xE501  # record = (phase - 1) * 60 + minutes back from the last whole one; 24 registers a record
 
-_TYPES = {"u16": "H", "u32": "I", "u48": "HI", "u64": "Q", "i64": "q"}
+_TYPES = {"i16": "h", "i32": "i", "u16": "H", "u32": "I", "u48": "HI", "u64": "Q", "i64": "q"}
 
 
 def struct_code(kind: str) -> str:

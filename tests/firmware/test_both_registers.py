@@ -97,7 +97,7 @@ def test_a_snapshot_is_latched_by_the_first_register_alone():
 
 def test_unmapped_addresses():
     _, master = ready()
-    for address, count in ((0x00F0, 1), (0x0000, 125), (0x0100, 125), (0x0800, 1), (0x1000, 1), (0xFFFF, 1)):
+    for address, count in ((0x00F0, 1), (0x0000, 125), (0x0100, 125), (0x0F80, 1), (0x1000, 1), (0xFFFF, 1)):
         assert master.read(address, count) == -modbus.ILLEGAL_ADDRESS
     assert master.request(struct.pack(">BHH", 6, 0x0100, 1)) == -modbus.ILLEGAL_ADDRESS
     assert master.mail(0x1001, b"xx") == -modbus.ILLEGAL_ADDRESS
