@@ -47,7 +47,6 @@ FRIENDLY = 0x80  # in the day type of a special day
 _HEAD = ">BbIBB"
 _HEAD_LENGTH = 8
 _LISTS = (">I", ">Q", ">Q", ">BQ", ">BB", ">9B", ">4B", ">Ib")
-_SINGLE = 3  # of the lists: those whose entries are one number
 _PRICES = 1
 _SLOTS = 4
 
@@ -61,7 +60,7 @@ def _range(field: str, value: int, low: int, high: int) -> None:
         raise _bad("{}: {} given, {}..{} expected".format(field, value, low, high))
 
 
-def _rise(field: str, entries: "tuple", keys: int) -> None:
+def _rise(field: str, entries: "tuple[tuple[int, ...], ...]", keys: int) -> None:
     """The first `keys` numbers of the entries rise from one to the next."""
     for i in range(1, len(entries)):
         if entries[i][:keys] <= entries[i - 1][:keys]:
@@ -93,18 +92,18 @@ class Tariff:
     def __init__(
         self,
         prices_uc_per_kwh: "tuple[int, ...]",
-        slots: "tuple[tuple[int, int], ...]" = ((0, 0),),
+        slots: "tuple[tuple[int, ...], ...]" = ((0, 0),),
         utc_offset_quarters: int = 0,
         activate_s: int = 0,
         unknown_time_rate: int = 0,
         steps_wh: "tuple[int, ...]" = (),
         year_from: int = 0,
         export_prices_uc_per_kwh: "tuple[int, ...]" = (),
-        charges: "tuple[tuple[int, int], ...]" = (),
-        more_days: "tuple[tuple[tuple[int, int], ...], ...]" = (),
+        charges: "tuple[tuple[int, ...], ...]" = (),
+        more_days: "tuple[tuple[tuple[int, ...], ...], ...]" = (),
         seasons: "tuple[tuple[int, ...], ...]" = (),
-        special_days: "tuple[tuple[int, int, int, int], ...]" = (),
-        offsets: "tuple[tuple[int, int], ...]" = (),
+        special_days: "tuple[tuple[int, ...], ...]" = (),
+        offsets: "tuple[tuple[int, ...], ...]" = (),
     ) -> None:
         self.prices_uc_per_kwh = tuple(prices_uc_per_kwh)
         self.slots = tuple(slots)
@@ -177,7 +176,7 @@ class Tariff:
         for day_type in day_types:
             _range(field + "'s day type", day_type, 0, len(self.more_days))
 
-    def _days(self) -> "tuple[tuple[tuple[int, int], ...], ...]":
+    def _days(self) -> "tuple[tuple[tuple[int, ...], ...], ...]":
         """Slots by day type."""
         return (self.slots,) + self.more_days
 
@@ -302,12 +301,12 @@ class Tariff:
 
     def encode(self) -> bytes:
         """The canonical body (see the module)."""
+        lists: "list[tuple[tuple[int, ...], ...]]" = []
+        for numbers in (self.steps_wh, self.prices_uc_per_kwh, self.export_prices_uc_per_kwh):
+            lists.append(tuple([(number,) for number in numbers]))
         slots = self.slots
         for more in self.more_days:
             slots += more
-        lists = [
-            [(one,) for one in many] for many in (self.steps_wh, self.prices_uc_per_kwh, self.export_prices_uc_per_kwh)
-        ]
         lists += [self.charges, slots, self.seasons, self.special_days, self.offsets]
         head = FORMAT_2, self.utc_offset_quarters, self.activate_s, self.unknown_time_rate, self.year_from
         if _plain(self.year_from, [len(one) for one in lists]):
@@ -331,7 +330,7 @@ def decode(body: bytes) -> Tariff:
     _range("tariff body's length", len(body), _HEAD_LENGTH + 11, MAX_LENGTH)
     form, offset, activate_s, rates, unknown = struct.unpack_from(_HEAD, body, 0)
     _range("tariff format", form, FORMAT, FORMAT_2)
-    lists = []
+    lists: "list[tuple[tuple[int, ...], ...]]" = []
     at = _HEAD_LENGTH
     for place in range(len(_LISTS)):
         count = 0
@@ -342,32 +341,29 @@ def decode(body: bytes) -> Tariff:
             at += 1
         size = struct.calcsize(_LISTS[place])
         _range("tariff body's length", len(body), at + count * size, MAX_LENGTH)
-        found = [struct.unpack_from(_LISTS[place], body, at + i * size) for i in range(count)]
+        lists.append(tuple([struct.unpack_from(_LISTS[place], body, at + i * size) for i in range(count)]))
         at += count * size
-        lists.append([entry[0] for entry in found] if place < _SINGLE else found)
-    days = []
+    days: "list[tuple[tuple[int, ...], ...]]" = []
     for slot in lists[_SLOTS]:
         if not slot[0] or not days:
-            days.append([])
-        days[-1].append(slot)
-    days = [tuple(slots) for slots in days]
+            days.append(())
+        days[-1] += (slot,)
     year_from = 0
     if form == FORMAT_2:
         unknown, year_from = rates, unknown
+    steps, prices, exports = [tuple([entry[0] for entry in lists[place]]) for place in range(3)]
     one = Tariff(
-        lists[_PRICES],
+        prices,
         days[0] if days else (),
         offset,
         activate_s,
         unknown,
-        lists[0],
+        steps,
         year_from,
-        lists[2],
+        exports,
         lists[3],
-        days[1:],
-        lists[5],
-        lists[6],
-        lists[7],
+        tuple(days[1:]),
+        *lists[5:],
     )
     if one.encode() != body:
         raise _bad("tariff body: the shortest one expected, with nothing after it")

@@ -1,11 +1,14 @@
 """Makes the firmware lean and compiles it with `mpy-cross`, as it goes to a board, into a folder that MicroPython
 runs from.
 
-One folder per content: nothing is compiled twice, and a running meter keeps the files it was started with.
+One folder per content: nothing is compiled twice, and a running meter keeps the files it was started with. Beside the
+`.mpy` files lies `names.json`: name of the sources -> name in the image (see `short`).
 """
 
+import functools
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -13,13 +16,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from metersim import lean
+from metersim import lean, outside, shake, short
 
+ENTRY = "meter.boards.unix_main"
+PROGRAM = "program"  # the module that a program of one's own becomes
+_NAMES = "names.json"
 # Left out of an image: what only the host reads.
 HOST_ONLY = {
     "meterlink/labels.py",
     "meterlink/names.py",
     "meterlink/register_text.py",
+    "meterlink/shadow.py",
     "meterlink/stating.py",
     "meterlink/sts/dkga04.py",
     "meterlink/sts/encipher.py",
@@ -74,26 +81,52 @@ def program(name: str) -> Path:
     return Path(found)
 
 
-def build(cache: Path | None = None) -> Path:
-    """The folder with the compiled firmware, compiled now unless it is there; safe to call from several processes."""
+def _micropython() -> Path:
+    return program("micropython")
+
+
+def build(cache: Path | None = None, entry: str = ENTRY, program: str | None = None) -> Path:
+    """The folder with the compiled firmware, compiled now unless it is there; safe to call from several processes.
+
+    entry: the module that a board starts; what it cannot reach stays out · program: MicroPython source to be started in
+    its place, as the module `program`: names of an image are its own, so that only what is built with it can call it.
+    """
     cache = cache or Path(tempfile.gettempdir()) / f"openprepay-firmware-{os.getuid()}"
     texts = {name: path.read_text(encoding="utf-8") for name, path in sources().items()}
-    made_by = {Path(path).name: Path(path).read_text(encoding="utf-8") for path in (__file__, lean.__file__)}
-    hasher = hashlib.sha256()
-    for name, text in (texts | made_by).items():
+    if program is not None:
+        entry = PROGRAM
+        texts[f"{PROGRAM}.py"] = program
+    hasher = hashlib.sha256(entry.encode())
+    for name, text in (texts | _makers()).items():
         hasher.update(name.encode() + b"\0" + text.encode() + b"\0")
     target = cache / hasher.hexdigest()[:24]
     if target.exists():
         return target
     cache.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="build-", dir=cache))
-    for name, text in lean.lean(texts).items():
+    try:
+        image = lean.image(texts, [entry], outside.names(_micropython()))
+    except (shake.ShakeError, outside.NotTold) as error:
+        raise BuildError(str(error)) from error
+    for name, text in image.texts.items():
         _compile(name, text, work)
+    (work / _NAMES).write_text(json.dumps(image.table), encoding="utf-8")
     try:
         work.rename(target)
     except OSError:  # another process was first, with the same content
         shutil.rmtree(work)
     return target
+
+
+@functools.cache
+def _makers() -> dict[str, str]:
+    paths = [Path(module.__file__) for module in (lean, outside, shake, short) if module.__file__]
+    return {path.name: path.read_text(encoding="utf-8") for path in (Path(__file__), *paths)}
+
+
+def readable(text: str, folder: Path) -> str:
+    """What an image printed, with the names of the sources."""
+    return short.readable(text, json.loads((folder / _NAMES).read_text(encoding="utf-8")))
 
 
 def _compile(name: str, text: str, work: Path) -> None:
