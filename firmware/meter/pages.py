@@ -8,13 +8,17 @@ from meter.release import VERSION
 EA = 11  # encryption algorithm
 KEY_CHANGE_TOKENS = 4
 
+DISPLAY = 2
+ENERGY = 3
+KEYPAD = 6
+
 # test, value: energy in Wh, power in W, latches as bits, ASCII, the meter's number; None: the display or the keypad
 _PAGES = (
-    (2, None),
-    (3, lambda meter: meter.committed()[1]),
+    (DISPLAY, None),
+    (ENERGY, lambda meter: meter.committed()[1]),
     (4, lambda meter: meter.typed.attributes[3]),
     (5, lambda meter: meter.typed.attributes[2]),
-    (6, None),
+    (KEYPAD, None),
     (7, lambda meter: meter.supply.power_limit_w),
     (8, lambda meter: meter.latches.word),
     (9, lambda meter: meter.board.power_w()),
