@@ -26,6 +26,7 @@ from meter.senses import Senses
 from meter.store import Store
 from meter.supply import Supply
 from meter.typed import NO_KEY, Typed
+from meter.update import Update
 from meterlink import bodies, bodies_root, events, orders, provision, reasons, records, reports, states, tariff
 from meterlink.mac import KEY_LENGTH, MacKey
 
@@ -71,7 +72,8 @@ class Meter:
         self.latches = Latches()
         self.typed = Typed(self)
         self.senses = Senses(self)
-        self.kept: "list" = [self.latches, self.senses.tamper]
+        self.update = Update(self)
+        self.kept: "list" = [self.latches, self.pricing, self.senses.tamper, self.update]
         self.given: "provision.Provision | None" = None
         self.mac_key: "MacKey | None" = None  # the one that the meter proves with, first of its per-meter keys
         self.signing_keys: "tuple[tuple[int, int, bytes], ...]" = ()
@@ -156,6 +158,7 @@ class Meter:
             self.typed.restore(typed_before)
             raise provision.ProvisionError("journal: it could not be written")
         self.take_provision(given)
+        self.settle(self.now_s())
 
     def take_provision(self, given) -> None:
         """Be the meter that a provisioning record names; tariff and limits as made, unless orders have changed them."""
@@ -169,18 +172,16 @@ class Meter:
         self.energy.set_constant(given.imp_per_kwh)
         self.profile.minutes = given.interval_minutes
         prices = self.pricing
-        prices.active_version, prices.active = pricing.unpack(self.store.get(store.KEY_TARIFF))
-        if prices.active is None:
-            prices.active = tariff.decode(given.tariff)
-        prices.passive_version, prices.passive = pricing.unpack(self.store.get(store.KEY_TARIFF_PASSIVE))
+        prices.load(self.store.get, given.tariff)
         self.supply.limits = bodies.decode_limits(self.store.get(store.KEY_LIMITS) or given.limits)
         prices.update(self.clock.unix_s, self.clock.known)
 
-    def power_down(self) -> None:
-        """The board warns that power goes: a last checkpoint. Where it stays after all, the next step takes that
-        back."""
+    def power_down(self) -> bool:
+        """The board warns that power goes: a last checkpoint, and whether it is durable. Where power stays after all,
+        the next step takes that back."""
         self.note(events.POWER_DOWN)
         self._stopped = self.commit([(store.KEY_LIFE, self.pack_life(True))])
+        return self._stopped
 
     def now_s(self) -> int:
         """The meter's time."""
@@ -216,6 +217,7 @@ class Meter:
         self.supply.step(mono_s, elapsed_s, self.credit_causes(elapsed_s), self.store.failed or self.senses.brown_out)
         self.profile.flags |= self._flags()
         self.typed.step(elapsed_s)
+        self.update.step(elapsed_s)
         if crossed or self._period_open or self._kept_fresh() or self._checkpoint_due():
             self.commit(self.typed.waiting())
         self._write_events()
@@ -229,9 +231,9 @@ class Meter:
             if until_s < end_s:
                 here_in = imported * (until_s - at_s) // (end_s - at_s)
                 here_out = exported * (until_s - at_s) // (end_s - at_s)
-            energy_wh, _ = self.energy.add(here_in, here_out, self.pricing.rate)
-            if energy_wh and not self.supply.retired:
-                self.allowance.charge(energy_wh, self.pricing.active, self.pricing.rate)
+            energy_wh, exported_wh = self.energy.add(here_in, here_out, self.pricing.rate)
+            if (energy_wh or exported_wh) and not self.supply.retired:
+                self._charge(energy_wh, exported_wh)
             if until_s > end_s:
                 return
             imported -= here_in
@@ -241,20 +243,21 @@ class Meter:
             if at_s == end_s:
                 return
 
+    def _charge(self, energy_wh: int, exported_wh: int) -> None:
+        """Energy at the rate and the step of the moment."""
+        prices = self.pricing
+        self.allowance.charge(energy_wh, prices.active, prices.rate, prices.step_wh)
+        self.allowance.earn(exported_wh, prices.active, prices.rate)
+        if prices.use(energy_wh):
+            self.note(events.PRICE_STEP, prices.step_wh, prices.active.step(prices.step_wh) + 1)
+
     def _boundary(self, at_s: int) -> None:
-        """An interval ends, a tariff takes over, a rate begins."""
+        """An interval ends, a tariff takes over, a rate, a day or a period of steps begins."""
         if at_s >= self.profile.end_s():
             self.close_period(at_s, 0, self._flags())
-        items = []
-        prices = self.pricing
-        if prices.due(at_s, self.clock.known):
-            self._switch_tariff()
-            items = [
-                (store.KEY_TARIFF, pricing.pack(prices.active_version, prices.active)),
-                (store.KEY_TARIFF_PASSIVE, b""),
-            ]
-        if prices.update(at_s, self.clock.known) and at_s != self.profile.start_s:
-            self.profile.flags |= records.FLAG_RATE_CHANGED
+        before = self.pricing.active
+        self._price_at(at_s, at_s != self.profile.start_s)
+        items = self.pricing.items() if self.pricing.active is not before else []
         if self._period_open or items:
             self.commit(items)  # where it fails: the interval waits, and a start finds the tariff due again
 
@@ -284,14 +287,31 @@ class Meter:
 
     def price_changed(self) -> None:
         """Take the tariff and the rate of this moment. (A start finds a tariff due again that was not committed.)"""
-        if self.pricing.due(self.clock.unix_s, self.clock.known):
-            self._switch_tariff()
-        if self.pricing.update(self.clock.unix_s, self.clock.known):
+        self._price_at(self.clock.unix_s, True)
+
+    def _price_at(self, unix_s: int, within: bool) -> None:
+        """Take tariff, period and rate of a moment; `within` an interval it says so. The waiting tariff charges for
+        nothing that began before its time."""
+        prices = self.pricing
+        before = prices.active, prices.period
+        if prices.due(unix_s, self.clock.known):
+            self.settle(prices.passive.activate_s - 1)
+            prices.switch_to_passive()
+            self.note(events.TARIFF_SWITCHED, prices.active_version[1])
+        self.settle(unix_s)
+        if (prices.update(unix_s, self.clock.known) or before != (prices.active, prices.period)) and within:
             self.profile.flags |= records.FLAG_RATE_CHANGED
 
-    def _switch_tariff(self) -> None:
-        self.pricing.switch()
-        self.note(events.TARIFF_SWITCHED, self.pricing.active_version[1])
+    def settle(self, unix_s: int) -> None:
+        """Begin the days and the period of steps that have begun, and charge what stands for them."""
+        prices = self.pricing
+        if self.clock.known and prices.active:
+            day = prices.day
+            due_uc = prices.settle(unix_s)
+            if due_uc and not self.supply.retired:
+                prices.standing_uc += self.allowance.charge_time(due_uc)
+                if prices.day - day > 1:
+                    self.note(events.STANDING_CHARGED, due_uc // 1000, prices.day - day)
 
     def _flags(self) -> int:
         """What an interval that this moment belongs to has to say."""
@@ -356,6 +376,7 @@ class Meter:
             | self.history_lost << states.ALARM_HISTORY_LOST
             | (self.latches.word != 0) << states.ALARM_TAMPER
             | self.supply.retired << states.ALARM_RETIRED
+            | self.update.alarm() << states.ALARM_UPDATE
             | self.senses.alarms()
         )
 
@@ -515,12 +536,16 @@ class Meter:
 
     @property
     def verifying(self) -> bool:
-        """Whether an order waits for its verification."""
-        return self.inbox.verifying()
+        """Whether an order waits for its verification, or an image."""
+        return self.inbox.verifying() or self.update.checking()
 
     def verify_slice(self) -> bool:
-        """One slice of the verification (11 field multiplications at most); False when nothing is left."""
-        return self.inbox.slice()
+        """One slice of the verification (11 field multiplications at most, or a kilobyte of an image); False when
+        nothing is left."""
+        if not self.inbox.verifying() and self.update.checking():
+            self.update.slice()
+            return self.update.checking()
+        return self.inbox.slice() or self.update.checking()
 
     def result(self, carrier: int):
         """The `inbox.Result` of a carrier's last order."""

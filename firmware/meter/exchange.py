@@ -5,7 +5,7 @@ acknowledgement has moved the cursor; that the broker has it means nothing. What
 verification, at most `MAX_ASKS` questions waiting (a further one is dropped: the head end asks again).
 """
 
-from meterlink import batches, reports, topics
+from meterlink import batches, image, reports, results, states, topics
 from meterlink.batches import BatchError
 from meterlink.parcels import ParcelError
 
@@ -34,6 +34,8 @@ class Exchange:
         self._asks = asks
         self._said_ms = said_ms  # record kind -> when its batch was last said
         self.refused = 0
+        self._progress_due = False
+        self._told = states.UPDATE_IDLE  # how far an update was when that was said last
 
     def birth(self) -> bytes:
         """What is said first on every connection, retained."""
@@ -51,6 +53,8 @@ class Exchange:
             self._acknowledged(payload)
         elif what == topics.DN_PARCEL:
             self._parcel(payload)
+        elif what == topics.DN_IMAGE:
+            self._image(payload)
         else:
             self.refused += 1
 
@@ -58,6 +62,17 @@ class Exchange:
         try:
             self._meter.parcels.take(self._meter.CARRIER_MQTT, payload)
         except ParcelError:
+            self.refused += 1
+
+    def _image(self, payload: bytes) -> None:
+        """Records of an image up to the first that is not taken; what is said next tells how far it is."""
+        try:
+            for record, data in image.read_message(payload):
+                if self._meter.update.take(self._meter.CARRIER_MQTT, record, data) != results.APPLIED:
+                    self.refused += 1
+                    break
+            self._progress_due = True
+        except image.ImageError:
             self.refused += 1
 
     def _acknowledged(self, payload: bytes) -> None:
@@ -75,6 +90,11 @@ class Exchange:
         receipt = self._meter.take_receipt()
         if receipt:
             return topics.UP_RECEIPT, receipt
+        update = self._meter.update
+        if self._progress_due or self._told != update.state:
+            self._progress_due = False
+            self._told = update.state
+            return topics.UP_UPDATE, update.progress()
         while self._asks:
             answer = self._answer(self._asks.pop(0))
             if answer:

@@ -3,6 +3,7 @@
 A board may be any object with these methods; `Board` is the contract in one place and serves as a base class.
 """
 
+from meter.slots import Slots
 from meterlink import states
 
 INDICATE_IDENTIFY = 1  # somebody looks for this meter
@@ -25,12 +26,15 @@ class Board:
 
     flash: block device (MicroPython's extended protocol), partitioned as in `flashmap` · board_class: 1 bench, 2
     sealed · max_power_w: what the largest load could draw; more is a fault of the pulse line, not energy ·
-    nominal_dv: voltage of the supply in 1/10 V.
+    nominal_dv: voltage of the supply in 1/10 V · name: of the board, as images name it · slots: `slots.Slots` with two
+    places for images; None where the board has none, and its firmware comes by cable only.
     """
 
     board_class = 1
     max_power_w = 90_000  # 3 x 100 A x 300 V
     nominal_dv = 2300
+    name = ""
+    slots: "Slots | None" = None
 
     def __init__(self, flash) -> None:
         self.flash = flash
@@ -106,3 +110,7 @@ class Board:
     def pulse_out(self, count: int) -> None:
         """Give so many pulses more at the test output (LED and terminals), evenly over the next second; hardware times
         them. They are the pulses that were counted as energy, so the output says what the registers say."""
+
+    def restart(self) -> None:
+        """Start the board again, from its boot stage. All that is to be kept is durable."""
+        raise NotImplementedError

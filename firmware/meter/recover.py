@@ -55,6 +55,7 @@ def start(meter) -> None:
     if meter.commissioned:
         meter.power_returned()
         _resume_supply(meter, checkpoint[12])
+    meter.update.start()
     meter.inbox.start(meter.boot)
     meter.commit([(store.KEY_LIFE, meter.pack_life())] + starts, True)
 

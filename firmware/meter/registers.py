@@ -189,6 +189,19 @@ class MeterRegisters(modbus.RegisterSpace):
     def _quantities(self) -> tuple:
         return register_senses.quantities(self._meter)
 
+    def _update(self) -> tuple:
+        update = self._meter.update
+        return (
+            update.state,
+            update.running(),
+            update.result,
+            update.next_record(),
+            update.length,
+            update.digest,
+            update.left_s(),
+            update.legal_sha256,
+        )
+
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def write(self, address: int, count: int, data: memoryview) -> int:
@@ -298,6 +311,13 @@ class MeterRegisters(modbus.RegisterSpace):
             seq += 1
         return 0
 
+    def write_file(self, file: int, record: int, data: memoryview) -> int:
+        """A record of an image."""
+        if file != registers.IMAGE_FILE or self._meter.update.slots is None:
+            return modbus.ILLEGAL_ADDRESS
+        code = self._meter.update.take(self._carrier, record, data)
+        return _EXCEPTION.get(code, modbus.ILLEGAL_VALUE)
+
     def identification(self, object_id: int) -> "bytes | None":
         """Vendor, product code and revision."""
         return _VENDOR[object_id] if object_id < len(_VENDOR) else None
@@ -309,7 +329,14 @@ _CALIBRATED = {
     results.SEALED: modbus.DEVICE_BUSY,
     results.STORAGE_FAILED: modbus.DEVICE_FAILURE,
 }
+_EXCEPTION = {
+    results.APPLIED: 0,
+    results.BUSY: modbus.DEVICE_BUSY,
+    results.BODY_MISSING: modbus.ILLEGAL_ADDRESS,
+    results.STORAGE_FAILED: modbus.DEVICE_FAILURE,
+}
 _VALUES = {
+    registers.UPDATE: MeterRegisters._update,
     registers.IDENT: MeterRegisters._ident,
     registers.HOT: MeterRegisters._hot,
     registers.RESULT: MeterRegisters._result,

@@ -135,6 +135,18 @@ class Slots:
         """Fill buf from within one sector."""
         self._flash.readblocks(self._sector(slot, offset), buf, offset % SECTOR_BYTES)
 
+    def length(self, slot: int) -> int:
+        """Bytes of the ROMFS in a slot, as its head says (D2 CD 31, then 4 groups of 7 bits); 0 where there is none."""
+        head = bytearray(7)
+        self.read(slot, 0, head)
+        if head[:3] != b"\xd2\xcd\x31":
+            return 0
+        length = 0
+        for group in head[3:]:
+            length = length << 7 | group & 0x7F
+        length += len(head)
+        return length if length <= SLOT_BYTES else 0
+
     def image(self, slot: int) -> "memoryview | bytearray":
         """A slot as memory: in place where flash is mapped, else a copy."""
         first = self._sector(slot, 0)

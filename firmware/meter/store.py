@@ -38,6 +38,10 @@ KEY_SIGNING_KEYS = 20
 KEY_TYPED = 21  # typed tokens: lock-out, sums of the month, limit of power, sections of a key change
 KEY_DECODER = 22  # their key and its attributes, and how far keys before it had come
 KEY_TIDS = 24  # and the 4 after it: those that were taken
+KEY_UPDATE = 28  # read and written alike by every release
+KEY_TARIFF_BODIES = 33  # and the 2 after it: bodies of tariffs; KEY_TARIFF and KEY_TARIFF_PASSIVE say which is which
+KEY_RUNNING = 36  # what the tariff counts over time
+KEY_LOAD = 48  # load control as ordered
 KEY_CALIBRATION = 60
 KEY_TAMPER = 61  # inputs as they were last told
 KEY_FOLDED = 0x60  # and the 31 after it: one a credit source that was folded
@@ -112,6 +116,10 @@ class Store:
             return False
         self.failed = False
         return True
+
+    def put(self, key: int, value: bytes, mono_s: int) -> bool:
+        """Store one value that nothing names yet, ahead of the decision that will; whether it is durable."""
+        return not self.resting(mono_s) and self.commit([(key, value)], mono_s)
 
     def forget_lost(self, mono_s: int) -> bool:
         """Let go of the values that damage has taken, so that it is told no more; whether that is durable."""

@@ -37,6 +37,7 @@ class VirtualBoard(Board):
     """
 
     board_class = 1
+    name = "unix"
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class UnixBoard(Board):
     """See `meter.ports`. Holds the last tick; what the firmware does to it is gathered for the answer."""
 
     board_class = 1
+    name = "unix"
 
     def __init__(self, flash, witness: int) -> None:
         super().__init__(flash)
