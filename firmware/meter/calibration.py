@@ -10,6 +10,7 @@ steps).
 
 import struct
 
+from meter.ports import INPUT_SEAL_OPEN
 from meter.store import KEY_CALIBRATION
 from meterlink import events, results
 
@@ -30,11 +31,12 @@ class Calibration:
         self.changes = 0
 
     def load(self) -> None:
-        """At a start: from the journal to the chip."""
+        """At a start, before energy is read: from the journal to the chip."""
         raw = self._meter.store.get(KEY_CALIBRATION)
         if raw:
             f = struct.unpack(_STATE, raw)
             self.constants, self.changes = f[:6], f[6]
+            self._meter.energy.imp_per_kwh = f[0]
         self._meter.board.calibrate(self.constants)
 
     def take(self, body: bytes) -> int:
@@ -46,7 +48,7 @@ class Calibration:
         constants = struct.unpack(_BODY, body)[1:]
         if not 1 <= constants[0] <= 1_000_000 or min(constants[1:4]) < NOMINAL // 2:
             return results.BAD_BODY
-        if not meter.board.seal_open():
+        if not meter.board.inputs() & INPUT_SEAL_OPEN:
             return results.SEALED
         energy = meter.energy
         before = self.constants, self.changes, energy.imp_per_kwh, energy.import_rest, energy.export_rest

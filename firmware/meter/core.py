@@ -169,7 +169,7 @@ class Meter:
         self.set_tag_keys(split_keys(self.store.get(store.KEY_TAG_KEYS)) or [(given.tag_key_version, given.tag_key)])
         signing = self.store.get(store.KEY_SIGNING_KEYS)
         self.signing_keys = bodies_root.decode_signing_keys(signing) if signing else given.keys
-        self.energy.set_constant(given.imp_per_kwh)
+        self.energy.set_constant(self.senses.calibration.constants[0] or given.imp_per_kwh)
         self.profile.minutes = given.interval_minutes
         prices = self.pricing
         prices.load(self.store.get, given.tariff)

@@ -28,6 +28,7 @@ def start(meter) -> None:
     flash.journal.skip_to(witness)
     life = _read_life(meter)
     _read_kept(meter)
+    meter.senses.calibration.load()
     lost = not _read_account(meter, status == FRESH) or lost
     _read_supply(meter)
     meter.typed.load()

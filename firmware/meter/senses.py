@@ -21,10 +21,10 @@ class Senses:
         self.brown_out = False
         self._brown_out_s = 0
         self._seen_wh = 0
+        self._inputs = 0
 
     def start(self) -> None:
-        """The registers are read: calibrate the chip, and count from here."""
-        self.calibration.load()
+        """The registers are read: count from here."""
         phases = len(self._meter.board.quantities())
         if phases > 1:
             self.quantities = Quantities(phases)
@@ -33,15 +33,14 @@ class Senses:
     def step(self, elapsed_s: int) -> None:
         """Sense, at the begin of a second's step."""
         board = self._meter.board
-        inputs = board.inputs()
-        self._watch_supply(bool(inputs & INPUT_SUPPLY_BAD), elapsed_s)
-        self.tamper.step(inputs, elapsed_s)
+        self._inputs = board.inputs()
+        self.tamper.step(self._inputs, elapsed_s)
         phases = board.quantities()
         if phases:
             self.quantities.take(phases, self._meter.now_s(), elapsed_s)
 
     def metered(self, elapsed_s: int) -> None:
-        """The energy of that second is counted: hold it against the power."""
+        """The energy of that second is counted: hold it against the power; and keep it where supply sags."""
         energy_wh = self._energy_wh()
         counted_wh, self._seen_wh = energy_wh - self._seen_wh, energy_wh
         phases = self._meter.board.quantities()
@@ -49,6 +48,7 @@ class Senses:
             plan = self._meter.pricing.active
             exports = plan is not None and bool(plan.export_prices_uc_per_kwh)
             self.metering.step(sum([phase[POWER] for phase in phases]), counted_wh, elapsed_s, exports)
+        self._watch_supply(bool(self._inputs & INPUT_SUPPLY_BAD), elapsed_s)
 
     def _energy_wh(self) -> int:
         return self._meter.energy.import_wh + self._meter.energy.export_wh
