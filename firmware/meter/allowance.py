@@ -69,13 +69,31 @@ class Allowance:
         """Whether the meter counts down what was stated."""
         return self.mode == states.MODE_REMOTE
 
-    def charge(self, energy_wh: int, plan, rate: int) -> None:
-        """Energy was drawn: charge the account, or count down what was stated."""
+    def charge(self, energy_wh: int, plan, rate: int, used_wh: int = 0) -> None:
+        """Energy was drawn after `used_wh` in the period of the steps: charge the account, or count down what was
+        stated."""
         if self.mode == states.MODE_LOCAL:
-            self._account.charge(energy_wh, plan, rate)
+            self._account.charge(energy_wh, plan, rate, used_wh)
         elif self.counting:
-            cost_uc, self._remainder = plan.cost(energy_wh, rate, self._remainder)
-            self._left_uc = max(self._left_uc - cost_uc, -MAX_UC)
+            cost_uc, self._remainder = plan.cost(energy_wh, rate, self._remainder, used_wh)
+            self._count_down(cost_uc)
+
+    def charge_time(self, amount_uc: int) -> int:
+        """Days have begun that cost something: the same. What the account is charged with."""
+        if self.mode == states.MODE_LOCAL:
+            self._account.charge_uc(amount_uc)
+            return amount_uc
+        if self.counting:
+            self._count_down(amount_uc)
+        return 0
+
+    def earn(self, exported_wh: int, plan, rate: int) -> None:
+        """Energy was exported: the account earns it where the meter prices."""
+        if self.mode == states.MODE_LOCAL:
+            self._account.earn(exported_wh, plan, rate)
+
+    def _count_down(self, amount_uc: int) -> None:
+        self._left_uc = max(self._left_uc - amount_uc, -MAX_UC)
 
     def cover_uc(self, price_uc_per_kwh: int) -> int:
         """What the alarms go by: the balance, or what the allowance is worth."""

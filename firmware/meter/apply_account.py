@@ -71,6 +71,7 @@ def epoch(meter, order, content) -> int:
             supply.release(hold, CLOSE_PERMIT)
     account.open()
     allowance.open()
+    meter.pricing.open_account()
     meter.account_epoch = order.stated.account_epoch
     supply.retired = False
     items += [
@@ -108,6 +109,7 @@ def recover(meter, order, content) -> int:
     if stated.account_epoch != meter.account_epoch:
         folded = []
         allowance.open()
+        meter.pricing.open_account()
         meter.supply.retired = False
         meter.account_epoch = stated.account_epoch
     meter.note(events.HISTORY_RECOVERED, meter.account_epoch)
@@ -143,4 +145,5 @@ def _raise_registers(meter, content) -> None:
 
 
 def _undo(meter) -> list:
-    return [(meter.account.restore, meter.account.state()), (meter.restore_account, meter.account_state())]
+    parts = meter.account, meter.pricing
+    return [(part.restore, part.state()) for part in parts] + [(meter.restore_account, meter.account_state())]

@@ -1,7 +1,7 @@
 """What the orders of every day do: supply, tariff, limits, clock, clear, firmware; and how any order is finished."""
 
 from meter import held, pricing
-from meter.store import KEY_LIFE, KEY_LIMITS, KEY_SUPPLY, KEY_TARIFF, KEY_TARIFF_PASSIVE
+from meter.store import KEY_LIFE, KEY_LIMITS, KEY_SUPPLY, KEY_TARIFF_BODIES
 from meterlink import events, orders, results
 
 
@@ -40,25 +40,27 @@ def supply(meter, order, content) -> int:
 
 def tariff(meter, order, content) -> int:
     """The newest statement rules: one that waits gives way to it as well."""
-    prices = meter.pricing
-    before = prices.state()
-    profile = meter.profile.state()
+    prices, at = meter.pricing, meter.clock
+    place = prices.free_place()
+    if not meter.store.put(KEY_TARIFF_BODIES + place, order.body, meter.mono_s):
+        return results.STORAGE_FAILED
+    undo = _undo_price(meter)
     mark = meter.log.mark()
-    version = (order.stated.signing_epoch, order.stated.version)
-    at = meter.clock
-    waits = content.activate_s and not (at.known and at.unix_s >= content.activate_s)
-    if waits:
-        prices.passive, prices.passive_version = content, version
+    named = pricing.name((order.stated.signing_epoch, order.stated.version), place)
+    if content.activate_s and not (at.known and at.unix_s >= content.activate_s):
+        prices.wait(content, named)
     else:
-        prices.active, prices.active_version = content, version
-        prices.passive = None
+        meter.settle(at.unix_s)
+        prices.switch_to(content, named, at.unix_s)
         meter.note(events.TARIFF_SWITCHED, order.stated.version, 0)
         meter.price_changed()
-    items = [
-        (KEY_TARIFF, pricing.pack(prices.active_version, prices.active)),
-        (KEY_TARIFF_PASSIVE, pricing.pack(prices.passive_version, prices.passive)),
-    ]
-    return finish(meter, order, mark, items, (prices.restore, before), (meter.profile.restore, profile))
+    return finish(meter, order, mark, prices.items(), *undo)
+
+
+def _undo_price(meter) -> list:
+    """How to take back what `price_changed` does."""
+    parts = meter.pricing, meter.account, meter.allowance, meter.profile
+    return [(part.restore, part.state()) for part in parts]
 
 
 def limits(meter, order, content) -> int:
@@ -71,15 +73,18 @@ def limits(meter, order, content) -> int:
     return code
 
 
+def load(meter, order, content) -> int:
+    part = meter.supply.load
+    before = part.state()
+    part.take(order.body, content)
+    return finish(meter, order, meter.log.mark(), [], (part.restore, before))
+
+
 def clock(meter, order, content) -> int:
     """The RTC is set once the order is durable; a start that finds it durable but not known to be set takes the clock
     for unknown."""
     at = meter.clock
-    undo = (
-        (at.restore, at.state()),
-        (meter.profile.restore, meter.profile.state()),
-        (meter.pricing.restore, meter.pricing.state()),
-    )
+    undo = _undo_price(meter) + [(at.restore, at.state())]
     pending = meter.rtc_pending
     mark = meter.log.mark()
     moved_s = content[1] - at.unix_s

@@ -56,10 +56,19 @@ class Account:
         """What is left; negative after charges beyond it."""
         return self.credited_uc + self.earned_uc - self.refunded_uc - self.adjusted_uc - self.charged_uc
 
-    def charge(self, energy_wh: int, tariff, rate: int) -> None:
-        """Charge whole watt-hours at a rate of a tariff."""
-        cost_uc, self.remainder = tariff.cost(energy_wh, rate, self.remainder)
+    def charge(self, energy_wh: int, tariff, rate: int, used_wh: int = 0) -> None:
+        """Charge whole watt-hours at a rate of a tariff, after `used_wh` in the period of its steps."""
+        cost_uc, self.remainder = tariff.cost(energy_wh, rate, self.remainder, used_wh)
         self.charged_uc += cost_uc
+
+    def charge_uc(self, amount_uc: int) -> None:
+        """Charge an amount."""
+        self.charged_uc += amount_uc
+
+    def earn(self, exported_wh: int, tariff, rate: int) -> None:
+        """Credit whole watt-hours of export."""
+        earned_uc, self.earned_rest = tariff.earning(exported_wh, rate, self.earned_rest)
+        self.earned_uc += earned_uc
 
     def index(self, source: int) -> int:
         """The place of a source, or -1 where it is not known."""

@@ -151,6 +151,8 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "order_applied": ("order applied", "指令执行"),
         "order_refused": ("order refused", "指令拒绝"),
         "tariff_switched": ("tariff switched", "电价切换"),
+        "standing_charged": ("standing charges of several days", "补收多日基本电费"),
+        "price_step": ("price step begins", "进入阶梯电价"),
         "epoch_opened": ("account opened", "开户"),
         "account_retired": ("account closed for good", "销户"),
         "history_recovered": ("history recovered", "历史恢复"),
