@@ -128,6 +128,10 @@ def _opens(stated, content) -> bool:
     return content[0] == bodies.HOLD
 
 
+def _limits_load(stated, content) -> bool:
+    return bool(content)
+
+
 def _decode_credit(body: bytes) -> tuple:
     """(credited_uc, refunded_uc, sales, closed, replaced)."""
     return bodies.decode_credit(body) + bodies.credit_extras(body)
@@ -138,7 +142,7 @@ _DECODE_KEYS = (bodies_root.decode_signing_keys, bodies_root.decode_tag_keys, bo
 # aspect: (decode the body, what the meter has seen, whether it takes away, what it does)
 _ASPECTS = {
     orders.ASPECT_CREDIT: (_decode_credit, versions.totals, _gives, apply_account.credit),
-    orders.ASPECT_SUPPLY: (bodies.decode_supply, versions.version, _opens, apply_daily.supply),
+    orders.ASPECT_SUPPLY: (bodies.decode_supply, versions.supply, _opens, apply_daily.supply),
     orders.ASPECT_TARIFF: (tariff.decode, versions.version, _takes, apply_daily.tariff),
     orders.ASPECT_LIMITS: (bodies.decode_limits, versions.version, _takes, apply_daily.limits),
     orders.ASPECT_MODE: (bodies.decode_mode, versions.mode, _takes, apply_account.mode),
@@ -150,5 +154,5 @@ _ASPECTS = {
     orders.ASPECT_RECOVER: (bodies_root.decode_recover, versions.recover, _gives, apply_account.recover),
     orders.ASPECT_RETIRE: (bodies_root.decode_retire, versions.retire, _gives, apply_account.retire),
     orders.ASPECT_DEBT: (bodies.decode_debt, versions.not_yet, _takes, apply_daily.hold),
-    orders.ASPECT_LOAD: (bodies.decode_load, versions.not_yet, _takes, apply_daily.hold),
+    orders.ASPECT_LOAD: (bodies.decode_load, versions.version, _limits_load, apply_daily.load),
 }

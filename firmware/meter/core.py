@@ -66,14 +66,14 @@ class Meter:
         self.pricing = pricing.Pricing()
         self.profile = Profile()
         self.log = EventLog()
-        self.supply = Supply(board, self.note, self._commit_supply)
+        self.supply = Supply(board, self.clock, self.note, self._commit_supply)
         self.inbox = Inbox(self)
         self.parcels = Parcels(CARRIERS)
         self.latches = Latches()
         self.typed = Typed(self)
         self.senses = Senses(self)
         self.update = Update(self)
-        self.kept: "list" = [self.latches, self.pricing, self.senses.tamper, self.update]
+        self.kept: "list" = [self.latches, self.supply.load, self.pricing, self.senses.tamper, self.update]
         self.given: "provision.Provision | None" = None
         self.mac_key: "MacKey | None" = None  # the one that the meter proves with, first of its per-meter keys
         self.signing_keys: "tuple[tuple[int, int, bytes], ...]" = ()
@@ -378,6 +378,7 @@ class Meter:
             | self.supply.retired << states.ALARM_RETIRED
             | self.update.alarm() << states.ALARM_UPDATE
             | self.senses.alarms()
+            | self.supply.alarms()
         )
 
     # -- commits -------------------------------------------------------------------------------------------------------
@@ -438,8 +439,15 @@ class Meter:
                 return True
         return False
 
-    def _commit_supply(self) -> bool:
+    def _commit_supply(self, switch: "tuple[bool, int] | None") -> bool:
+        """The supply's state; switch: (closed, who) of the operation that is to follow, see `Supply`."""
+        if switch:
+            held_order = self.held(orders.ASPECT_SUPPLY, switch[1]) if 0 < switch[1] < reasons.OWN else None
+            self._record_switch(switch[0], switch[1], held_order[:2] if held_order else (0, 0))
         return self.commit([(store.KEY_SUPPLY, self.supply.pack())], True)
+
+    def _record_switch(self, closed: bool, who: int, version: "tuple[int, int]") -> None:
+        """version: signing epoch and version of the order that `who` stands for, (0, 0) for none."""
 
     def _checkpoint_due(self) -> bool:
         """By time or by energy; after a failure by time alone."""

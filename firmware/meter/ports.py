@@ -26,13 +26,15 @@ class Board:
 
     flash: block device (MicroPython's extended protocol), partitioned as in `flashmap` · board_class: 1 bench, 2
     sealed · max_power_w: what the largest load could draw; more is a fault of the pulse line, not energy ·
-    nominal_dv: voltage of the supply in 1/10 V · name: of the board, as images name it · slots: `slots.Slots` with two
-    places for images; None where the board has none, and its firmware comes by cable only.
+    nominal_dv: voltage of the supply in 1/10 V · rated_operations: of the relay · name: of the board, as images name
+    it · slots: `slots.Slots` with two places for images; None where the board has none, and its firmware comes by cable
+    only.
     """
 
     board_class = 1
     max_power_w = 90_000  # 3 x 100 A x 300 V
     nominal_dv = 2300
+    rated_operations = 10_000
     name = ""
     slots: "Slots | None" = None
 

@@ -1,19 +1,22 @@
 """Supply: what the meter intends, as DLMS/COSEM disconnect control (class 70), and why.
 
 Supply is off while any hold or cause stands. Holds come by signed order, each with its own version; causes are the
-meter's own. Protection (reasons.HOLD_PROTECTION) sets all of them aside but safety.
+meter's own (`watchers`, the account). Protection (reasons.HOLD_PROTECTION) sets all of them aside but safety,
+over-voltage and temperature, and what makes a close unsafe.
 
-Intent (`control`) moves by the transitions of class 70 only:
+Intent (`control`) moves by the transitions that the mode lists (`transitions`) and no others:
 
 - A hold that stands opens the relay after its delay (remote off, b; from ready, c). The delay is the longer of what
   the order says and what the limits say, so that a flood of stops can be called back; safety does not wait.
-- A cause of the meter's own opens it after the limits' delay (local off, g).
+- A cause opens it (local off, g): what would do harm at once, the others after the limits' delay.
 - When the last hold goes: release with *direct* closes by itself (a), with *permit* makes ready (d) and the
   customer's key closes (e). One *permit* among the releases since the trip asks for the key, whatever order they came
-  in. Safety always asks for it.
+  in. Safety always asks for it, as do the end of an account, a reminder (the key held for 3 s), and an overload that
+  came too often. In a mode without d the meter stays disconnected until that key, and closes by a.
 - Without credit the meter is ready, but closes neither by itself nor by key until a payment came; then it closes by
-  itself (h).
+  itself (h), or by the key in a mode without h.
 - Protection of a meter that is off makes it ready for the key.
+- In a mode with f the customer's key, held for 3 s, opens the relay; the key closes it again.
 
 Each close waits until supply has been good for `stable_s`, a random spread (not after the key) and the dwell since
 the last operation. Every change is committed before the coil is told; where it cannot be committed the relay stays as
@@ -22,73 +25,69 @@ it is.
 
 import struct
 
-from meter.ports import INDICATE_TRIP, UNKNOWN_DV, UNKNOWN_W
+from meter.loadcontrol import LoadControl
+from meter.ports import INDICATE_TRIP
 from meter.relay import Relay
+from meter.transitions import (
+    LOCAL_OFF,
+    LOCAL_ON,
+    MANUAL_OFF,
+    MANUAL_ON,
+    REMOTE_OFF,
+    REMOTE_ON,
+    REMOTE_PERMIT,
+    target,
+)
+from meter.watchers import KEPT, LOAD_LIMIT, OVER_VOLTAGE, OVERLOAD, TEMPERATURE, UNDER_VOLTAGE, UNSTABLE, Watchers
 from meterlink import events, reasons, states
 from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD, RELEASE, Limits
+from meterlink.reasons import BY_KEY, OWN
 
-REMOTE_OFF = 0
-REMOTE_ON = 1
-REMOTE_PERMIT = 2
-LOCAL_OFF = 3
-LOCAL_ON = 4
-MANUAL_ON = 5
+KEY_S = 3  # the key is held for so long to open the relay, and to close it after a reminder
+HOUR_S = 3600  # in which supply closes by itself `overload_closes` times
+WORN_PARTS = 10  # a relay is told to be worn when less than a tenth of its rated operations is left
 
 _OFF = states.CONTROL_DISCONNECTED
 _ON = states.CONTROL_CONNECTED
 _READY = states.CONTROL_READY
 
-# (letter of class 70, trigger, from, to). f, manual off, is not offered: there is no such key.
-TRANSITIONS = (
-    ("a", REMOTE_ON, _OFF, _ON),
-    ("b", REMOTE_OFF, _ON, _OFF),
-    ("c", REMOTE_OFF, _READY, _OFF),
-    ("d", REMOTE_PERMIT, _OFF, _READY),
-    ("e", MANUAL_ON, _READY, _ON),
-    ("g", LOCAL_OFF, _ON, _READY),
-    ("h", LOCAL_ON, _READY, _ON),
-)
-
-OVERLOAD_S = 10  # above the limit for so long trips
-OVERLOAD_REST_S = 60  # and keeps the relay open for so long
-
 _PROTECTION = 1 << reasons.HOLD_PROTECTION
 _SAFETY = 1 << reasons.HOLD_SAFETY
-_OWN = 0x100  # marks a cause in an event's detail and among what is armed
-_BY_ITSELF = 1  # bit 0 of `keyed`, as no hold has that number: `_ASK_FOR_KEY`, or a relay that was open when new
-_ASK_FOR_KEY = (_OWN + reasons.CAUSE_OVERLOAD, _OWN + reasons.CAUSE_RETIRED)
+_BY_ITSELF = 1  # bit 0 of `keyed`, as no hold has that number: a cause asks for the key
 
-_CREDIT = 1 << reasons.CAUSE_OUT_OF_CREDIT | 1 << reasons.CAUSE_REMINDER
-_OVERLOAD = 1 << reasons.CAUSE_OVERLOAD
-_UNSTABLE = 1 << reasons.CAUSE_SUPPLY_QUALITY
+_REMINDER = 1 << reasons.CAUSE_REMINDER
+_CREDIT = 1 << reasons.CAUSE_OUT_OF_CREDIT | _REMINDER
 _UNCOMMISSIONED = 1 << reasons.CAUSE_NOT_COMMISSIONED
 _RETIRED = 1 << reasons.CAUSE_RETIRED
 
-_STATE = ">BIIBIB"
+_DELAYED = _CREDIT | _RETIRED | UNDER_VOLTAGE  # trips after the limits' delay
+_AT_ONCE = OVERLOAD | OVER_VOLTAGE | TEMPERATURE | LOAD_LIMIT
+_HARM = OVER_VOLTAGE | TEMPERATURE  # heeds neither protection nor dwell, as a safety hold does
+_DESPITE_PROTECTION = _HARM | UNSTABLE | _UNCOMMISSIONED | _RETIRED
+_COUNTED = (OVERLOAD, LOAD_LIMIT)  # closes by itself so often, then asks for the key
+
+_STATE = ">BIIBIBBBBHHH"
+_STATE_LENGTH = 24
 
 NO_LIMITS = Limits(0, 0, 0, 0, 0, 0, 0)
 
 
-def target(trigger: int, control: int) -> int:
-    """Where a transition leads, or -1 where class 70 does not list it."""
-    for _, by, start, end in TRANSITIONS:
-        if by == trigger and start == control:
-            return end
-    return -1
-
-
 class Supply:
     """control: states.CONTROL_* · holds, causes: bits · keyed: bits of the holds whose release asks for the key ·
-    limits: NO_LIMITS before commissioning · retired: the account is closed for good · relay.
+    limits: NO_LIMITS before commissioning · retired: the account is closed for good · relay, load: as they are named.
 
-    `log(code, argument, detail)` notes an event; `commit()` makes this state durable and returns whether it is.
+    `log(code, argument, detail)` notes an event; `commit(switch)` makes this state durable and returns whether it is;
+    switch: (closed, who) where the relay is to be told to follow, else None. *Who* opens or closes it is a hold (1 ..
+    31), or OWN + cause; who closes it is the one that stood last; BY_KEY is the customer.
     """
 
-    def __init__(self, board, log, commit) -> None:
+    def __init__(self, board, clock, log, commit) -> None:
         self._board = board
         self._log = log
         self._commit = commit
         self.relay = Relay(board, log)
+        self.load = LoadControl(clock)
+        self._watchers = Watchers(board)
         self.control = _ON
         self.holds = 0
         self.causes = 0
@@ -96,13 +95,13 @@ class Supply:
         self.limits = NO_LIMITS
         self.power_limit_w = 0  # kept with the state of typed tokens, which set it; 0 = none
         self.retired = False
-        self._armed: "dict[int, int]" = {}  # hold number or _OWN + cause -> due by the monotonic clock
+        self._armed: "dict[int, int]" = {}  # who -> due by the monotonic clock
         self._resume_s = -1  # what was left of an armed trip before the power failed, -1: nothing was armed
         self._close_due_s: "int | None" = None
         self._close_spread_s = DEFAULT
-        self._stable_for_s = 0
-        self._overload_for_s = 0
-        self._overload_until_s = 0
+        self._closes = [0, 0]  # of _COUNTED, by itself in the present hour,
+        self._hour_s = [0, 0]  # of which so much is left
+        self._ended = 0  # who kept supply off last
         self._key = False
         self._held_s = 0
         self._mono_s = 0
@@ -110,17 +109,23 @@ class Supply:
     # -- state in the journal ------------------------------------------------------------------------------------------
 
     def pack(self) -> bytes:
-        """Intent, holds and the relay's counts. (What is armed is in the checkpoint, as seconds left.)"""
+        """Intent, holds, what must not be found anew, the relay's counts. (What is armed is in the checkpoint, as
+        seconds left.)"""
         relay = self.relay
+        kept = self.causes & (KEPT | _REMINDER)
+        counts = relay.attempts, relay.operations, kept & 0xFF, kept >> 8
         return struct.pack(
-            _STATE, self.control, self.holds, self.keyed, relay.attempts, relay.operations, self.causes & _OVERLOAD
+            _STATE, self.control, self.holds, self.keyed, *counts, *self._closes, *self._hour_s, self._ended
         )
 
     def unpack(self, raw: bytes) -> None:
-        """Take them from the journal."""
+        """Take them from the journal; earlier firmware kept the first 15 bytes."""
         relay = self.relay
-        f = struct.unpack(_STATE, raw)
-        self.control, self.holds, self.keyed, relay.attempts, relay.operations, self.causes = f
+        f = struct.unpack(_STATE, raw + bytes(_STATE_LENGTH - len(raw)))
+        self.control, self.holds, self.keyed, relay.attempts, relay.operations = f[:5]
+        self.causes = f[5] | f[6] << 8
+        self._watchers.causes = self.causes & KEPT
+        self._closes, self._hour_s, self._ended = list(f[7:9]), list(f[9:11]), f[11]
 
     def adopt(self) -> None:
         """First start of a new meter: the intent is what the contact is; an open one asks for the key."""
@@ -155,14 +160,41 @@ class Supply:
             return states.PENDING_CLOSE, max(0, self._close_due_s - self._mono_s)
         return states.PENDING_NONE, 0
 
+    def armed(self) -> "tuple[int, int, int]":
+        """(how many trips are armed, who is the first, seconds until it is due)."""
+        if self.control != _ON or not self._armed:
+            return 0, 0, 0
+        first = self._first()
+        return len(self._armed), first, max(0, self._armed[first] - self._mono_s)
+
+    def closes_left(self, which: int) -> int:
+        """How often supply yet comes back by itself in this hour after an overload (0), after load control (1)."""
+        return max(0, self.limits.overload_closes - self._closes[which])
+
+    def alarms(self) -> int:
+        """Bits of states.ALARM_TEMPERATURE, ALARM_LOAD_LIMIT and ALARM_RELAY_WORN."""
+        causes = self.causes
+        return (
+            (causes & TEMPERATURE != 0) << states.ALARM_TEMPERATURE
+            | (causes & LOAD_LIMIT != 0 or self._watchers.above) << states.ALARM_LOAD_LIMIT
+            | (self.relay.operations >= self._worn()) << states.ALARM_RELAY_WORN
+        )
+
+    def _worn(self) -> int:
+        rated = self._board.rated_operations
+        return rated - rated // WORN_PARTS
+
     def why(self) -> "tuple[str, int]":
         """The first thing that keeps supply off, or is about to: ("hold", n), ("cause", n), ("key", 0) where it waits
-        for the customer's key, ("", 0) where nothing does."""
-        for kind, word in (("hold", self._holds_standing()), ("cause", self._causes_standing())):
+        for the customer's key (after a reminder: its cause, as the key must be held), ("", 0) where nothing does."""
+        for kind, word in (
+            ("hold", self._holds_standing()),
+            ("cause", self._causes_standing() | self.causes & _REMINDER),
+        ):
             for number in range(32):
                 if word >> number & 1:
                     return kind, number
-        return ("key" if self.control != _ON and self.keyed else ""), 0
+        return ("key" if self.control != _ON and self._asks() else ""), 0
 
     # -- orders --------------------------------------------------------------------------------------------------------
 
@@ -219,17 +251,24 @@ class Supply:
     def step(self, mono_s: int, elapsed_s: int, credit_causes: int, frozen: bool) -> None:
         """Sense, then move intent and relay where something is due.
 
-        credit_causes: those that the account finds, bits of CAUSE_OUT_OF_CREDIT and CAUSE_REMINDER · frozen: nothing
-        can be committed, so the relay stays as it is. Without limits (before commissioning) it does as well.
+        credit_causes: those that the account finds, bits of CAUSE_OUT_OF_CREDIT and CAUSE_REMINDER; the latter is to be
+        withdrawn once supply is off, where it stands until the key was held · frozen: nothing can be committed or
+        switched, so the relay stays as it is. Without limits (before commissioning) it does as well.
         """
         self._mono_s = mono_s
-        self.relay.sense(elapsed_s, self.control == _ON)
-        self._watch_supply(elapsed_s)
-        self._set_cause(_UNCOMMISSIONED, self.limits is NO_LIMITS and self.control != _ON)
-        if self.limits is not NO_LIMITS:
-            self._watch_load(elapsed_s)
-            self.causes = self.causes & ~_CREDIT | credit_causes
-            self._set_cause(_RETIRED, self.retired)
+        on = self.control == _ON
+        self.relay.sense(elapsed_s, on)
+        limits = self.limits
+        load_ma = self.relay.load_ma if on else None
+        self._watchers.step(elapsed_s, limits, load_ma, self.power_limit_w, self.load.limit_w(elapsed_s))
+        causes = self._watchers.causes & (~UNSTABLE if on else -1)
+        if limits is NO_LIMITS:
+            self.causes = causes if on else causes | _UNCOMMISSIONED
+        else:
+            if not on:
+                credit_causes = credit_causes & ~_REMINDER | self.causes & _REMINDER
+            self.causes = causes | credit_causes | (_RETIRED if self.retired else 0)
+            self._pass_hour(elapsed_s)
             self._keep_armed()
             if not frozen:
                 self._move()
@@ -237,42 +276,27 @@ class Supply:
             self._key = False
         self._resume_s = -1
 
-    def _watch_supply(self, elapsed_s: int) -> None:
-        """How long the voltage has been good; it keeps an open relay open, and never opens a closed one."""
-        voltage_dv = self._board.voltage_dv()
-        nominal_dv = getattr(self._board, "nominal_dv", 2300)
-        good = voltage_dv == UNKNOWN_DV or nominal_dv * 8 <= voltage_dv * 10 <= nominal_dv * 12
-        self._stable_for_s = min(self._stable_for_s + elapsed_s, 0xFFFF) if good else 0
-        self._set_cause(_UNSTABLE, self.control != _ON and not self._stable())
-
-    def _stable(self) -> bool:
-        return self._stable_for_s >= self.limits.stable_s
-
-    def _watch_load(self, elapsed_s: int) -> None:
-        if self.control == _ON and self._overloaded():
-            self._overload_for_s += elapsed_s
-            self._overload_until_s = self._mono_s + OVERLOAD_REST_S
-            if self._overload_for_s >= OVERLOAD_S:
-                self._set_cause(_OVERLOAD, True)
-        else:
-            self._overload_for_s = 0
-            if self._mono_s >= self._overload_until_s:
-                self._set_cause(_OVERLOAD, False)
-
-    def _overloaded(self) -> bool:
-        power_w = self._board.power_w()
-        return 0 < self.limits.max_current_ma < self.relay.load_ma or 0 < self.power_limit_w < power_w < UNKNOWN_W
-
-    def _set_cause(self, bit: int, stands: bool) -> None:
-        self.causes = self.causes | bit if stands else self.causes & ~bit
+    def _pass_hour(self, elapsed_s: int) -> None:
+        for i in range(2):
+            self._hour_s[i] = max(0, self._hour_s[i] - elapsed_s)
+            if not self._hour_s[i]:
+                self._closes[i] = 0
 
     def _holds_standing(self) -> int:
         """The holds that count: all but protection itself; under protection safety alone."""
         return self.holds & (_SAFETY if self.holds & _PROTECTION else ~_PROTECTION)
 
     def _causes_standing(self) -> int:
-        """The causes that count: under protection only those that make a close unsafe, and the end of the account."""
-        return self.causes & (_UNSTABLE | _UNCOMMISSIONED | _RETIRED) if self.holds & _PROTECTION else self.causes
+        """The causes that count; a reminder does no more once supply is off."""
+        causes = self.causes & (_DESPITE_PROTECTION if self.holds & _PROTECTION else -1)
+        return causes if self.control == _ON else causes & ~_REMINDER
+
+    def _asks(self) -> bool:
+        """Whether it takes the customer's key to close."""
+        return bool(self.keyed) or (self.control == _READY and self._target(LOCAL_ON) < 0)
+
+    def _target(self, trigger: int) -> int:
+        return target(trigger, self.control, self.limits.supply_mode)
 
     # -- trips ---------------------------------------------------------------------------------------------------------
 
@@ -289,11 +313,11 @@ class Supply:
     def _keep_armed(self) -> None:
         """What is armed equals what stands: a cause that has come, a hold that protection no longer sets aside."""
         holds = self._holds_standing()
-        causes = self._causes_standing()
+        causes = self._causes_standing() & (_DELAYED | _AT_ONCE)
         if not holds and not causes and not self._armed:
             return
         for who in list(self._armed):
-            if not (causes >> (who - _OWN) if who >= _OWN else holds >> who) & 1:
+            if not (causes >> (who - OWN) if who >= OWN else holds >> who) & 1:
                 del self._armed[who]
                 if self.control == _ON and not self._armed:
                     self._log(events.TRIP_WITHDRAWN, 0, who)
@@ -303,19 +327,15 @@ class Supply:
             for hold in range(1, 32):
                 if holds >> hold & 1 and hold not in self._armed:
                     self._arm(hold, self.delay_s(hold, DEFAULT))
-        for cause, delay_s in (
-            (reasons.CAUSE_OUT_OF_CREDIT, self.limits.trip_delay_s),
-            (reasons.CAUSE_OVERLOAD, 0),
-            (reasons.CAUSE_RETIRED, self.limits.trip_delay_s),
-        ):
-            if causes >> cause & 1 and _OWN + cause not in self._armed:
-                self._arm(_OWN + cause, delay_s)
+        for cause in range(16):
+            if causes >> cause & 1 and OWN + cause not in self._armed:
+                self._arm(OWN + cause, 0 if _AT_ONCE >> cause & 1 else self.limits.trip_delay_s)
 
-    def _due(self) -> int:
-        """Who is due to trip, the earliest first; -1 = no one."""
+    def _first(self) -> int:
+        """Who is due to trip first; -1 = no one."""
         found = -1
         for who, due_s in self._armed.items():
-            if due_s <= self._mono_s and (found < 0 or due_s < self._armed[found]):
+            if found < 0 or due_s < self._armed[found]:
                 found = who
         return found
 
@@ -331,75 +351,104 @@ class Supply:
     def _move_on(self) -> None:
         relay = self.relay
         dwell_s = self.limits.dwell_s
-        who = self._due()
-        if who >= 0:
-            if who == reasons.HOLD_SAFETY or relay.rested(self._mono_s, dwell_s):
-                keyed = self.keyed | _BY_ITSELF if who in _ASK_FOR_KEY else self.keyed
-                self._change(LOCAL_OFF if who >= _OWN else REMOTE_OFF, keyed, who)
+        rested = relay.rested(self._mono_s, dwell_s)
+        who = self._first()
+        if who >= 0 and self._armed[who] <= self._mono_s:
+            cause = 1 << who - OWN if who >= OWN else 0
+            if rested or who == reasons.HOLD_SAFETY or cause & _HARM:
+                self._trip(LOCAL_OFF if cause else REMOTE_OFF, who, cause)
             return
-        if self._key and relay.diagnosis == states.DIAGNOSIS_FAILED_TO_CLOSE:
+        key, self._key = self._key, False
+        if key and relay.diagnosis == states.DIAGNOSIS_FAILED_TO_CLOSE:
             relay.attempts = 0
-        self._key = False
-        if self._stable() and relay.again(self._mono_s, True, dwell_s):
+        if key and self._held_s >= KEY_S and rested and self._target(MANUAL_OFF) >= 0:
+            self._change(MANUAL_OFF, self.keyed | _BY_ITSELF, BY_KEY)
+        elif relay.again(self._mono_s, True, dwell_s) and not self._watchers.causes & UNSTABLE:
             self._pulse_again()
+
+    def _trip(self, trigger: int, who: int, cause: int) -> None:
+        """Open, and settle whether it takes the key to close again."""
+        before = list(self._closes), list(self._hour_s), self.causes
+        keyed = self.keyed
+        if not cause & _REMINDER:
+            self.causes &= ~_REMINDER
+        if self.causes & (_RETIRED | _REMINDER):
+            keyed |= _BY_ITSELF
+        for i in range(2):
+            if self.causes & _COUNTED[i]:
+                if self._closes[i] >= self.limits.overload_closes:
+                    keyed |= _BY_ITSELF
+                else:
+                    self._closes[i] += 1
+                    self._hour_s[i] = self._hour_s[i] or HOUR_S
+        if not self._change(trigger, keyed, who):
+            self._closes, self._hour_s, self.causes = before
 
     def _move_off(self) -> None:
         holds = self._holds_standing()
         causes = self._causes_standing()
-        if holds and self.control == _READY:
-            self._change(REMOTE_OFF, self.keyed, -1)
-        elif not holds and self.control == _OFF and (self.keyed or causes):
-            if self._change(REMOTE_PERMIT, self.keyed, -1) and not causes:
+        if holds:
+            if self.control == _READY:
+                self._change(REMOTE_OFF, self.keyed, 0)
+        elif self.control == _OFF and (self.keyed or causes or self._target(REMOTE_ON) < 0):
+            if self._change(REMOTE_PERMIT, self.keyed, 0) and not causes:
                 self._log(events.READY_FOR_RECONNECTION, 0, 0)
         if self.relay.again(self._mono_s, False, self.limits.dwell_s):
             self._pulse_again()
         if holds or causes:
-            self._close_due_s = None
-            self._key = False
+            kind, number = self.why()
+            self._ended = OWN + number if kind == "cause" else number
+            self._stay_off()
             return
-        if self._key and self.control == _READY:
-            trigger = MANUAL_ON
+        key = self._key and self._held_s >= (KEY_S if self.causes & _REMINDER else 0)
+        if self.control == _OFF and not self.keyed:
+            key = False
+        if key:
             self._close_due_s = self._mono_s
-        elif self.keyed:
-            self._close_due_s = None
-            self._key = False
+        elif self._asks():
+            self._stay_off()
             return
-        else:
-            trigger = LOCAL_ON if self.control == _READY else REMOTE_ON
-            if self._close_due_s is None:
-                self._close_due_s = self._mono_s + self._spread_s()
+        elif self._close_due_s is None:
+            self._close_due_s = self._mono_s + self._spread_s()
         if self._mono_s >= self._close_due_s and self.relay.rested(self._mono_s, self.limits.dwell_s):
-            if self._change(trigger, 0, 0):
-                self._close_due_s = None
+            trigger = REMOTE_ON if self.control == _OFF else MANUAL_ON if key else LOCAL_ON
+            if self._change(trigger, 0, BY_KEY if key else self._ended):
+                self._stay_off()
                 self._close_spread_s = DEFAULT
-                self._key = False
+
+    def _stay_off(self) -> None:
+        """Neither a close that was due nor a key that was pressed counts any more."""
+        self._close_due_s = None
+        self._key = False
 
     def _spread_s(self) -> int:
         """A random delay, so that a street does not come back in one second."""
         widest_s = self.limits.spread_s if self._close_spread_s == DEFAULT else self._close_spread_s
         return int.from_bytes(self._board.entropy(2), "big") % (widest_s + 1)
 
-    def _change(self, trigger: int, keyed: int, detail: int) -> bool:
+    def _change(self, trigger: int, keyed: int, who: int) -> bool:
         """One transition: committed, then carried out. Whether it was; without a commit nothing has changed.
 
-        detail: for the event of the relay; -1 where the relay is open before and after.
+        who: opens or closes the relay (see `Supply`); of no meaning where it is open before and after.
         """
         relay = self.relay
-        before = self.control, self.keyed, self._armed, relay.attempts, relay.operations
-        control = target(trigger, self.control)
+        control = self._target(trigger)
         if control < 0:
             return False
+        before = self.control, self.keyed, self._armed, self._ended, relay.attempts, relay.operations
+        switch = (control == _ON, who) if _ON in (control, self.control) else None
         self.control = control
         self.keyed = keyed
-        if detail >= 0:
+        if switch:
             self._armed = {}
+            self._ended = who
             relay.attempts = 1
             relay.operations += 1
-        if not self._commit():
-            self.control, self.keyed, self._armed, relay.attempts, relay.operations = before
+        if not self._commit(switch):
+            self.control, self.keyed, self._armed, self._ended, relay.attempts, relay.operations = before
             return False
-        if detail >= 0:
-            relay.pulse(self._mono_s, control == _ON, detail)
+        if switch:
+            self._pulse(who)
         return True
 
     def _pulse_again(self) -> None:
@@ -408,7 +457,12 @@ class Supply:
         before = relay.attempts, relay.operations
         relay.attempts = min(relay.attempts + 1, 0xFF)
         relay.operations += 1
-        if self._commit():
-            relay.pulse(self._mono_s, self.control == _ON, 0)
+        if self._commit(None):
+            self._pulse(self._ended)
         else:
             relay.attempts, relay.operations = before
+
+    def _pulse(self, who: int) -> None:
+        if self.relay.operations == self._worn():
+            self._log(events.RELAY_WORN, self.relay.operations, 0)
+        self.relay.pulse(self._mono_s, self.control == _ON, who)

@@ -6,7 +6,8 @@ travels apart and is not here yet.
 
 from meter.release import LEGAL_VERSION, RELEASE
 from meter.tids import TYPED
-from meterlink import orders, results
+from meter.transitions import REMOTE_ON, REMOTE_PERMIT, target
+from meterlink import bodies, orders, reasons, results, states
 from meterlink.mac import equal
 
 _MAX_BALANCE = 1 << 62
@@ -32,6 +33,17 @@ def version(meter, order, content) -> int:
     if ahead > orders.MAX_EPOCH_JUMP or stated.version > known + orders.MAX_VERSION_JUMP:
         return results.VERSION_JUMP
     return 0
+
+
+def supply(meter, order, content) -> int:
+    """By version; and supply comes back only as its mode lists it: a release with *direct* takes transition a, one with
+    *permit* d. (Protection closes nothing.)"""
+    code = version(meter, order, content)
+    if code or not content or content[0] != bodies.RELEASE or order.stated.selector == reasons.HOLD_PROTECTION:
+        return code
+    trigger = REMOTE_PERMIT if content[1] == bodies.CLOSE_PERMIT else REMOTE_ON
+    listed = target(trigger, states.CONTROL_DISCONNECTED, meter.supply.limits.supply_mode) >= 0
+    return 0 if listed else results.NOT_IN_MODE
 
 
 def not_yet(meter, order, content) -> int:

@@ -55,6 +55,9 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "tamper": ("tampering", "窃电报警"),
         "retired": ("retired", "已退役"),
         "update": ("firmware update", "固件升级"),
+        "temperature": ("terminals too hot", "端子过温"),
+        "load_limit": ("above the load limit", "超负荷限值"),
+        "relay_worn": ("relay near the end of its life", "继电器寿命将尽"),
         "metering": ("metering", "计量异常"),
         "brown_out": ("brown-out", "电压暂降"),
     },
@@ -182,6 +185,7 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "seal_opened": ("seal switch opened", "编程开关打开"),
         "seal_closed": ("seal switch closed", "编程开关关闭"),
         "brown_out": ("brown-out", "电压暂降"),
+        "relay_worn": ("relay near the end of its life", "继电器寿命将尽"),
         "update_received": ("firmware image received", "固件映像接收完成"),
         "update_refused": ("firmware image refused", "固件映像被拒绝"),
         "update_started": ("new firmware on trial", "新固件试运行"),
@@ -230,6 +234,10 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "retired": ("Refused: the account on this meter is closed for good.", "拒绝：该表账户已销户。"),
         "sealed": ("Refused: the seal switch is closed.", "拒绝：编程开关未打开。"),
         "downgrade": ("Refused: the meter runs a newer version.", "拒绝：电表运行的版本更新。"),
+        "not_in_mode": (
+            "Refused: the meter's mode of disconnect control does not close in that way.",
+            "拒绝：当前通断控制模式不支持该合闸方式。",
+        ),
         "bad_image": ("Refused: the image is not what was offered or ordered.", "拒绝：映像与声明或指令不符。"),
         "wrong_board": ("Refused: the image is for another board.", "拒绝：映像不适用于本硬件。"),
         "journal_newer": (

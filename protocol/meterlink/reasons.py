@@ -2,8 +2,11 @@
 
 Supply is off while any hold or cause stands. A hold's number is the selector of its `supply` order and its bit in the
 `holds` word of reports; a cause's number is its bit in the `causes` word. Numbers are never used again for another
-reason.
+reason. Where a hold and a cause may stand in one field (events, switches), a cause is `OWN` + its number.
 """
+
+OWN = 0x100
+BY_KEY = 0x200  # in such a field: the customer, at the meter
 
 HOLD_ARREARS = 1
 HOLD_CUSTOMER_REQUEST = 2

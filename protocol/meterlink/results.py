@@ -38,6 +38,7 @@ SOURCE_CLOSED = 41  # a credit source whose final totals are folded already, and
 ALREADY_TYPED = 42  # a typed token that the order replaces was used at the meter: no part of the order applies
 RETIRED = 43  # the account is closed for good; only an `epoch` order opens another
 DOWNGRADE = 44  # an image older than the one that runs
+NOT_IN_MODE = 50  # a release that closes, or permits to, as the mode of disconnect control does not list
 BAD_IMAGE = 53  # an image that is not what was offered, or not what its order says
 WRONG_BOARD = 54  # an image for another board
 JOURNAL_NEWER = 55  # an image that writes a journal which the running one could not read after a rollback

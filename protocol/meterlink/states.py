@@ -32,9 +32,12 @@ ALARM_CLOCK = 4
 ALARM_HISTORY_LOST = 5
 ALARM_TAMPER = 6  # a latch stands
 ALARM_RETIRED = 7
+ALARM_TEMPERATURE = 10  # supply is off, or about to be, because the terminals are too hot
+ALARM_LOAD_LIMIT = 11  # the load is above what load control allows, or supply is off because it was
 ALARM_METERING = 12  # pulses and measured power do not agree
 ALARM_BROWN_OUT = 13  # supply sags: nothing is written and nothing is switched
 ALARM_UPDATE = 14  # an image is on trial, or the last one was rolled back
+ALARM_RELAY_WORN = 15  # less than a tenth of its rated operations is left
 
 MODE_LOCAL = 0  # the meter prices and counts down
 MODE_REMOTE = 1  # the head end prices and states an allowance

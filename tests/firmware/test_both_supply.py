@@ -1,6 +1,5 @@
 """Supply: the transitions of class 70, holds and causes, delays, closes, the relay's feedback, protection."""
 
-from meter import supply
 from meterlink import bodies, events, reasons, results, states
 from tests.firmware.ramboard import LIMITS, Rig
 
@@ -34,24 +33,6 @@ def off(rig, reason=ARREARS):
 
 def codes(rig):
     return [event[0] for event in rig.events()]
-
-
-def test_the_table_is_that_of_class_70():
-    by_letter = {row[0]: (row[2], row[3]) for row in supply.TRANSITIONS}
-    assert by_letter == {
-        "a": (OFF, ON),
-        "b": (ON, OFF),
-        "c": (READY, OFF),
-        "d": (OFF, READY),
-        "e": (READY, ON),
-        "g": (ON, READY),
-        "h": (READY, ON),
-    }
-    triggers = {row[1] for row in supply.TRANSITIONS}
-    for trigger in triggers:
-        for control in (OFF, ON, READY):
-            listed = [row[3] for row in supply.TRANSITIONS if row[1] == trigger and row[2] == control]
-            assert supply.target(trigger, control) == (listed[0] if listed else -1)
 
 
 def test_a_hold_waits_its_delay_and_opens():
