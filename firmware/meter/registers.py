@@ -25,12 +25,8 @@ class MeterRegisters(modbus.RegisterSpace):
     def __init__(self, meter, carrier: int = core.Meter.CARRIER_BUS) -> None:
         self._meter = meter
         self._carrier = carrier
-        self._images = []  # one bytearray a block
-        self._structs = []
-        for _, _, _, fields in registers.BLOCKS:
-            self._images.append(bytearray(2 * registers.block_length(fields)))
-            self._structs.append(registers.block_struct(fields))
-        self._latched = [0] * len(registers.BLOCKS)
+        self._images = [b""] * len(registers.LAYOUTS)  # a bytearray a block, made when it is first asked for
+        self._latched = [0] * len(registers.LAYOUTS)
         self._report = b""
         self._batch = b""
         self._order = b""
@@ -41,26 +37,26 @@ class MeterRegisters(modbus.RegisterSpace):
 
     def read(self, address: int, count: int, out: memoryview, offset: int, input_registers: bool) -> int:
         """From one block. Its first register latches it; before the first latch any register does."""
-        for i in range(len(registers.BLOCKS)):
-            base = registers.BLOCKS[i][1]
-            image = self._images[i]
-            if base <= address and 2 * (address + count - base) <= len(image):
+        for i in range(len(registers.LAYOUTS)):
+            _, base, length, _ = registers.LAYOUTS[i]
+            if base <= address and address + count <= base + length:
                 if address == base or not self._latched[i]:
                     self._latch(i)
                 start = 2 * (address - base)
-                out[offset : offset + 2 * count] = memoryview(image)[start : start + 2 * count]
+                out[offset : offset + 2 * count] = memoryview(self._images[i])[start : start + 2 * count]
                 return 0
         return modbus.ILLEGAL_ADDRESS
 
     def _latch(self, i: int) -> None:
         self._meter.heard_s[self._carrier] = self._meter.mono_s
         self._latched[i] = self._latched[i] % 0xFFFF + 1
-        block = registers.BLOCKS[i][0]
+        block, _, length, form = registers.LAYOUTS[i]
         values = _VALUES[block](self)
         if block != registers.IDENT:
-            head = (block, len(self._images[i]) // 2, self._latched[i], self._meter.now_s())
-            values = head + values
-        struct.pack_into(self._structs[i], self._images[i], 0, *values)
+            values = (block, length, self._latched[i], self._meter.now_s()) + values
+        if not self._images[i]:
+            self._images[i] = bytearray(2 * length)
+        struct.pack_into(form, self._images[i], 0, *values)
 
     def _ident(self) -> tuple:
         meter = self._meter
@@ -68,7 +64,7 @@ class MeterRegisters(modbus.RegisterSpace):
         return (
             registers.SELF_TEST,
             registers.IDENT,
-            len(self._images[0]) // 2,
+            registers.LAYOUTS[0][2],
             registers.MAP_VERSION,
             meter.number >> 32,
             meter.number & 0xFFFFFFFF,
@@ -279,8 +275,8 @@ class MeterRegisters(modbus.RegisterSpace):
         return 0
 
     def _latch_id(self, block: int) -> None:
-        for i in range(len(registers.BLOCKS)):
-            if registers.BLOCKS[i][0] == block:
+        for i in range(len(registers.LAYOUTS)):
+            if registers.LAYOUTS[i][0] == block:
                 self._latch(i)
 
     # -- files ---------------------------------------------------------------------------------------------------------

@@ -291,6 +291,10 @@ def block_length(fields: "tuple[tuple[str, str, int, str], ...]") -> int:
     return sum([registers_of(field[1]) for field in fields])
 
 
+LAYOUTS = tuple([(block[0], block[1], block_length(block[3]), block_struct(block[3])) for block in BLOCKS])
+"""(id, address, length in registers, `struct` format) of each block: what a meter needs of BLOCKS."""
+
+
 def file_of(base: int, seq: int) -> "tuple[int, int]":
     """(file number, record number) of a record by FC 20."""
     return base + seq // FILE_RECORDS, seq % FILE_RECORDS

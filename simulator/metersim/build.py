@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from metersim import lean, outside, shake, short
@@ -85,14 +86,21 @@ def _micropython() -> Path:
     return program("micropython")
 
 
-def build(cache: Path | None = None, entry: str = ENTRY, program: str | None = None) -> Path:
+def build(
+    cache: Path | None = None,
+    entry: str = ENTRY,
+    program: str | None = None,
+    changed: Mapping[str, str] | None = None,
+) -> Path:
     """The folder with the compiled firmware, compiled now unless it is there; safe to call from several processes.
 
     entry: the module that a board starts; what it cannot reach stays out · program: MicroPython source to be started in
-    its place, as the module `program`: names of an image are its own, so that only what is built with it can call it.
+    its place, as the module `program`: names of an image are its own, so that only what is built with it can call it ·
+    changed: texts in place of the sources, by name.
     """
     cache = cache or Path(tempfile.gettempdir()) / f"openprepay-firmware-{os.getuid()}"
     texts = {name: path.read_text(encoding="utf-8") for name, path in sources().items()}
+    texts |= changed or {}
     if program is not None:
         entry = PROGRAM
         texts[f"{PROGRAM}.py"] = program
@@ -130,11 +138,20 @@ def readable(text: str, folder: Path) -> str:
 
 
 def _compile(name: str, text: str, work: Path) -> None:
-    """Without line numbers (-O3): they would take a tenth of the image."""
+    """Without line numbers (-O3), which would take a tenth of the image, and without what is asserted: but a program of
+    one's own asserts in earnest."""
     source = work / name
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_text(text, encoding="utf-8")
-    command = [str(program("mpy-cross")), "-O3", "-s", name, "-o", str(source.with_suffix(".mpy")), str(source)]
+    command = [
+        str(program("mpy-cross")),
+        "-O0" if name == f"{PROGRAM}.py" else "-O3",
+        "-s",
+        name,
+        "-o",
+        str(source.with_suffix(".mpy")),
+        str(source),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{name}: {done.stderr.strip() or done.stdout.strip()}")

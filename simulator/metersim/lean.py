@@ -1,9 +1,11 @@
 """Makes sources lean before they are compiled into an image: what only people read stays out of a meter.
 
+- What depends on the interpreter is decided: branches for CPython go, and with them annotations and docstrings.
+- Tables that are made of larger ones (COMPUTED) are computed.
 - A constant of a module (an upper-case name, assigned once, that is an int, a string or bytes) is put in wherever it
   is used, in all modules, and its name is dropped. Each name costs its letters in every file that uses it, and memory.
 - Exceptions keep their types and codes and lose their sentences, which nobody reads on a meter (LOUD ones keep them).
-- Imports that are then used no more go.
+- What nothing reaches goes (`shake`), and names become short (`short`).
 
 Otherwise the image does what the sources do: simulated meters in a process of their own run it, and the tests with
 them.
@@ -11,9 +13,14 @@ them.
 
 import ast
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from metersim import shake, short
 
 LOUD = {"ProvisionError"}  # told to who stands at the meter
+COMPUTED = {"meterlink.registers": ("LAYOUTS",), "meterlink.reports": ("STRUCT",)}
+"""Tables that a module makes of larger ones, which a meter then does without: they are computed for the image."""
+
 SENTENCE_MAKERS = {"_bad"}  # helpers that make an exception out of a sentence
 
 Constant = int | str | bytes
@@ -23,13 +30,108 @@ Scope = dict[tuple[str, str], Constant]
 _OPERATORS = (ast.Expression, ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)
 
 
-def lean(sources: Mapping[str, str]) -> dict[str, str]:
-    """Lean texts of a whole image, by the names of `sources` (``meterlink/orders.py``)."""
-    trees = {_module(name): ast.parse(text) for name, text in sources.items()}
+class Image:
+    """texts: lean texts by the names of the sources (``meterlink/orders.py``) · table: name -> short name."""
+
+    def __init__(self, texts: dict[str, str], table: dict[str, str]) -> None:
+        self.texts = texts
+        self.table = table
+
+
+def image(sources: Mapping[str, str], entries: Iterable[str], outside: Iterable[str]) -> Image:
+    """All the diets, one after the other, for an image that is started at the modules `entries`.
+
+    outside: attributes of what the interpreter itself makes (see `short`).
+    """
+    trees = {_module(name): _OnMicroPython().visit(ast.parse(text)) for name, text in sources.items()}
+    for module, names in COMPUTED.items():
+        if module in trees:
+            _compute(trees[module], names)
+    _put_in(trees)
+    live = shake.shake(trees, entries)
+    table = short.shorten(live, entries, outside)
+    return Image(
+        {
+            name: ast.unparse(ast.fix_missing_locations(live[_module(name)])) + "\n"
+            for name in sources
+            if _module(name) in live
+        },
+        table,
+    )
+
+
+def _compute(tree: ast.Module, names: Iterable[str]) -> None:
+    """Put the values of names in place of the expressions that make them of other names of the module."""
+    made = {name: node for node in tree.body for name in _made(node)}
+    for name in names:
+        todo = [name]
+        needed: set[str] = set()
+        while todo:
+            one = todo.pop()
+            if one in made and one not in needed:
+                needed.add(one)
+                todo += [used.id for used in ast.walk(made[one]) if isinstance(used, ast.Name)]
+        body = [node for node in tree.body if needed & set(_made(node))]
+        values: dict[str, object] = {}
+        exec(compile(ast.fix_missing_locations(ast.Module(body, [])), name, "exec"), values)  # noqa: S102 - our own
+        node = made[name]
+        assert isinstance(node, ast.Assign)
+        node.value = ast.parse(repr(values[name]), mode="eval").body
+
+
+def _made(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef):
+        return [node.name]
+    return [one.id for one in node.targets if isinstance(one, ast.Name)] if isinstance(node, ast.Assign) else []
+
+
+def _put_in(trees: Mapping[str, ast.Module]) -> None:
     known = constants(trees)
     for module, tree in trees.items():
         _shorten(tree, known, known[module])
-    return {name: ast.unparse(ast.fix_missing_locations(trees[_module(name)])) + "\n" for name in sources}
+
+
+class _OnMicroPython(ast.NodeTransformer):
+    """Decides what depends on the interpreter, and takes out what no interpreter needs: annotations and docstrings."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        return node.body if isinstance(node.test, ast.Name) and node.test.id == "MICROPYTHON" else node
+
+    def visit_Try(self, node: ast.Try) -> ast.AST | list[ast.stmt]:
+        """`try: from micropython import const`, with a stand-in for others."""
+        self.generic_visit(node)
+        first = node.body[0]
+        return node.body if isinstance(first, ast.ImportFrom) and first.module == "micropython" else node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        return ast.Assign([node.target], node.value, lineno=node.lineno) if node.value else None
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self._documented(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self._documented(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._documented(node)
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self._documented(node)
+
+    def _documented(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) -> ast.AST:
+        if ast.get_docstring(node) is not None:
+            del node.body[0]
+        self.generic_visit(node)
+        if not node.body and not isinstance(node, ast.Module):
+            node.body = [ast.Pass()]
+        return node
 
 
 def _module(name: str) -> str:
@@ -125,10 +227,6 @@ def _is_sentence(node: ast.expr) -> bool:
 def _shorten(tree: ast.Module, known: Mapping[str, Mapping[str, Constant]], own: Mapping[str, Constant]) -> None:
     _PutIn(_scope(tree, known, own)).visit(tree)
     tree.body = [node for node in tree.body if not _assigns(node, own)]
-    used = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
-    for node in [one for one in ast.walk(tree) if isinstance(one, ast.ImportFrom) and one in tree.body]:
-        node.names = [alias for alias in node.names if (alias.asname or alias.name) in used]
-    tree.body = [node for node in tree.body if not (isinstance(node, ast.ImportFrom) and not node.names)]
 
 
 def _assigns(node: ast.stmt, names: Mapping[str, Constant]) -> bool:

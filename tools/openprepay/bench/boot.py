@@ -186,7 +186,10 @@ _CODE = """
 import gc, json
 gc.collect()
 before = gc.mem_alloc()
-import meter.boards.unix_main, meter.boards.pty_link, meter.shell.rtu, meter.shell.uplink, meter.shell.tcp_stream
+from meter.boards import unix_main
+unix_main.options, unix_main.line, unix_main.uplink
+from meter.boards import pty_link
+from meter.shell import rtu, tcp_stream, uplink
 gc.collect()
 print(json.dumps({"code": gc.mem_alloc() - before}))
 """

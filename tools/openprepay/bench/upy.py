@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,25 @@ TIMEOUT_S = 120
 def measure(program: str, heap: str, *folders: Path, **values: object) -> dict[str, Any]:
     """What `program` prints on MicroPython, as JSON.
 
-    heap: as MicroPython's -X heapsize= · folders: searched for imports before the firmware · values: numbers, strings
-    and bytes that the program finds under their names. Raises RuntimeError with its output when it fails.
+    It is built as an image with what it uses of the firmware (`build.build`). heap: as MicroPython's -X heapsize= ·
+    folders: searched for imports before the firmware · values: numbers, strings and bytes that the program finds under
+    their names. Raises RuntimeError with its output when it fails.
     """
-    paths = [str(folder) for folder in (*folders, build.build())]
-    # In the program, not as arguments: MicroPython takes none of more than 255 bytes.
-    given = "".join(f"{name} = {value!r}\n" for name, value in values.items())
-    done = subprocess.run(
-        [build.program("micropython"), "-X", f"heapsize={heap}", "-c", given + program],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT_S,
-        env={**os.environ, "MICROPYPATH": ":".join([*paths, ".frozen"])},
-    )
+    if values:
+        program = f"from given import {', '.join(values)}\n{program}"
+    with tempfile.TemporaryDirectory() as given:
+        # A file, not arguments: MicroPython takes none of more than 255 bytes.
+        lines = (f"{name} = {value!r}\n" for name, value in values.items())
+        (Path(given) / "given.py").write_text("".join(lines), encoding="utf-8")
+        paths = [given, *map(str, folders), str(build.build(program=program)), ".frozen"]
+        done = subprocess.run(
+            [build.program("micropython"), "-X", f"heapsize={heap}", "-c", f"import {build.PROGRAM}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
+            env={**os.environ, "MICROPYPATH": ":".join(paths)},
+        )
     if done.returncode != 0:
         raise RuntimeError(f"micropython ended with {done.returncode}: {done.stdout}{done.stderr}")
     measured: dict[str, Any] = json.loads(done.stdout)

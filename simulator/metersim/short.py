@@ -1,0 +1,404 @@
+"""Short names: each name that an image makes up for itself becomes one of one to three letters, the same everywhere.
+
+A `.mpy` file holds every name that it uses, a start interns each of them, and a full name says nothing to a meter. The
+texts of the image are renamed after `shake`, all at once; what is renamed stands in a table beside the image, so that
+a traceback can be read (`readable`).
+
+Not renamed: names of modules and packages; what comes from outside the image (what the interpreter's own types have,
+as it tells itself; whatever a file that handles hardware asks of an object); names of an entry module, which others
+start; names with two underscores. A parameter that no call names is told by its place: its name becomes one that every
+MicroPython has in flash. Other local names are not in a `.mpy` at all.
+"""
+
+import ast
+import itertools
+import keyword
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from metersim.shake import BY_STRING, Trees, bound, imports, literal, modules_of
+
+PLACES = (
+    *("key", "value", "index", "count", "start", "stop", "step", "end", "sep", "args", "items", "keys", "values"),
+    *("copy", "extend", "find", "insert", "lower", "pop", "popitem", "remove", "reverse", "rfind", "rindex", "update"),
+)
+"""Names of parameters by their place: in the fixed list of strings of MicroPython (py/makeqstrdata.py), so that a
+`.mpy` holds a number for each."""
+
+HARDWARE = {"machine", "network", "esp", "esp32", "rp2", "framebuf", "neopixel", "onewire", "bluetooth", "uctypes"}
+"""Modules whose objects only a board knows: a file that imports one keeps what it asks of other objects than itself."""
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def shorten(trees: Trees, entries: Iterable[str], outside: Iterable[str]) -> dict[str, str]:
+    """Rename in place; the table: name -> short name.
+
+    entries: modules whose own names stay · outside: attributes of the interpreter's own types.
+    """
+    kept = {name for entry in entries for node in trees[entry].body for name in _top_names(node)}
+    survey = _Survey(trees, kept | set(outside))
+    table = dict(zip(survey.by_use(), _names(survey.taken()), strict=False))
+    for module, tree in trees.items():
+        _Rename(module, tree, trees, table, survey).visit(tree)
+    return table
+
+
+def readable(text: str, table: Mapping[str, str]) -> str:
+    """A traceback or a message of an exception with the names that the sources have."""
+    long = {short: name for name, short in table.items()}
+
+    def said(match: re.Match[str]) -> str:
+        return match[1] + long.get(match[2], match[2])
+
+    for place in (r"(, in )(\w+)", r"(?m)(^|: )(\w+)(?=:)", r"(object has no attribute ')(\w+)", r"(name ')(\w+)"):
+        text = re.sub(place, said, text)
+    return re.sub(r"(')(\w+)(?=' object)", said, text)
+
+
+def _names(taken: set[str]) -> Iterator[str]:
+    letters = string.ascii_letters
+    for length in itertools.count(1):
+        for first in letters:
+            for rest in itertools.product(letters + string.digits, repeat=length - 1):
+                name = first + "".join(rest)
+                if name not in taken and not keyword.iskeyword(name):
+                    yield name
+
+
+def _top_names(node: ast.stmt) -> list[str]:
+    if isinstance(node, _Function | ast.ClassDef):
+        return [node.name]
+    return [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
+
+
+class _Survey:
+    """What the names of an image are: attributes that it makes, names of its modules, keywords of its calls."""
+
+    def __init__(self, trees: Trees, kept: set[str]) -> None:
+        self.attributes: set[str] = set()
+        self.globals: dict[str, set[str]] = {}
+        parameters: set[str] = set()
+        keywords: set[str] = set()
+        self._kept = kept
+        self._parts = {part for name in trees for part in name.split(".")}
+        self._uses: Counter[str] = Counter()
+        self._all: set[str] = set()
+        for module, tree in trees.items():
+            self.globals[module] = {name for node in _scope(tree.body) for name in _top_names(node)}
+            self.globals[module] |= {
+                name for name, source, taken in imports(tree) if source in trees and f"{source}.{taken}" not in trees
+            }
+            self._kept |= {name for name, source, _ in imports(tree) if source not in trees}
+            hardware = bool({source for _, source, _ in imports(tree)} & HARDWARE)
+            found = set()
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ClassDef):
+                    self.attributes |= {name for one in _scope(node.body) for name in _top_names(one)}
+                    found.add(node.name)
+                elif isinstance(node, ast.Attribute):
+                    own = isinstance(node.value, ast.Name) and node.value.id == "self"
+                    if isinstance(node.ctx, ast.Store):
+                        self.attributes.add(node.attr)
+                    if hardware and not own:
+                        self._kept.add(node.attr)
+                    found.add(node.attr)
+                elif isinstance(node, ast.arg):
+                    parameters.add(node.arg)
+                elif isinstance(node, ast.keyword) and node.arg:
+                    keywords.add(node.arg)
+                    if hardware:
+                        self._kept.add(node.arg)
+                    found.add(node.arg)
+                elif isinstance(node, ast.Name):
+                    found.add(node.id)
+                elif isinstance(node, _Function):
+                    found.add(node.name)
+                elif isinstance(node, ast.Global | ast.Nonlocal):
+                    found |= set(node.names)
+                elif isinstance(node, ast.alias):
+                    found |= {node.name, bound(node)}
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BY_STRING:
+                    found.add(literal(module, node))
+            self._uses.update(found)
+            self._all |= found
+        self.named = parameters & keywords
+        self._own = {
+            name
+            for name in self.attributes | set().union(*self.globals.values()) | self.named
+            if not (name.startswith("__") and name.endswith("__")) and name not in self._kept
+        }
+        self.attributes &= self._own
+
+    def by_use(self) -> list[str]:
+        """The names to be shortened, those that most files use first."""
+        return sorted(self._own, key=lambda name: (-self._uses[name], name))
+
+    def taken(self) -> set[str]:
+        """Names that stay as they are."""
+        return ((self._all | self._kept) - self._own) | self._parts | set(PLACES)
+
+
+def _scope(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a scope, those inside of other statements of it too, functions and classes not looked into."""
+    for node in body:
+        yield node
+        if not isinstance(node, _Function | ast.ClassDef):
+            for part in ("body", "orelse", "finalbody"):
+                yield from _scope(getattr(node, part, []))
+            for handler in getattr(node, "handlers", []):
+                yield from _scope(handler.body)
+
+
+class _Locals(ast.NodeVisitor):
+    """The names that a function binds itself."""
+
+    def __init__(self, node: ast.AST) -> None:
+        self.names: dict[str, None] = {}
+        self._others: set[str] = set()
+        if isinstance(node, _Function | ast.Lambda):
+            for one in _arguments(node.args):
+                self.names[one.arg] = None
+            for part in node.body if isinstance(node.body, list) else [node.body]:
+                self.visit(part)
+        elif isinstance(node, _Comprehension):
+            for generator in node.generators:
+                self.visit(generator.target)
+        for name in self._others:
+            self.names.pop(name, None)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if not isinstance(node.ctx, ast.Load):
+            self.names[node.id] = None
+
+    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> None:
+        self._others |= set(node.names)
+
+    visit_Nonlocal = visit_Global  # noqa: N815 - names of ast
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        if node.name:
+            self.names[node.name] = None
+        self.generic_visit(node)
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self.names[bound(node)] = None
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        self.names[node.name] = None
+
+    visit_AsyncFunctionDef = visit_ClassDef = visit_FunctionDef  # noqa: N815
+
+    def visit_Lambda(self, node: ast.AST) -> None:
+        """Has names of its own."""
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_Lambda  # noqa: N815
+
+
+def _arguments(given: ast.arguments) -> list[ast.arg]:
+    rest = [one for one in (given.vararg, given.kwarg) if one]
+    return [*given.posonlyargs, *given.args, *given.kwonlyargs, *rest]
+
+
+class _Rename(ast.NodeTransformer):
+    """Renames one module. `self._scopes`: of the functions around a node, name -> new name; in a class its members."""
+
+    def __init__(self, module: str, tree: ast.Module, trees: Trees, table: Mapping[str, str], survey: _Survey) -> None:
+        self._module = module
+        self._trees = trees
+        self._table = table
+        self._survey = survey
+        self._scopes: list[dict[str, str]] = []
+        self._modules = modules_of(tree, trees)
+        self._outside = {name for name, source, _ in imports(tree) if source not in trees}
+        self._bound = self._bindings(tree)
+
+    def _bindings(self, tree: ast.Module) -> dict[str, str]:
+        """Name bound by an import at the top -> the name that it has in the image."""
+        found = {}
+        for node in _scope(tree.body):
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                for alias in node.names:
+                    name = bound(alias)
+                    from_image = isinstance(node, ast.ImportFrom) and node.module in self._trees
+                    found[name] = self._table.get(name, name) if from_image and name not in self._modules else name
+        return found
+
+    # Names
+
+    def _global(self, name: str) -> str:
+        if name in self._bound:
+            return self._bound[name]
+        return self._table.get(name, name) if name in self._survey.globals[self._module] else name
+
+    def _name(self, name: str) -> str:
+        for scope in reversed(self._scopes):
+            if name in scope:
+                return scope[name]
+        return self._global(name)
+
+    def _is_module(self, node: ast.expr) -> str | None:
+        """The module that an expression stands for."""
+        if not isinstance(node, ast.Name) or self._name(node.id) != node.id:
+            return None
+        return self._modules.get(node.id)
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        node.id = self._name(node.id)
+        return node
+
+    def visit_Global(self, node: ast.Global) -> ast.Global:
+        node.names = [self._global(name) for name in node.names]
+        return node
+
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.Nonlocal:
+        node.names = [self._name(name) for name in node.names]
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.Attribute:
+        module = self._is_module(node.value)
+        self.visit(node.value)
+        if module and module in self._trees:
+            if node.attr in self._survey.globals[module]:
+                node.attr = self._table.get(node.attr, node.attr)
+        elif module is None and node.attr in self._survey.attributes:
+            node.attr = self._table[node.attr]
+        return node
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.ExceptHandler:
+        if node.name:
+            node.name = self._name(node.name)
+        self.generic_visit(node)
+        return node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
+        for alias in node.names:
+            here = bound(alias)
+            if f"{node.module}.{alias.name}" not in self._trees and node.module in self._trees:
+                alias.name = self._table.get(alias.name, alias.name)
+            here = self._name(here)
+            alias.asname = here if here != alias.name else None
+        return node
+
+    def visit_Import(self, node: ast.Import) -> ast.Import:
+        for alias in node.names:
+            here = self._name(bound(alias))
+            alias.asname = here if here != alias.name else None
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        if isinstance(node.func, ast.Name) and node.func.id in BY_STRING:
+            name = literal(self._module, node)
+            module = self._is_module(node.args[0])
+            if module is None and name in self._survey.attributes:
+                node.args[1] = ast.Constant(self._table[name])
+        if not self._is_outside(node.func):
+            for word in node.keywords:
+                if word.arg in self._survey.named:
+                    word.arg = self._table.get(word.arg, word.arg)
+        self.generic_visit(node)
+        return node
+
+    def _is_outside(self, called: ast.expr) -> bool:
+        """Whether what is called is surely not of the image."""
+        if isinstance(called, ast.Attribute):
+            module = self._is_module(called.value)
+            return called.attr == "sort" or (module is not None and module not in self._trees)
+        if isinstance(called, ast.Name):
+            if any(called.id in scope for scope in self._scopes):
+                return called.id in self._outside
+            return called.id not in self._survey.globals[self._module]
+        return False
+
+    # Scopes
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> ast.AST:
+        outer = node.args.defaults + [one for one in node.args.kw_defaults if one]
+        for one in outer:
+            self.visit(one)
+        scope = {name: f"L_{name}" for name in _Locals(node).names}
+        for name in [one for one in scope if one in self._modules and not _is_argument(node, one)]:
+            scope[name] = name  # a module that the function imports keeps its name
+        self._places(node, scope)
+        self._scopes.append(scope)
+        for argument in _arguments(node.args):
+            argument.arg = scope[argument.arg]
+        for part in node.body if isinstance(node.body, list) else [node.body]:
+            self.visit(part)
+        self._scopes.pop()
+        return node
+
+    def _places(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: dict[str, str]) -> None:
+        """Names of parameters: those that calls name as everywhere, others by their place."""
+        used = {self._name(one.id) for one in ast.walk(node) if isinstance(one, ast.Name) and one.id not in scope}
+        used |= {new for outer in self._scopes for new in outer.values()}
+        used |= {self._table.get(name, name) for name in scope if name in self._survey.named}
+        places = (name for name in PLACES if name not in used)
+        for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]:
+            name = argument.arg
+            if name in self._survey.named:
+                scope[name] = self._table.get(name, name)
+            elif name == "self":
+                scope[name] = name
+            else:
+                scope[name] = next(places, f"L_{name}")
+        for one in ast.walk(node):  # the name of a function goes with it
+            if isinstance(one, _Function | ast.ClassDef) and one is not node and one.name in scope:
+                scope[one.name] = next(places, scope[one.name])
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return self._function(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        node.name = self._defined(node.name)
+        for one in node.decorator_list:
+            self.visit(one)
+        return self._function(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+
+    def _defined(self, name: str) -> str:
+        """The name of a function or class where it stands."""
+        return self._scopes[-1][name] if self._scopes else self._global(name)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.name = self._defined(node.name)
+        for part in (*node.bases, *node.decorator_list):
+            self.visit(part)
+        members = {name for one in _scope(node.body) for name in _top_names(one)}
+        self._scopes.append({name: self._table.get(name, name) for name in members})
+        for one in node.body:
+            if isinstance(one, _Function):
+                one.name = self._defined(one.name)
+                for decorator in one.decorator_list:
+                    self.visit(decorator)
+                around, self._scopes = self._scopes, self._scopes[:-1]  # its members are no names inside of a method
+                self._function(one)
+                self._scopes = around
+            else:
+                self.visit(one)
+        self._scopes.pop()
+        return node
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
+        self.visit(node.generators[0].iter)
+        self._scopes.append({name: f"L_{name}" for name in _Locals(node).names})
+        for i, generator in enumerate(node.generators):
+            self.visit(generator.target)
+            if i:
+                self.visit(generator.iter)
+            for condition in generator.ifs:
+                self.visit(condition)
+        for part in (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,):
+            self.visit(part)
+        self._scopes.pop()
+        return node
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815
+
+
+def _is_argument(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, name: str) -> bool:
+    return any(one.arg == name for one in _arguments(node.args))
