@@ -11,8 +11,8 @@ Intent (`control`) moves by the transitions that the mode lists (`transitions`) 
 - A cause opens it (local off, g): what would do harm at once, the others after the limits' delay.
 - When the last hold goes: release with *direct* closes by itself (a), with *permit* makes ready (d) and the
   customer's key closes (e). One *permit* among the releases since the trip asks for the key, whatever order they came
-  in. Safety always asks for it, as do the end of an account, a reminder (the key held for 3 s), and an overload that
-  came too often. In a mode without d the meter stays disconnected until that key, and closes by a.
+  in. Safety always asks for it, as do the end of an account and an overload that came too often. In a mode without d
+  the meter stays disconnected until that key, and closes by a.
 - Without credit the meter is ready, but closes neither by itself nor by key until a payment came; then it closes by
   itself (h), or by the key in a mode without h.
 - Protection of a meter that is off makes it ready for the key.
@@ -43,7 +43,7 @@ from meterlink import events, reasons, states
 from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD, RELEASE, Limits
 from meterlink.reasons import BY_KEY, OWN
 
-KEY_S = 3  # the key is held for so long to open the relay, and to close it after a reminder
+KEY_S = 3  # the key is held for so long to open the relay
 HOUR_S = 3600  # in which supply closes by itself `overload_closes` times
 WORN_PARTS = 10  # a relay is told to be worn when less than a tenth of its rated operations is left
 
@@ -55,8 +55,7 @@ _PROTECTION = 1 << reasons.HOLD_PROTECTION
 _SAFETY = 1 << reasons.HOLD_SAFETY
 _BY_ITSELF = 1  # bit 0 of `keyed`, as no hold has that number: a cause asks for the key
 
-_REMINDER = 1 << reasons.CAUSE_REMINDER
-_CREDIT = 1 << reasons.CAUSE_OUT_OF_CREDIT | _REMINDER
+_CREDIT = 1 << reasons.CAUSE_OUT_OF_CREDIT | 1 << reasons.CAUSE_REMINDER
 _UNCOMMISSIONED = 1 << reasons.CAUSE_NOT_COMMISSIONED
 _RETIRED = 1 << reasons.CAUSE_RETIRED
 
@@ -112,7 +111,7 @@ class Supply:
         """Intent, holds, what must not be found anew, the relay's counts. (What is armed is in the checkpoint, as
         seconds left.)"""
         relay = self.relay
-        kept = self.causes & (KEPT | _REMINDER)
+        kept = self.causes & KEPT
         counts = relay.attempts, relay.operations, kept & 0xFF, kept >> 8
         return struct.pack(
             _STATE, self.control, self.holds, self.keyed, *counts, *self._closes, *self._hour_s, self._ended
@@ -124,7 +123,7 @@ class Supply:
         f = struct.unpack(_STATE, raw + bytes(_STATE_LENGTH - len(raw)))
         self.control, self.holds, self.keyed, relay.attempts, relay.operations = f[:5]
         self.causes = f[5] | f[6] << 8
-        self._watchers.causes = self.causes & KEPT
+        self._watchers.causes = self.causes
         self._closes, self._hour_s, self._ended = list(f[7:9]), list(f[9:11]), f[11]
 
     def adopt(self) -> None:
@@ -186,11 +185,9 @@ class Supply:
 
     def why(self) -> "tuple[str, int]":
         """The first thing that keeps supply off, or is about to: ("hold", n), ("cause", n), ("key", 0) where it waits
-        for the customer's key (after a reminder: its cause, as the key must be held), ("", 0) where nothing does."""
-        for kind, word in (
-            ("hold", self._holds_standing()),
-            ("cause", self._causes_standing() | self.causes & _REMINDER),
-        ):
+        for the customer's key, ("", 0) where nothing does."""
+        causes = self._causes_standing()
+        for kind, word in (("hold", self._holds_standing()), ("cause", causes & ~UNSTABLE), ("cause", causes)):
             for number in range(32):
                 if word >> number & 1:
                     return kind, number
@@ -251,9 +248,9 @@ class Supply:
     def step(self, mono_s: int, elapsed_s: int, credit_causes: int, frozen: bool) -> None:
         """Sense, then move intent and relay where something is due.
 
-        credit_causes: those that the account finds, bits of CAUSE_OUT_OF_CREDIT and CAUSE_REMINDER; the latter is to be
-        withdrawn once supply is off, where it stands until the key was held · frozen: nothing can be committed or
-        switched, so the relay stays as it is. Without limits (before commissioning) it does as well.
+        credit_causes: those that the account finds, bits of CAUSE_OUT_OF_CREDIT and CAUSE_REMINDER (which the account
+        withdraws when the key was held) · frozen: nothing can be committed or switched, so the relay stays as it is.
+        Without limits (before commissioning) it does as well.
         """
         self._mono_s = mono_s
         on = self.control == _ON
@@ -265,8 +262,6 @@ class Supply:
         if limits is NO_LIMITS:
             self.causes = causes if on else causes | _UNCOMMISSIONED
         else:
-            if not on:
-                credit_causes = credit_causes & ~_REMINDER | self.causes & _REMINDER
             self.causes = causes | credit_causes | (_RETIRED if self.retired else 0)
             self._pass_hour(elapsed_s)
             self._keep_armed()
@@ -287,9 +282,8 @@ class Supply:
         return self.holds & (_SAFETY if self.holds & _PROTECTION else ~_PROTECTION)
 
     def _causes_standing(self) -> int:
-        """The causes that count; a reminder does no more once supply is off."""
-        causes = self.causes & (_DESPITE_PROTECTION if self.holds & _PROTECTION else -1)
-        return causes if self.control == _ON else causes & ~_REMINDER
+        """The causes that count: under protection those that would do harm, or make a close unsafe."""
+        return self.causes & (_DESPITE_PROTECTION if self.holds & _PROTECTION else -1)
 
     def _asks(self) -> bool:
         """Whether it takes the customer's key to close."""
@@ -368,12 +362,8 @@ class Supply:
 
     def _trip(self, trigger: int, who: int, cause: int) -> None:
         """Open, and settle whether it takes the key to close again."""
-        before = list(self._closes), list(self._hour_s), self.causes
-        keyed = self.keyed
-        if not cause & _REMINDER:
-            self.causes &= ~_REMINDER
-        if self.causes & (_RETIRED | _REMINDER):
-            keyed |= _BY_ITSELF
+        before = list(self._closes), list(self._hour_s)
+        keyed = self.keyed | (_BY_ITSELF if self.causes & _RETIRED else 0)
         for i in range(2):
             if self.causes & _COUNTED[i]:
                 if self._closes[i] >= self.limits.overload_closes:
@@ -382,7 +372,7 @@ class Supply:
                     self._closes[i] += 1
                     self._hour_s[i] = self._hour_s[i] or HOUR_S
         if not self._change(trigger, keyed, who):
-            self._closes, self._hour_s, self.causes = before
+            self._closes, self._hour_s = before
 
     def _move_off(self) -> None:
         holds = self._holds_standing()
@@ -395,14 +385,13 @@ class Supply:
                 self._log(events.READY_FOR_RECONNECTION, 0, 0)
         if self.relay.again(self._mono_s, False, self.limits.dwell_s):
             self._pulse_again()
-        if holds or causes:
+        if holds or causes & ~UNSTABLE:
             kind, number = self.why()
             self._ended = OWN + number if kind == "cause" else number
+        if holds or causes:
             self._stay_off()
             return
-        key = self._key and self._held_s >= (KEY_S if self.causes & _REMINDER else 0)
-        if self.control == _OFF and not self.keyed:
-            key = False
+        key = self._key and (self.control == _READY or self.keyed)
         if key:
             self._close_due_s = self._mono_s
         elif self._asks():
