@@ -425,7 +425,8 @@ class Meter:
         self._committed_wh = self.energy.import_wh + self.energy.export_wh
         if self._period_open:
             self._period_open = False
-            flash.append(flash.intervals, self.profile.seq, self.profile.record)
+            if self.profile.record:  # none where a close, the first one, was taken back
+                flash.append(flash.intervals, self.profile.seq, self.profile.record)
         self._events_written(fresh)
         if decision or flash.journal.sequence - self._witnessed >= WITNESS_EVERY:
             self._witnessed = flash.journal.sequence
