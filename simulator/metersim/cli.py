@@ -1,4 +1,4 @@
-"""``openprepay sim meter``: one simulated meter for any master, from the command line."""
+"""``openprepay sim meter``, ``openprepay sim keypad``: one simulated meter for any master, or to stand before."""
 
 import argparse
 import sys
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from meterlink import orders, topics
 from meterlink.provision import CURRENCY_ENERGY, ProvisionError, decode
+from metersim import keypad
 from metersim.board import VirtualBoard
 from metersim.build import BuildError
 from metersim.child import DEFAULT_HEAP, ChildError, ChildMeter
@@ -61,6 +62,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--heap", default=DEFAULT_HEAP, metavar="SIZE", help=f"MicroPython's heap (default {DEFAULT_HEAP})"
     )
+    keypad.add_arguments(
+        commands.add_parser(
+            "keypad",
+            help="stand before a meter: display, keypad, lamps",
+            description="Runs one meter with its panel in the terminal. What the panel shows: docs/panel.md.",
+        )
+    )
     return top
 
 
@@ -68,8 +76,8 @@ def main(argv: list[str]) -> int:
     """Run a command; 0 after Ctrl-C, 1 when the meter ended, 2 for a wrong argument."""
     arguments = parser().parse_args(argv)
     try:
-        return _meter(arguments)
-    except (UsageError, LoadError, ProvisionError) as error:
+        return _keypad(arguments) if arguments.command == "keypad" else _meter(arguments)
+    except (UsageError, LoadError, ProvisionError, keypad.KeysError) as error:
         print(f"openprepay sim: {error}", file=sys.stderr)
         return 2
     except (BuildError, ChildError) as error:
@@ -102,8 +110,7 @@ def _broker(url: str) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if not 1 <= arguments.id <= orders.MAX_METER:
-        raise UsageError(f"--id: {arguments.id} given, 1..{orders.MAX_METER} expected")
+    _check_id(arguments)
     if not 1 <= arguments.unit <= 247:
         raise UsageError(f"--unit: {arguments.unit} given, 1..247 expected")
     if not 1200 <= arguments.baud <= 115_200:
@@ -132,6 +139,20 @@ def _record(arguments: argparse.Namespace, bench: Workbench) -> bytes:
     if meter != arguments.id:
         raise UsageError(f"--provision: is for meter {meter}, --id says {arguments.id}")
     return record
+
+
+def _check_id(arguments: argparse.Namespace) -> None:
+    if not 1 <= arguments.id <= orders.MAX_METER:
+        raise UsageError(f"--id: {arguments.id} given, 1..{orders.MAX_METER} expected")
+
+
+def _keypad(arguments: argparse.Namespace) -> int:
+    _check_id(arguments)
+    if not 0 <= arguments.load <= 90_000:
+        raise UsageError(f"--load: {arguments.load} given, 0..90000 expected")
+    credit_uc = _amount_uc(arguments.credit) if arguments.credit else 0
+    stand = keypad.Stand(arguments.id, credit_uc, arguments.kwh, arguments.codes, arguments.load)
+    return keypad.run(stand, arguments)
 
 
 def _meter(arguments: argparse.Namespace) -> int:
