@@ -80,13 +80,6 @@ def load(meter, order, content) -> int:
     return finish(meter, order, meter.log.mark(), [], (part.restore, before))
 
 
-def load(meter, order, content) -> int:
-    part = meter.supply.load
-    before = part.state()
-    part.take(order.body, content)
-    return finish(meter, order, meter.log.mark(), [], (part.restore, before))
-
-
 def clock(meter, order, content) -> int:
     """The RTC is set once the order is durable; a start that finds it durable but not known to be set takes the clock
     for unknown."""

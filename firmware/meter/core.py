@@ -294,9 +294,10 @@ class Meter:
         nothing that began before its time."""
         prices = self.pricing
         before = prices.active, prices.period
-        if prices.due(unix_s, self.clock.known):
-            self.settle(prices.passive.activate_s - 1)
-            prices.switch_to_passive()
+        since_s = prices.due(unix_s, self.clock.known)
+        if since_s:
+            self.settle(since_s - 1)
+            prices.switch_to_passive(since_s)
             self.note(events.TARIFF_SWITCHED, prices.active_version[1])
         self.settle(unix_s)
         if (prices.update(unix_s, self.clock.known) or before != (prices.active, prices.period)) and within:
@@ -305,7 +306,7 @@ class Meter:
     def settle(self, unix_s: int) -> None:
         """Begin the days and the period of steps that have begun, and charge what stands for them."""
         prices = self.pricing
-        if self.clock.known and prices.active:
+        if self.clock.known:
             day = prices.day
             due_uc = prices.settle(unix_s)
             if due_uc and not self.supply.retired:

@@ -19,15 +19,15 @@ _RUNNING = ">IIQ"
 
 
 class Pricing(Running):
-    """active, passive: a Tariff, or None · active_version: (signing epoch, version) of its order, (0, 0) as made ·
-    rate: 0..3, in force · standing_uc: what of the account's charges is for time. A kept part (see `core.Meter`);
+    """active: the Tariff in force, before commissioning one that costs nothing · active_version: (signing epoch,
+    version) of its order, (0, 0) as made · passive: the one that waits, or None · rate: 0..3, in force · standing_uc: what of the account's charges is for time. A kept part (see `core.Meter`);
     step_wh is in the checkpoint."""
 
     key = KEY_RUNNING
 
     def __init__(self) -> None:
         super().__init__()
-        self.active: "tariff.Tariff | None" = None
+        self.active = tariff.Tariff((0,))
         self.active_version = (0, 0)
         self.passive: "tariff.Tariff | None" = None
         self.rate = 0
@@ -38,9 +38,10 @@ class Pricing(Running):
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
-    def due(self, unix_s: int, known: bool) -> bool:
-        """Whether the waiting tariff is to take over. Without the time it waits on."""
-        return known and self.passive is not None and unix_s >= self.passive.activate_s
+    def due(self, unix_s: int, known: bool) -> int:
+        """Since when the waiting tariff is to be in force, or 0. Without the time it waits on."""
+        plan = self.passive
+        return plan.activate_s if known and plan is not None and unix_s >= plan.activate_s else 0
 
     def switch_to(self, plan, named: bytes, unix_s: int) -> None:
         """A tariff takes over at `unix_s`; none waits any more."""
@@ -48,9 +49,9 @@ class Pricing(Running):
         self.active, self.active_version, self._active_named = plan, _version(named), named
         self.passive, self._passive_named = None, b""
 
-    def switch_to_passive(self) -> None:
+    def switch_to_passive(self, unix_s: int) -> None:
         """The waiting tariff takes over, at its time."""
-        self.switch_to(self.passive, self._passive_named, self.passive.activate_s)
+        self.switch_to(self.passive, self._passive_named, unix_s)
 
     def settle(self, unix_s: int) -> int:
         """The time has come to `unix_s`: the standing charges that fall due, in micro-currency."""
@@ -62,7 +63,7 @@ class Pricing(Running):
     def update(self, unix_s: int, known: bool) -> bool:
         """Set the rate for the time that begins now; whether it changed."""
         before = self.rate
-        self.rate = self.active.rate_at(unix_s, known) if self.active else 0
+        self.rate = self.active.rate_at(unix_s, known)
         return self.rate != before
 
     def next_s(self, unix_s: int) -> int:
@@ -74,21 +75,21 @@ class Pricing(Running):
 
     def local(self, unix_s: int) -> "tuple[int, int, int, int, int]":
         """(year, month, day, weekday 0 = Monday, second of the day); that of UTC before commissioning."""
-        return (self.active or _UTC).local(unix_s)
+        return self.active.local(unix_s)
 
     def special(self, unix_s: int) -> bool:
         """Whether the local day is a special one on which credit never trips."""
-        return (self.active or _UTC).friendly(unix_s)
+        return self.active.friendly(unix_s)
 
     def next_local_day_s(self, unix_s: int) -> int:
         """The first second of a later local day."""
-        return (self.active or _UTC).next_day_s(unix_s)
+        return self.active.next_day_s(unix_s)
 
     # -- money ---------------------------------------------------------------------------------------------------------
 
     def price_uc_per_kwh(self) -> int:
         """Price of the next watt-hour."""
-        return self.active.price_uc_per_kwh(self.rate, self.step_wh) if self.active else 0
+        return self.active.price_uc_per_kwh(self.rate, self.step_wh)
 
     def use(self, energy_wh: int) -> bool:
         """Count consumption that was charged; whether it went beyond a step."""
@@ -144,13 +145,10 @@ class Pricing(Running):
         """From the journal. get: a value by its key · made: body of the tariff that the meter was made with."""
         self._active_named = get(KEY_TARIFF) or b""
         self._passive_named = get(KEY_TARIFF_PASSIVE) or b""
-        self.active = _find(get, self._active_named)
-        self.active_version = _version(self._active_named) if self.active else (0, 0)
-        self.active = self.active or tariff.decode(made)
+        found = _find(get, self._active_named)
+        self.active_version = _version(self._active_named) if found else (0, 0)
+        self.active = found or tariff.decode(made)
         self.passive = _find(get, self._passive_named)
-
-
-_UTC = tariff.Tariff((0,))
 
 
 def name(version: "tuple[int, int]", place: int) -> bytes:
