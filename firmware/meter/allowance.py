@@ -1,6 +1,6 @@
 """Who prices, and what supply is covered by: the mode of fee control and the allowance that goes with it.
 
-- *local*: the meter charges its account; covered while the balance is positive.
+- *local*: the meter charges its account; covered from a balance on that the credit side names.
 - *remote*: the head end charges. Covered up to a register; beyond it while the balance that was stated, counted down at
   the tariff, is positive, so that time alone cuts nobody off who has credit; then for a grace of energy and of time,
   whichever ends first, once for each statement.
@@ -103,11 +103,12 @@ class Allowance:
             return MAX_UC
         return max(self._left_uc, (self._stated_wh - self._energy.import_wh) * price_uc_per_kwh // 1000)
 
-    def covers(self, elapsed_s: int) -> bool:
-        """Whether supply is covered at this moment; seconds count towards the grace once it has begun."""
+    def covers(self, elapsed_s: int, least_uc: int) -> bool:
+        """Whether supply is covered at this moment, in local mode by a balance of at least `least_uc`; seconds count
+        towards the grace once it has begun."""
         import_wh = self._energy.import_wh
         if not self.counting:
-            covered = self.mode == states.MODE_POSTPAID or self._account.balance_uc() > 0
+            covered = self.mode == states.MODE_POSTPAID or self._account.balance_uc() >= least_uc
         else:
             covered = self._left_uc > 0
         if covered or import_wh < self.until_wh():

@@ -153,6 +153,6 @@ _ASPECTS = {
     orders.ASPECT_EPOCH: (bodies_root.decode_epoch, versions.epoch, _gives, apply_account.epoch),
     orders.ASPECT_RECOVER: (bodies_root.decode_recover, versions.recover, _gives, apply_account.recover),
     orders.ASPECT_RETIRE: (bodies_root.decode_retire, versions.retire, _gives, apply_account.retire),
-    orders.ASPECT_DEBT: (bodies.decode_debt, versions.not_yet, _takes, apply_daily.hold),
+    orders.ASPECT_DEBT: (bodies.decode_debt, versions.debt, _takes, apply_account.debt),
     orders.ASPECT_LOAD: (bodies.decode_load, versions.version, _limits_load, apply_daily.load),
 }

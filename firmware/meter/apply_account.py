@@ -21,14 +21,18 @@ def credit(meter, order, content) -> int:
     credited_uc, refunded_uc, sales, closed, replaced = content
     source = order.stated.selector
     account, typed = meter.account, meter.typed
-    undo = [(account.restore, account.state())]
+    undo = [(account.restore, account.state()), (meter.pricing.restore, meter.pricing.state())]
+    undo.append((meter.charges.restore, meter.charges.state()))
     mark = meter.log.mark()
+    balance_uc = account.balance_uc()
     had_uc, had_refunded_uc = account.totals(source)
-    for amount_uc in sources.steps_of(credited_uc, had_uc, sales):
+    amounts = sources.steps_of(credited_uc, had_uc, sales)
+    for amount_uc in amounts:
         meter.note(events.CREDIT_APPLIED, amount_uc // _UC_PER_MILLI, source)
     if refunded_uc > had_refunded_uc:
         meter.note(events.REFUND_APPLIED, (refunded_uc - had_refunded_uc) // _UC_PER_MILLI, source)
     account.take(source, credited_uc, refunded_uc, closed)
+    meter.settle_sales(amounts, balance_uc)
     items = [(KEY_SOURCES, account.pack_sources())]
     if closed:
         place = len(account.folded) - 1
@@ -45,6 +49,15 @@ def credit(meter, order, content) -> int:
     return finish(meter, order, mark, items, *undo)
 
 
+def debt(meter, order, content) -> int:
+    """What was collected stays collected; where more is withdrawn than is owed, nothing is owed."""
+    charges = meter.charges
+    undo = charges.restore, charges.state()
+    mark = meter.log.mark()
+    charges.take(order.stated.selector, order.body)
+    return finish(meter, order, mark, [], undo)
+
+
 def mode(meter, order, content) -> int:
     """The meter has priced every watt-hour up to the registers of this commit, or none of those behind it."""
     account, allowance = meter.account, meter.allowance
@@ -54,6 +67,7 @@ def mode(meter, order, content) -> int:
         meter.note(events.MODE_CHANGED, meter.energy.import_wh, content[0])
     account.adjusted_uc = max(account.adjusted_uc, content[1])
     allowance.take(content[0], *content[2:])
+    account.level(meter.supply.limits.credit_limit_uc)
     return finish(meter, order, mark, [(KEY_ALLOWANCE, allowance.pack())], *undo)
 
 
@@ -72,6 +86,7 @@ def epoch(meter, order, content) -> int:
     account.open()
     allowance.open()
     meter.pricing.open_account()
+    _open_credit(meter)
     meter.account_epoch = order.stated.account_epoch
     supply.retired = False
     items += [
@@ -113,6 +128,8 @@ def recover(meter, order, content) -> int:
         meter.supply.retired = False
         meter.account_epoch = stated.account_epoch
     meter.note(events.HISTORY_RECOVERED, meter.account_epoch)
+    account.waiting_uc = 0
+    _open_credit(meter)
     account.earned_uc, account.adjusted_uc = content.earned_uc, content.adjusted_uc
     account.charged_uc, account.remainder = content.charged_uc, content.remainder
     account.sources = [list(source) for source in content.sources]
@@ -144,6 +161,14 @@ def _raise_registers(meter, content) -> None:
         meter.profile.open(meter.now_s(), energy.import_wh, energy.export_wh, records.FLAG_SHORT)
 
 
+def _open_credit(meter) -> None:
+    """No debt, no emergency credit, nothing that waits: of a new account, or of one whose totals are stated anew."""
+    meter.charges.open()
+    meter.emergency.open()
+    meter.cover.open()
+
+
 def _undo(meter) -> list:
-    parts = meter.account, meter.pricing
-    return [(part.restore, part.state()) for part in parts] + [(meter.restore_account, meter.account_state())]
+    parts = meter.account, meter.pricing, meter.charges, meter.cover
+    undo = [(part.restore, part.state()) for part in parts]
+    return undo + [(meter.restore_account, meter.account_state()), (meter.emergency.restore, meter.emergency.saved())]

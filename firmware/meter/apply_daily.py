@@ -59,15 +59,17 @@ def tariff(meter, order, content) -> int:
 
 def _undo_price(meter) -> list:
     """How to take back what `price_changed` does."""
-    parts = meter.pricing, meter.account, meter.allowance, meter.profile
+    parts = meter.pricing, meter.account, meter.allowance, meter.profile, meter.charges
     return [(part.restore, part.state()) for part in parts]
 
 
 def limits(meter, order, content) -> int:
-    parts = meter.supply
+    parts, account = meter.supply, meter.account
     before = parts.limits
+    undo = account.restore, account.state()
     parts.limits = content
-    code = finish(meter, order, meter.log.mark(), [(KEY_LIMITS, order.body)])
+    account.level(content.credit_limit_uc)
+    code = finish(meter, order, meter.log.mark(), [(KEY_LIMITS, order.body)], undo)
     if code != results.APPLIED:
         parts.limits = before
     return code

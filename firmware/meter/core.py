@@ -13,8 +13,11 @@ import struct
 
 from meter import held, latches, pricing, recover, reporting, store
 from meter.allowance import Allowance
+from meter.charges import Charges
 from meter.clock import Clock
+from meter.cover import Cover, in_friendly_time
 from meter.credit import Account
+from meter.emergency import Emergency
 from meter.energy import Energy
 from meter.eventlog import EventLog, split
 from meter.flashmap import CHECKPOINT_S, CHECKPOINT_WH
@@ -45,7 +48,7 @@ class Meter:
 
     number, account_epoch: 0 before commissioning · commissioned · history_lost · floor: (signing epoch, version) below
     which orders are old · top: the highest one seen · boot, log_id · clock, energy, account, allowance, pricing,
-    supply, profile, inbox, parcels, latches, typed, senses, log, store: the parts.
+    charges, debts, emergency, cover, supply, profile, inbox, parcels, latches, typed, senses, log, store: the parts.
 
     kept: parts with a state of their own in the journal: `key`, `fresh` (changed since it was stored), `pack()`,
     `unpack(raw)`. Each commit takes the fresh ones along.
@@ -74,6 +77,11 @@ class Meter:
         self.senses = Senses(self)
         self.update = Update(self)
         self.kept: "list" = [self.latches, self.supply.load, self.pricing, self.senses.tamper, self.update]
+        self.charges = Charges(self)
+        self.debts = self.charges.debts
+        self.emergency = Emergency(self)
+        self.cover = Cover(self)
+        self.kept += [self.charges, self.emergency, self.cover] + self.debts
         self.given: "provision.Provision | None" = None
         self.mac_key: "MacKey | None" = None  # the one that the meter proves with, first of its per-meter keys
         self.signing_keys: "tuple[tuple[int, int, bytes], ...]" = ()
@@ -207,6 +215,7 @@ class Meter:
         self._discard(discarded, elapsed_s)
         if self.commissioned:
             self._meter(start_s, end_s, imported, exported)
+            self._keep_account()
             if jump_s:
                 self.note(events.CLOCK_SET, jump_s, 0)
                 self.clock_moved()
@@ -310,7 +319,10 @@ class Meter:
             day = prices.day
             due_uc = prices.settle(unix_s)
             if due_uc and not self.supply.retired:
-                prices.standing_uc += self.allowance.charge_time(due_uc)
+                if self.charging() and self.suspended():
+                    self.charges.defer_standing(due_uc)
+                else:
+                    prices.standing_uc += self.allowance.charge_time(due_uc)
                 if prices.day - day > 1:
                     self.note(events.STANDING_CHARGED, due_uc // 1000, prices.day - day)
 
@@ -332,14 +344,55 @@ class Meter:
 
     def credit_causes(self, elapsed_s: int) -> int:
         """Which causes the account finds now: bits of reasons.CAUSE_OUT_OF_CREDIT and CAUSE_REMINDER."""
-        out = self.commissioned and not self.allowance.covers(elapsed_s)
-        return 1 << reasons.CAUSE_OUT_OF_CREDIT if out else 0
+        return self.cover.causes(elapsed_s) if self.commissioned else 0
 
     def reconnect_uc(self) -> int:
         """What must be paid before supply closes again; 0 where credit does not keep it off."""
-        if not self.supply.causes >> reasons.CAUSE_OUT_OF_CREDIT & 1:
-            return 0
-        return max(1, 1 - self.allowance.cover_uc(self.pricing.price_uc_per_kwh()))
+        return self.cover.reconnect_uc()
+
+    def charging(self) -> bool:
+        """Whether this meter is the one that charges."""
+        return self.allowance.mode == states.MODE_LOCAL and not self.supply.retired
+
+    def suspended(self) -> bool:
+        """Whether timed debts and standing charges accumulate instead of being charged."""
+        return bool(self.supply.limits.rules & bodies.RULE_SUSPEND and self.emergency.granted_uc)
+
+    def friendly(self) -> bool:
+        """Whether it is a time in which want of credit trips nothing."""
+        prices, clock = self.pricing, self.clock
+        known = clock.known and prices.active
+        return bool(known and in_friendly_time(self.supply.limits, prices.active, clock.unix_s))
+
+    def take_emergency(self) -> bool:
+        """The customer takes emergency credit at the meter; whether it is granted, durably."""
+        mark = self.log.mark()
+        before = self.emergency.saved(), self.cover.state()
+        shut = self.history_lost or not self.commissioned
+        if not shut and self.cover.take_emergency() and self.commit([], True):
+            return True
+        self.log.forget(mark)
+        self.emergency.restore(before[0])
+        self.cover.restore(before[1])
+        return False
+
+    def settle_sales(self, sales: "list[int]", balance_uc: int) -> None:
+        """Top-ups of these amounts are in the account, which stood at `balance_uc` before them: what they pay is
+        charged, and what lifts the balance above the hoarding limit waits."""
+        limits = self.supply.limits
+        if self.charging():
+            self.charges.settle(sales, balance_uc, limits.settlement)
+        waits_uc = self.account.level(limits.credit_limit_uc, sum(sales))
+        if waits_uc > 0:
+            self.note(events.CREDIT_WAITS, waits_uc // 1000)
+
+    def _keep_account(self) -> None:
+        """What time and the balance bring about: debts, credit that waits, emergency credit."""
+        clock, plan = self.clock, self.pricing.active
+        if plan and clock.known and not self.history_lost and not self.store.failed:
+            self.charges.turn(plan, clock.unix_s, self.charging(), self.suspended())
+        self.account.level(self.supply.limits.credit_limit_uc)
+        self.emergency.update()
 
     def _thresholds(self) -> bool:
         """Note where the balance has come to; whether it crossed a threshold."""
@@ -371,6 +424,8 @@ class Meter:
         """Bits of states.ALARM_*."""
         return (
             self.noted & (_LOW | _LOW_2)
+            | (self.emergency.granted_uc > 0) << states.ALARM_EMERGENCY
+            | self.cover.friendly << states.ALARM_FRIENDLY
             | (self.supply.relay.diagnosis != states.DIAGNOSIS_OK) << states.ALARM_RELAY
             | (self.store.failed or self.damaged) << states.ALARM_STORAGE
             | (not self.clock.known) << states.ALARM_CLOCK
@@ -563,6 +618,7 @@ class Meter:
 
     def press_connect(self, held_s: int = 0) -> None:
         """The customer pressed the reconnection key, and held it for so many seconds."""
+        self.cover.press(held_s)
         self.supply.press(held_s)
 
     def type_token(self, digits: str):

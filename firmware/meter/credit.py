@@ -45,12 +45,14 @@ class Account:
     def state(self) -> tuple:
         """For `restore`."""
         sources = self.pack_sources(), list(self.folded), self.rest_from
-        return self.earned_uc, self.adjusted_uc, self.charged_uc, self.remainder, sources
+        rests = self.remainder, self.earned_rest
+        return self.earned_uc, self.adjusted_uc, self.charged_uc, self.waiting_uc, rests, sources
 
     def restore(self, state: tuple) -> None:
         """Back to a `state`."""
-        self.earned_uc, self.adjusted_uc, self.charged_uc, self.remainder = state[:4]
-        self.unpack_sources(*state[4])
+        self.earned_uc, self.adjusted_uc, self.charged_uc, self.waiting_uc, rests, sources = state
+        self.remainder, self.earned_rest = rests
+        self.unpack_sources(*sources)
 
     def balance_uc(self) -> int:
         """What is left; negative after charges beyond it."""
@@ -70,6 +72,14 @@ class Account:
         earned_uc, self.earned_rest = tariff.earning(exported_wh, rate, self.earned_rest)
         self.earned_uc += earned_uc
 
+    def level(self, limit_uc: int, brought_uc: int = 0) -> int:
+        """Hold the balance at the hoarding limit: of `brought_uc`, which this decision has credited, what lifts it
+        above waits; what waits flows in below it. How much more waits now."""
+        move_uc = max(-self.waiting_uc, min(self.balance_uc() - limit_uc, brought_uc))
+        self.credited_uc -= move_uc
+        self.waiting_uc += move_uc
+        return move_uc
+
     def index(self, source: int) -> int:
         """The place of a source, or -1 where it is not known."""
         for i in range(len(self.sources)):
@@ -88,8 +98,8 @@ class Account:
         return 0, 0
 
     def judge(self, source: int, credited_uc: int, refunded_uc: int, closed: bool = False) -> int:
-        """What stating these totals does: APPLIED, ALREADY, SOURCE_CLOSED, SOURCES_FULL, or BAD_BODY beyond what can be
-        counted."""
+        """What stating these totals does: APPLIED, ALREADY, SOURCE_CLOSED, SOURCES_FULL, BAD_BODY beyond what can be
+        counted, or REFUND_EXCEEDS: more would be taken back than the order brings and there is."""
         had_credited_uc, had_refunded_uc = self.totals(source)
         reached = credited_uc <= had_credited_uc and refunded_uc <= had_refunded_uc
         held = self.index(source) >= 0
@@ -104,8 +114,11 @@ class Account:
             full = not held and source != SOURCE_TYPED and len(stated) >= SOURCES
         if full:
             return results.SOURCES_FULL
-        if self.credited_uc + self.earned_uc + max(0, credited_uc - had_credited_uc) > MAX_UC:
+        brought_uc = max(0, credited_uc - had_credited_uc)
+        if self.credited_uc + self.waiting_uc + self.earned_uc + brought_uc > MAX_UC:
             return results.BAD_BODY
+        if max(0, refunded_uc - had_refunded_uc) > brought_uc + max(0, self.balance_uc() + self.waiting_uc):
+            return results.REFUND_EXCEEDS
         return results.APPLIED
 
     def take(self, source: int, credited_uc: int, refunded_uc: int, closed: bool = False) -> None:
@@ -136,7 +149,7 @@ class Account:
         self.folded = folded or []
         self.rest_from = rest_from
         rest = self.totals(0)
-        self.credited_uc = sum([entry[1] for entry in self.sources]) + rest[0]
+        self.credited_uc = sum([entry[1] for entry in self.sources]) + rest[0] - self.waiting_uc
         self.refunded_uc = sum([entry[2] for entry in self.sources]) + rest[1]
 
 

@@ -126,6 +126,7 @@ def _read_account(meter, fresh: bool) -> bool:
     meter.noted, meter.log.newest, meter.profile.flags = f[13:16]
     energy.import_rates, energy.export_rates = list(f[17:21]), list(f[21:25])
     account.waiting_uc, account.earned_rest, meter.pricing.step_wh = f[25:]
+    account.credited_uc -= account.waiting_uc
     return (account.credited_uc, account.refunded_uc, account.balance_uc()) == (f[5], f[7], f[10])
 
 

@@ -16,7 +16,7 @@ from meter.ports import UNKNOWN_W
 from meter.store import KEY_ALLOWANCE, KEY_DECODER, KEY_SOURCES, KEY_SUPPLY, KEY_TIDS, KEY_TYPED
 from meter.tids import GROUPS, OLD, TYPED, UNKNOWN, Tids
 from meterlink import events, orders, reasons, states
-from meterlink.bodies import CLOSE_PERMIT
+from meterlink.bodies import CLOSE_PERMIT, MAX_UC
 from meterlink.provision import CURRENCY_ENERGY
 from meterlink.results import APPLIED
 from meterlink.sts import results, token
@@ -289,11 +289,13 @@ class Typed:
     def _everything(self) -> tuple:
         """All that a token may change."""
         meter = self._meter
-        return self.state(), meter.account.state(), meter.supply.state(), meter.allowance.state(), meter.latches.state()
+        parts = meter.account, meter.supply, meter.allowance, meter.latches, meter.charges
+        return (self.state(),) + tuple([part.state() for part in parts])
 
     def _restore(self, before: tuple) -> None:
         meter = self._meter
-        for part, state in zip((self, meter.account, meter.supply, meter.allowance, meter.latches), before):
+        parts = self, meter.account, meter.supply, meter.allowance, meter.latches, meter.charges
+        for part, state in zip(parts, before):
             part.restore(state)
 
     def _keep(self, read: "token.Token", outcome: Outcome, before: tuple) -> bool:
@@ -333,8 +335,10 @@ class Typed:
             return results.CAPPED
         self._sums[0] += units
         if amount_uc:
+            balance_uc = account.balance_uc()
             account.take(orders.SOURCE_TYPED, total_uc, 0)
             meter.note(events.CREDIT_APPLIED, amount_uc // 1000, orders.SOURCE_TYPED)
+            meter.settle_sales([amount_uc], balance_uc)
             outcome.amount_uc = amount_uc
         return results.ACCEPTED
 
@@ -363,6 +367,7 @@ class Typed:
             return results.WRONG_UNIT
         if not read.register and meter.given.currency != CURRENCY_ENERGY:
             return results.WRONG_UNIT
+        meter.account.level(MAX_UC)
         meter.account.adjusted_uc += max(0, meter.account.balance_uc())
         return results.ACCEPTED
 

@@ -51,6 +51,16 @@ def not_yet(meter, order, content) -> int:
     return results.NOT_IMPLEMENTED
 
 
+def debt(meter, order, content) -> int:
+    """By version; and the totals of a debt only rise: who states less has not read what the meter holds."""
+    code = version(meter, order, content)
+    known = meter.debts[order.stated.selector - 1].terms
+    if code or not content:
+        return code
+    less = content.placed_uc < known.placed_uc or content.withdrawn_uc < known.withdrawn_uc
+    return results.DEBT_BELOW if less else 0
+
+
 def totals(meter, order, content) -> int:
     """By a source's totals; and a typed token counts once, however it came."""
     code = meter.account.judge(order.stated.selector, content[0], content[1], content[3])

@@ -48,6 +48,8 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
     "alarm": {
         "low_credit": ("low credit", "余额提醒"),
         "low_credit_2": ("very low credit", "余额预警"),
+        "emergency": ("emergency credit taken", "已用应急金额"),
+        "friendly": ("kept on by friendly time", "友好时段保电"),
         "relay": ("relay", "继电器异常"),
         "storage": ("storage", "存储异常"),
         "clock": ("clock", "时钟异常"),
@@ -60,6 +62,16 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "relay_worn": ("relay near the end of its life", "继电器寿命将尽"),
         "metering": ("metering", "计量异常"),
         "brown_out": ("brown-out", "电压暂降"),
+    },
+    "emergency": {
+        "none": ("none", "无"),
+        "offered": ("offered: take it at the meter", "可启用，请在表上确认"),
+        "in_use": ("in use", "使用中"),
+        "used_up": ("used up", "已用尽"),
+    },
+    "settlement": {
+        "smets2": ("debts first, then what is below zero", "先扣欠款，再抵透支"),
+        "state_grid": ("what is below zero first, then debts", "先抵透支，再扣欠款"),
     },
     "mode": {
         "local": ("local", "本地费控"),
@@ -139,6 +151,14 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "credit_exhausted": ("credit exhausted", "余额用尽"),
         "credit_restored": ("credit restored", "余额恢复"),
         "credit_applied": ("credit applied", "充值入账"),
+        "debt_collected": ("debt collected", "扣收欠款"),
+        "emergency_offered": ("emergency credit offered", "可启用应急金额"),
+        "emergency_taken": ("emergency credit taken", "启用应急金额"),
+        "emergency_used_up": ("emergency credit used up", "应急金额用尽"),
+        "emergency_paid_back": ("emergency credit paid back", "应急金额已偿还"),
+        "reminder_heard": ("reminder heard: the key was held", "已按键确认余额提示"),
+        "friendly_keeps": ("kept on by friendly time", "友好时段不断电"),
+        "credit_waits": ("credit waits above the limit", "超囤积限值，待入账"),
         "refund_applied": ("refund applied", "退费入账"),
         "trip_armed": ("trip armed", "跳闸预备"),
         "trip_withdrawn": ("trip withdrawn", "跳闸撤销"),
@@ -233,6 +253,14 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "already_typed": ("Refused: the token that it replaces was typed already.", "拒绝：被替代的代码已输入使用。"),
         "retired": ("Refused: the account on this meter is closed for good.", "拒绝：该表账户已销户。"),
         "sealed": ("Refused: the seal switch is closed.", "拒绝：编程开关未打开。"),
+        "refund_exceeds": (
+            "Refused: more would be taken back than there is.",
+            "拒绝：退款超过可退余额。",
+        ),
+        "debt_below": (
+            "Refused: the meter holds a higher total of this debt.",
+            "拒绝：电表所存该欠款累计值更高。",
+        ),
         "downgrade": ("Refused: the meter runs a newer version.", "拒绝：电表运行的版本更新。"),
         "not_in_mode": (
             "Refused: the meter's mode of disconnect control does not close in that way.",

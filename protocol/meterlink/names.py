@@ -1,7 +1,7 @@
 """The names of codes, for everyone but the meter (they would cost it memory): the constants themselves, in lower
 case."""
 
-from meterlink import bodies_root, events, orders, reasons, records, reports, results, states
+from meterlink import bodies, bodies_root, events, orders, reasons, records, reports, results, states
 from meterlink.sts import results as typed
 
 
@@ -22,6 +22,8 @@ CONTACT = _table(states, "CONTACT_")
 DIAGNOSIS = _table(states, "DIAGNOSIS_")
 PENDING = _table(states, "PENDING_")
 MODE = _table(states, "MODE_")
+EMERGENCY = _table(states, "EMERGENCY_")
+SETTLEMENT = _table(bodies, "SETTLEMENT_")
 LATCH = _table(states, "LATCH_")
 CLOCK = _table(states, "CLOCK_")
 ALARM = _table(states, "ALARM_")

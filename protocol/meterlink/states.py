@@ -32,12 +32,19 @@ ALARM_CLOCK = 4
 ALARM_HISTORY_LOST = 5
 ALARM_TAMPER = 6  # a latch stands
 ALARM_RETIRED = 7
+ALARM_EMERGENCY = 8  # emergency credit is taken
+ALARM_FRIENDLY = 9  # friendly time is what keeps supply on
 ALARM_TEMPERATURE = 10  # supply is off, or about to be, because the terminals are too hot
 ALARM_LOAD_LIMIT = 11  # the load is above what load control allows, or supply is off because it was
 ALARM_METERING = 12  # pulses and measured power do not agree
 ALARM_BROWN_OUT = 13  # supply sags: nothing is written and nothing is switched
 ALARM_UPDATE = 14  # an image is on trial, or the last one was rolled back
 ALARM_RELAY_WORN = 15  # less than a tenth of its rated operations is left
+
+EMERGENCY_NONE = 0
+EMERGENCY_OFFERED = 1  # the customer may take it at the meter
+EMERGENCY_IN_USE = 2
+EMERGENCY_USED_UP = 3
 
 MODE_LOCAL = 0  # the meter prices and counts down
 MODE_REMOTE = 1  # the head end prices and states an allowance
