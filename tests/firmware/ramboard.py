@@ -63,7 +63,8 @@ KEYS = {role: public_key(seed) for role, seed in _SEEDS.items()}
 
 class RamBoard(Board):
     """Set by the test: watts (power drawn while current can flow), voltage (1/10 V), stuck (None, or what the contact
-    stays at), blind (no contact sense), bypassed, clock_valid."""
+    stays at), blind (no contact sense), bypassed, clock_valid, input_bits (ports.INPUT_*), measures (whether the chip
+    tells quantities), pulses_cut, backwards (load and supply exchanged)."""
 
     def __init__(self, flash=None):
         super().__init__(flash or NorFlash(flashmap.TOTAL_SECTORS, unit_bytes=8))
@@ -80,6 +81,11 @@ class RamBoard(Board):
         self.kept_witness = 0
         self.imported = 0
         self.exported = 0
+        self.input_bits = 0
+        self.measures = False
+        self.pulses_cut = False
+        self.backwards = False
+        self.constants = None
         self.random = 0
         self._rest = 0
 
@@ -87,7 +93,11 @@ class RamBoard(Board):
         self.unix_s += seconds
         if self.flows():
             self._rest += self.watts * seconds * IMP_PER_KWH
-            self.imported += self._rest // 3_600_000
+            pulses = 0 if self.pulses_cut else self._rest // 3_600_000
+            if self.backwards:
+                self.exported += pulses
+            else:
+                self.imported += pulses
             self._rest %= 3_600_000
 
     def flows(self):
@@ -109,6 +119,18 @@ class RamBoard(Board):
 
     def power_w(self):
         return self.watts if self.flows() else 0
+
+    def quantities(self):
+        if not self.measures:
+            return ()
+        sign = -1 if self.backwards else 1
+        return ((self.voltage, self.load_ma(), sign * self.power_w(), sign * 1000, 5000),)
+
+    def inputs(self):
+        return self.input_bits
+
+    def calibrate(self, constants):
+        self.constants = constants
 
     def coil(self, close):
         self.coils.append((self.unix_s, close))
