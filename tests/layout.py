@@ -18,8 +18,8 @@ FIRST_PARTY = {"meterlink", "meter", "metersim", "headend", "fieldtool", "openpr
 MICROPYTHON_PURE = {"array", "binascii", "collections", "errno", "hashlib", "micropython", "struct", "sys"}
 # What the shell, the drivers and the boards may use besides: clocks, files, sockets and pins.
 MICROPYTHON_EDGE = MICROPYTHON_PURE | {
-    "asyncio", "bluetooth", "cryptolib", "deflate", "esp32", "gc", "io", "json", "machine", "network", "os", "random",
-    "rp2", "select", "socket", "ssl", "termios", "time", "tls", "uctypes", "vfs",
+    "asyncio", "bluetooth", "cryptolib", "deflate", "esp32", "framebuf", "gc", "io", "json", "machine", "network",
+    "os", "random", "rp2", "select", "socket", "ssl", "termios", "time", "tls", "uctypes", "vfs",
 }  # fmt: skip
 # What CPython needs at the same places (its TLS takes certificates from files alone), imported where it is used.
 CPYTHON_EDGE = {"datetime", "tempfile", "tty"}
