@@ -71,7 +71,7 @@ HERE = (100, 100, 100, 100, 100)
 
 FULL = "\xff" * COLUMNS  # all segments
 
-_ANSWER = {
+ANSWER = {
     results.ACCEPTED: "Accepted",
     results.SECTION_STORED: "Type the next",
     results.REJECTED: "Wrong token",
@@ -79,6 +79,7 @@ _ANSWER = {
     results.OLD: "Too old",
     results.KEY_EXPIRED: "Key has expired",
     results.OVERFLOW: "Too much credit",
+    results.NOT_IMPLEMENTED: "Not supported",
     results.WRONG_UNIT: "Other unit",
     results.CAPPED: "Month is full",
     results.OFF: "Tokens are off",
@@ -234,7 +235,7 @@ class Panel:
         if self.codes:
             self._answers = [(fit(str(LAST_TOKEN), number), fit("", detail))]
         else:
-            self._answers = [(fit(_ANSWER.get(code, "Not supported"), ""), fit(number, detail))]
+            self._answers = [(fit(ANSWER.get(code, ANSWER[results.NOT_IMPLEMENTED]), ""), fit(number, detail))]
 
     def _test(self, test: int, value: "int | bytes | None") -> "tuple[str, str]":
         """A page of a token of class 1."""

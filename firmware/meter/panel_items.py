@@ -28,7 +28,7 @@ CONTRAST = 92
 KEYS = 93
 
 # Why supply is off: 1..8 the hold of that number, 20 + cause, and:
-_OWN = 20
+OWN = 20
 KEY = 40  # it waits for the customer's key
 WAIT = 41  # it closes by itself
 RELAY = 50  # + states.DIAGNOSIS_*
@@ -82,7 +82,7 @@ def reason(meter) -> int:
     supply = meter.supply
     kind, number = supply.why()
     if kind:
-        return {"hold": number, "cause": _OWN + number}.get(kind, KEY)
+        return {"hold": number, "cause": OWN + number}.get(kind, KEY)
     if supply.control != states.CONTROL_CONNECTED:
         return WAIT
     return RELAY + supply.relay.diagnosis if supply.relay.diagnosis else 0

@@ -130,7 +130,7 @@ def test_the_next_token_may_follow_at_once():
 
 
 def test_every_answer_has_words_that_fit():
-    for code, word in panel._ANSWER.items():
+    for code, word in panel.ANSWER.items():
         assert len(word) <= 16, code
     for number, word in panel_items.REASON.items():
         assert len("OFF " + word) <= 16, number
