@@ -108,7 +108,7 @@ class MeterRegisters(modbus.RegisterSpace):
                 c[7],
                 c[8],
                 c[9],
-                0,
+                c[25],
                 prices.rate,
                 prices.price_uc_per_kwh(),
                 prices.active_version[0],

@@ -86,7 +86,7 @@ def report(meter, kind: int, nonce: bytes, about: tuple, closing: "bytes | None"
         c[7],
         c[8],
         c[9],
-        0,  # nothing waits: there is no hoarding limit yet
+        c[25],
         c[11],
         oldest,
         newest,
