@@ -20,8 +20,8 @@ _RUNNING = ">IIQ"
 
 class Pricing(Running):
     """active: the Tariff in force, before commissioning one that costs nothing · active_version: (signing epoch,
-    version) of its order, (0, 0) as made · passive: the one that waits, or None · rate: 0..3, in force · standing_uc: what of the account's charges is for time. A kept part (see `core.Meter`);
-    step_wh is in the checkpoint."""
+    version) of its order, (0, 0) as made · passive: the one that waits, or None · rate: 0..3, in force · standing_uc:
+    what of the account's charges is for time. A kept part (see `core.Meter`); step_wh is in the checkpoint."""
 
     key = KEY_RUNNING
 

@@ -40,9 +40,10 @@ class Provision:
 
     meter 1..10^14-1 · account_epoch 1..65535 · tag_key 32 bytes · imp_per_kwh 1..1 000 000 · interval_minutes a
     divisor of 60 · currency ISO 4217 numeric, or CURRENCY_ENERGY · keys: ((role, key_version, public key of 64 bytes),
-    …), at most 6 · limits and tariff: encoded bodies (`bodies.Limits.encode`, `tariff.Tariff.encode`) · use: USE_* ·
-    decoder: None, or (decoder key of 16 bytes, attributes as `bodies_root.decode_decoder` has them) ·
-    signing_epoch: of the database that the meter is made for; how far ahead an order is counts from there.
+    …), at most 6 · limits and tariff: encoded bodies (`bodies.Limits.encode`, `tariff.Tariff.encode`) of at most 255
+    bytes; a longer tariff is ordered afterwards · use: USE_* · decoder: None, or (decoder key of 16 bytes, attributes
+    as `bodies_root.decode_decoder` has them) · signing_epoch: of the database that the meter is made for; how far ahead
+    an order is counts from there.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class Provision:
         _range("currency", self.currency, 0, 999)
         _range("use", self.use, USE_BENCH, USE_PRODUCTION)
         _range("keys", len(self.keys), 1, MAX_KEYS)
+        _range("limits length", len(self.limits), 0, 0xFF)
+        _range("tariff length", len(self.tariff), 0, 0xFF)
         if not 1 <= self.interval_minutes <= 60 or 60 % self.interval_minutes:
             raise ProvisionError("interval_minutes: {} given, a divisor of 60 expected".format(self.interval_minutes))
         for role, version, key in self.keys:

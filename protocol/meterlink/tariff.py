@@ -182,29 +182,28 @@ class Tariff:
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
-    def _local_s(self, unix_s: int) -> int:
-        """Local seconds since 1970."""
+    def offset_s(self, unix_s: int) -> int:
+        """Local time minus UTC."""
         offset = self.utc_offset_quarters
         for from_s, later in self.offsets:
             if from_s > unix_s:
                 break
             offset = later
-        return unix_s + offset * QUARTER_S
+        return offset * QUARTER_S
 
     def local(self, unix_s: int) -> "tuple[int, int, int, int, int]":
         """(year, month, day, weekday 0 = Monday, second of the day) at a UTC second."""
-        day, second = divmod(self._local_s(unix_s), DAY_S)
+        day, second = divmod(unix_s + self.offset_s(unix_s), DAY_S)
         return calendar.date_of(day) + (calendar.weekday_of(day), second)
 
     def day(self, unix_s: int) -> int:
         """The local day: days since 1970."""
-        return self._local_s(unix_s) // DAY_S
+        return (unix_s + self.offset_s(unix_s)) // DAY_S
 
     def next_day_s(self, unix_s: int) -> int:
         """The first UTC second after this one that lies in a later local day."""
-        local_s = self._local_s(unix_s)
-        until_s = local_s - local_s % DAY_S + DAY_S
-        at_s, ahead_s = unix_s, local_s - unix_s
+        at_s, ahead_s = unix_s, self.offset_s(unix_s)
+        until_s = (self.day(unix_s) + 1) * DAY_S
         for from_s, offset in self.offsets:
             if from_s > unix_s:
                 if until_s - ahead_s < from_s:

@@ -14,9 +14,17 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from headend.orders import lifecycle, signing
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
-from headend.store.schema import meter, meter_state, order, outbox, payment, token
-from meterlink import bodies, reasons
-from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT, ASPECT_LIMITS, ASPECT_SUPPLY, ASPECT_TARIFF, UNVERSIONED
+from headend.store.schema import meter, meter_state, order, order_body, outbox, payment, token
+from meterlink import bodies, reasons, stating
+from meterlink.orders import (
+    ASPECT_CLOCK,
+    ASPECT_CREDIT,
+    ASPECT_LIMITS,
+    ASPECT_SUPPLY,
+    ASPECT_TARIFF,
+    MAX_BODY,
+    UNVERSIONED,
+)
 from meterlink.reports import NO_NONCE
 from meterlink.tariff import Tariff
 
@@ -158,7 +166,7 @@ def set_tariff(
     body = tariff.encode()
     lock_meter(conn, meter_id)
     conn.execute(_OF_METER, {"of": meter_id, "tariff": body})
-    return state(conn, now_s, meter_id, ASPECT_TARIFF, 0, body, WANTS_VERSION, actor, reason_text)
+    return state_long(conn, now_s, meter_id, ASPECT_TARIFF, 0, body, actor, reason_text)
 
 
 def set_limits(
@@ -286,6 +294,17 @@ def state(
     }
     order_id = lifecycle.start(conn, now_s, values, reason_text)
     conn.execute(_OUT, {"order_id": order_id, "meter": meter_id, "next_s": now_s})
+    return order_id
+
+
+def state_long(
+    conn: Connection, now_s: int, meter_id: int, aspect: int, selector: int, body: bytes, actor: str, reason_text: str
+) -> int:
+    """Write an order that is confirmed by its version; a body that is too long for it travels apart."""
+    within = body if len(body) <= MAX_BODY else stating.apart(body)
+    order_id = state(conn, now_s, meter_id, aspect, selector, within, WANTS_VERSION, actor, reason_text)
+    if within is not body:
+        conn.execute(insert(order_body).values(order_id=order_id, body=body))
     return order_id
 
 

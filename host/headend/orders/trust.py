@@ -7,13 +7,13 @@ itself. Keys and firmware are signed by the root key, which lies offline (`cerem
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from headend.orders import keys_held, lifecycle
-from headend.orders.statements import WANTS_MODE, WANTS_TAG, WANTS_VERSION, state
+from headend.orders.statements import WANTS_MODE, WANTS_TAG, WANTS_VERSION, state, state_long
 from headend.refusals import Refused
 from headend.store import lock_meter
-from headend.store.schema import meter_trust, order, order_body
+from headend.store.schema import meter_trust, order
 from headend.tokens import decoder
 from headend.tokens.decoder import Decoder
 from meterlink import bodies, names, states, stating
@@ -144,10 +144,7 @@ def set_signing_keys(
     """
     whole = stating.signing_keys(keys)
     lock_meter(conn, meter_id)
-    body = stating.apart(whole)
-    order_id = state(conn, now_s, meter_id, ASPECT_KEYS, KEYS_SIGNING, body, WANTS_VERSION, actor, reason_text)
-    conn.execute(insert(order_body).values(order_id=order_id, body=whole))
-    return order_id
+    return state_long(conn, now_s, meter_id, ASPECT_KEYS, KEYS_SIGNING, whole, actor, reason_text)
 
 
 def set_tag_key(

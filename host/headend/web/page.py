@@ -177,7 +177,7 @@ def _tools(shown: Board, language: str) -> dict[str, Any]:
 
 def _local(one: Facts, at_s: int) -> str:
     """The meter's own wall clock, with its distance from UTC."""
-    offset = timedelta(minutes=15 * tariff.decode(one.meter.tariff).utc_offset_quarters)
+    offset = timedelta(seconds=tariff.decode(one.meter.tariff).offset_s(at_s))
     shown = datetime.fromtimestamp(at_s, UTC).astimezone(timezone(offset))
     return shown.strftime("%Y-%m-%d %H:%M:%S ") + (shown.strftime("%z")[:3] + ":" + shown.strftime("%z")[3:])
 
