@@ -24,9 +24,7 @@ from meter.panel_items import (
     LANGUAGE,
     LAST_TOKEN,
     LOCKED,
-    NONE,
     NUMBER,
-    OFFERED,
     PAY,
     PRICE,
     REASON,
@@ -34,7 +32,6 @@ from meter.panel_items import (
     SEGMENTS,
     SUPPLY,
     TAMPER,
-    emergency_state,
     energy,
     find,
     money,
@@ -201,7 +198,7 @@ class Panel:
 
     def _act(self) -> None:
         """# on an item that is open."""
-        if self._item == EMERGENCY and emergency_state(self.meter) == OFFERED:
+        if self._item == EMERGENCY and self.meter.emergency.state == states.EMERGENCY_OFFERED:
             self._sound = ACCEPTED if self.meter.take_emergency() else REJECTED
         elif self._item == LANGUAGE:
             self.codes = not self.codes
@@ -301,7 +298,7 @@ class Panel:
         items = []
         for code, wanted in (
             (PAY, meter.reconnect_uc()),
-            (EMERGENCY, emergency_state(meter) != NONE),
+            (EMERGENCY, meter.emergency.state),
             (LOCKED, meter.typed.lockout.left_s),
             (SUPPLY, meter.supply.pending()[0] == states.PENDING_TRIP),
             (CREDIT, True),

@@ -46,7 +46,7 @@ REASON = {
     22: "bad supply",
     23: "not set up",
     24: "no account",
-    25: "low credit",
+    25: "low: hold #",
     26: "high voltage",
     27: "low voltage",
     28: "too hot",
@@ -58,23 +58,12 @@ REASON = {
     RELAY + states.DIAGNOSIS_BYPASSED: "bypassed",
 }
 
-NONE = 0  # states of the emergency credit
-OFFERED = 1
-IN_USE = 2
-USED_UP = 3
-
 
 def money(meter, amount_uc: int, up: bool = False) -> str:
     """An amount with two decimals, of kWh where that is what the account counts; `up`: what is to be paid."""
     cents = -(-amount_uc // 10_000) if up else amount_uc // 10_000
     unit = "kWh" if meter.given and meter.given.currency == CURRENCY_ENERGY else ""
     return "{}{}.{:02d}{}".format("-" if cents < 0 else "", abs(cents) // 100, abs(cents) % 100, unit)
-
-
-def emergency_state(meter) -> int:
-    """NONE, OFFERED, IN_USE or USED_UP."""
-    emergency = getattr(meter, "emergency", None)
-    return emergency.state if emergency else NONE
 
 
 def reason(meter) -> int:
@@ -112,14 +101,14 @@ def _overdraft(panel, n: int) -> str:
 
 
 def _emergency(panel, n: int) -> str:
-    state = emergency_state(panel.meter)
-    if state == NONE:
-        return ""
-    return money(panel.meter, panel.meter.emergency.left_uc()) + (" #" if state == OFFERED else "")
+    emergency = panel.meter.emergency
+    if emergency.state == states.EMERGENCY_OFFERED:
+        return money(panel.meter, panel.meter.supply.limits.emergency_uc) + " #"
+    return money(panel.meter, emergency.left_uc()) if emergency.state else ""
 
 
 def _debt(panel, n: int) -> str:
-    return money(panel.meter, sum([debt.owed_uc() for debt in getattr(panel.meter, "debts", ())]), True)
+    return money(panel.meter, sum([debt.owed_uc() for debt in panel.meter.debts]), True)
 
 
 def _committed_uc(panel, n: int) -> str:
@@ -143,10 +132,9 @@ def _committed_wh(panel, n: int) -> str:
 def _clock(panel, n: int) -> str:
     """The local date, or with n = 1 the time of day."""
     meter = panel.meter
-    plan = meter.pricing.active
-    if plan is None or not meter.clock.known:
+    if not meter.clock.known:
         return ""
-    year, month, day, _, second = plan.local(meter.now_s())
+    year, month, day, _, second = meter.pricing.local(meter.now_s())
     if n:
         return "{:02d}:{:02d}".format(second // 3600, second // 60 % 60)
     return "{:04d}-{:02d}-{:02d}".format(year, month, day)

@@ -6,7 +6,7 @@ from meter.registers import MeterRegisters
 from meterlink import bodies, orders, reasons, registers, states
 from meterlink.sts import issue
 from meterlink.sts.token import MANAGE, SET_POWER
-from tests.firmware import stated
+from tests.firmware import stated, tokens
 from tests.firmware.ramboard import METER, RamBoard, Rig
 from tests.firmware.tokens import KWH_UC, TID, TypedRig, sections, token, wrong_digits
 
@@ -416,3 +416,85 @@ def test_power_that_fails_leaves_the_panel_as_new():
     front.rig.outage(100)
     front = Front(front.rig)
     assert [line for line in front.cycle() if line.startswith("No ")]
+
+
+# -- credit that is not bought -----------------------------------------------------------------------------------------
+
+
+def low(**limits):
+    """A meter with 0.50 and 3.00 of emergency credit, and its front."""
+    changed = {"emergency_uc": 3_000_000, "emergency_from_uc": 1_000_000}
+    changed.update(limits)
+    rig = Rig(limits=tokens.limits(**changed), credit_uc=500_000)
+    front = Front(rig)
+    front.wait(20)
+    return front
+
+
+def test_emergency_credit_takes_two_steps_and_is_asked_for_once():
+    front = low()
+    assert [line for line in front.cycle() if line == "Emergency 3.00 #"]
+    assert front.press("*05#") == ("Emergency    *05", "          3.00 #")
+    front.wait(panel.IDLE_S)
+    assert not front.rig.meter.emergency.granted_uc, "to look is not to take"
+    front.press("*05#")
+    assert front.press("#")[1] == fit("3.00") and front.sounds[-1] == panel.ACCEPTED
+    assert front.rig.meter.emergency.granted_uc == 3_000_000
+    front.press("#")
+    assert front.rig.meter.emergency.granted_uc == 3_000_000 and front.panel.code() == 6, "it goes on to the next item"
+
+
+def test_emergency_credit_brings_supply_back():
+    front = low()
+    front.rig.board.watts = 3600
+    front.wait(600 + front.rig.limits.trip_delay_s)
+    front.rig.board.watts = 0
+    assert front.lines()[0] == "OFF no credit   " and not front.rig.board.closed
+    front.press("*05##")
+    front.wait(40)
+    assert front.rig.board.closed and [line for line in front.cycle() if line.startswith("Emergency")]
+    assert front.rig.meter.account.balance_uc() < 0 and front.item(4) == panel_items.money(
+        front.rig.meter, -front.rig.meter.account.balance_uc(), True
+    )
+
+
+def test_without_an_offer_the_key_takes_nothing():
+    front = Front(Rig(credit_uc=500_000))
+    front.wait(5)
+    assert front.item(panel_items.EMERGENCY) == "-"
+    front.press("*05##")
+    assert not front.rig.meter.emergency.granted_uc and front.panel.code() == 6
+
+
+def test_a_reminder_is_heard_by_a_long_press():
+    front = low(rules=bodies.RULE_REMINDER)
+    rig = front.rig
+    front.wait(rig.limits.trip_delay_s + 10)
+    assert not rig.board.closed and front.lines()[0] == "OFF low: hold # "
+    front.press("#")
+    front.wait(20)
+    assert not rig.board.closed
+    front.hold()
+    front.wait(40)
+    assert rig.board.closed
+
+
+def test_a_debt_is_shown_and_what_must_be_paid_covers_it():
+    rig = Rig(credit_uc=1_000_000)
+    front = Front(rig)
+    assert front.item(6) == "0.00"
+    terms = bodies.DebtTerms(5_000_000, 0, bodies.DEBT_SHARED, 2500, 0, bodies.PERIOD_WEEK, 0, 0)
+    assert rig.give(rig.order(orders.ASPECT_DEBT, terms.encode(), 1)) == 1
+    assert front.item(6) == "5.00"
+    rig.board.watts = 3600
+    front.wait(1200 + rig.limits.trip_delay_s)
+    rig.board.watts = 0
+    front.wait(20)
+    need_uc = rig.meter.reconnect_uc()
+    assert need_uc > -rig.meter.account.balance_uc() and front.item(panel_items.PAY) == panel_items.money(
+        rig.meter, need_uc, True
+    )
+    cents = -(-need_uc // 10_000)
+    assert rig.give(rig.credit(1_000_000 + cents * 10_000)) == 1
+    front.wait(40)
+    assert rig.board.closed, "what is shown is enough"
