@@ -169,9 +169,9 @@ class Charges:
             self.debts[place].collected_uc += amount_uc
 
     def _in_turn(self) -> "list[int]":
-        """The places of the debts that there are, by priority."""
+        """The places of the debts that there are, by priority, then by number. (MicroPython's sort is not stable.)"""
         placed = [place for place in range(STANDING) if self.debts[place].raw]
-        return sorted(placed, key=lambda place: self.debts[place].terms.priority)
+        return sorted(placed, key=lambda place: (self.debts[place].terms.priority, place))
 
     # -- by top-ups ----------------------------------------------------------------------------------------------------
 

@@ -263,7 +263,9 @@ def test_what_an_order_brings_it_may_take_back_whatever_the_balance():
     spend(rig, YUAN // 2)
     before_uc = balance(rig)
     assert before_uc < 0
-    assert rig.give(rig.credit(YUAN, YUAN - YUAN // 10)) == results.APPLIED, "a token taken back: no more than it brings"
+    assert rig.give(rig.credit(YUAN, YUAN - YUAN // 10)) == results.APPLIED, (
+        "a token taken back: no more than it brings"
+    )
     assert balance(rig) == before_uc
     refused(rig, rig.credit(YUAN, YUAN), results.REFUND_EXCEEDS)
 
