@@ -46,11 +46,6 @@ def supply(meter, order, content) -> int:
     return 0 if listed else results.NOT_IN_MODE
 
 
-def not_yet(meter, order, content) -> int:
-    """An aspect that this firmware does not carry out."""
-    return results.NOT_IMPLEMENTED
-
-
 def debt(meter, order, content) -> int:
     """By version; and the totals of a debt only rise: who states less has not read what the meter holds."""
     code = version(meter, order, content)
