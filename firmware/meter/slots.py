@@ -148,10 +148,11 @@ class Slots:
         return length if length <= SLOT_BYTES else 0
 
     def image(self, slot: int) -> "memoryview | bytearray":
-        """A slot as memory: in place where flash is mapped, else a copy."""
+        """The image of a slot as memory: in place where flash is mapped, else a copy; empty where there is none."""
         first = self._sector(slot, 0)
+        length = self.length(slot)
         if self._mapped is not None:
-            return self._mapped[first * SECTOR_BYTES :][:SLOT_BYTES]
-        raw = bytearray(SLOT_BYTES)
+            return self._mapped[first * SECTOR_BYTES :][:length]
+        raw = bytearray(length)
         self._flash.readblocks(first, raw, 0)
         return raw

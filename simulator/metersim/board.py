@@ -115,6 +115,12 @@ class VirtualBoard(Board):
         self.mains = True
         self.mono_s = 0
 
+    def reset(self) -> None:
+        """The processor starts anew under power: its counters begin at 0, the relay stays."""
+        self._import_count = 0
+        self._export_count = 0
+        self.mono_s = 0
+
     def press_reconnect(self) -> None:
         """The customer presses the reconnection key."""
         self._reconnect_pressed = True

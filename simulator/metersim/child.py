@@ -2,17 +2,21 @@
 CPython."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from metersim import build
 from metersim.board import VirtualBoard
-from metersim.world import World
+from metersim.world import REPLY_LIMIT_S, World
 
 DEFAULT_HEAP = "384K"
+BOOT = "meter.boards.unix_boot"
+RESTART = 85  # its exit code
 
 
 class ChildError(RuntimeError):
@@ -26,7 +30,8 @@ class ChildMeter:
     as soon as the meter has taken it) · record: provisioning record · serial, service: pty paths for Modbus RTU, of
     the bus and of the service port · tcp: HOST:PORT to serve Modbus TCP · mqtt: HOST:PORT of the broker, with tls =
     {"ca": …, "cert": …, "key": …, "server": …} · heap: as MicroPython's -X heapsize= · orders: given to the meter over
-    its local port at the first start · on_second: see `World`.
+    its local port at the first start · on_second: see `World` ·
+    slots: start through the boot stage, with two places for images in a file.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class ChildMeter:
         micropython: bool = True,
         orders: list[bytes] | None = None,
         on_second: Callable[[VirtualBoard], None] | None = None,
+        slots: bool = False,
     ) -> None:
         self.board = board
         self.folder = folder or Path(tempfile.mkdtemp(prefix="openprepay-meter-"))
@@ -57,6 +63,7 @@ class ChildMeter:
         self._micropython = micropython
         self._orders = orders or []
         self._on_second = on_second
+        self._slots = slots
         self._options = {
             "unit": unit,
             "baud": baud,
@@ -74,7 +81,7 @@ class ChildMeter:
         """Boot; returns when the firmware has answered its first second. Raises ChildError with its last words
         otherwise."""
         command, environment = self._interpreter()
-        world = World(self.board, self.speed, self._on_second)
+        world = World(self.board, self.speed, self._on_second, self._slots)
         # Names in its own folder: MicroPython takes no argument of over 255 bytes.
         options = dict(self._options, world=world.port, flash="flash.bin", witness=self.board.witness())
         provision = self.folder / "provision.bin"
@@ -94,11 +101,13 @@ class ChildMeter:
                 stderr=subprocess.STDOUT,
                 env={"PATH": os.environ.get("PATH", ""), **environment},
                 cwd=self.folder,
+                start_new_session=self._slots,
             )
         self.world = world
         world.start()
+        until = time.monotonic() + REPLY_LIMIT_S
         while not world.booted.wait(0.05):
-            if self._process.poll() is not None or not world.is_alive():
+            if self._process.poll() is not None or not world.is_alive() or time.monotonic() > until:
                 self.stop()
                 provision.unlink(missing_ok=True)
                 raise ChildError(f"the meter did not boot: {self.console()[-2000:]}")
@@ -110,15 +119,23 @@ class ChildMeter:
         """The command that runs the firmware's main module, and the environment that it needs."""
         main = ["-m", "meter.boards.unix_main"]
         if self._micropython:
-            command = [str(build.program("micropython")), "-X", f"heapsize={self._heap}", *main]
-            return command, {"MICROPYPATH": f"{build.build()}:.frozen"}
+            command = [str(build.program("micropython")), "-X", f"heapsize={self._heap}"]
+            if not self._slots:
+                return [*command, *main], {"MICROPYPATH": f"{build.build()}:.frozen"}
+            # A reset of the processor: the boot stage asks for it by its exit code.
+            again = ["sh", "-c", f'while "$@"; test $? -eq {RESTART}; do :; done', "meter"]
+            (self.folder / "app").unlink(missing_ok=True)
+            (self.folder / "app").symlink_to(build.build())
+            boot = ["-m", "meter.boards.unix_boot", "app=app", "slots=slots.bin"]
+            return [*again, *command, *boot], {"MICROPYPATH": f"{build.build(entry=BOOT)}:.frozen"}
         folders = [str(build.package_folder(package).parent) for package in ("meterlink", "meter")]
         return [sys.executable, *main], {"PYTHONPATH": os.pathsep.join(folders), "PYTHONUNBUFFERED": "1"}
 
     def console(self) -> str:
         """What the firmware printed so far."""
         path = self.folder / "console.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        text = path.read_text(errors="replace") if path.exists() else ""
+        return build.readable(text, build.build()) if text and self._micropython else text
 
     def check(self) -> None:
         """Raise ChildError where the meter no longer runs."""
@@ -129,6 +146,8 @@ class ChildMeter:
     def stop(self) -> None:
         """Pull the plug: the process is killed wherever it is; flash image and board stay."""
         if self._process is not None:
+            if self._slots:  # the shell and what it has started
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
             self._process.wait()
             self._process = None

@@ -9,8 +9,7 @@ class InProcessMeter:
 
     def __init__(self, board: VirtualBoard, record: bytes | None = None) -> None:
         self.board = board
-        self.meter = Meter(board)
-        self.meter.start(board.mono_s)
+        self._boot()
         if record is not None and not self.meter.commissioned:
             self.meter.provision(record)
 
@@ -29,6 +28,9 @@ class InProcessMeter:
             self.meter.press_connect()
         self.meter.step(self.board.mono_s)
         self.settle()
+        if self.meter.update.restart:
+            self.board.reset()
+            self._boot()
 
     def settle(self) -> None:
         """Finish a pending verification and due flash housekeeping."""
@@ -42,5 +44,12 @@ class InProcessMeter:
         self.board.lose_power()
         self.board.true_s += outage_s
         self.board.restore_power()
+        self._boot()
+
+    def _boot(self) -> None:
+        """Start the firmware; a boot stage has chosen the image before."""
+        slots = self.board.slots
+        if slots:
+            slots.running = slots.choose()
         self.meter = Meter(self.board)
         self.meter.start(self.board.mono_s)

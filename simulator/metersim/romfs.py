@@ -5,7 +5,7 @@ The format stands at the head of MicroPython's extmod/vfs_rom.c: nested records 
 and files carry their names, and whatever kind a reader does not know it skips.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 _SYSTEM = 0x14A6B1
 _PADDING = 1
@@ -72,3 +72,48 @@ def image(files: Mapping[str, bytes], last: tuple[str, bytes], unit: int) -> byt
     if len(payload) > MAX_LENGTH:
         raise ValueError(f"ROMFS: {len(payload)} bytes given, at most {MAX_LENGTH} expected")
     return number(_SYSTEM) + number(len(payload), _LENGTH_BYTES) + payload
+
+
+def read(raw: bytes) -> dict[str, bytes]:
+    """The files of an image by path; ValueError where it is none, or is damaged. What lies behind it is not read."""
+    kind, payload, _ = _next(raw, 0)
+    if kind != _SYSTEM:
+        raise ValueError(f"ROMFS: kind {kind:#x} given, {_SYSTEM:#x} expected")
+    return dict(_walk(payload, ""))
+
+
+def _walk(payload: bytes, above: str) -> Iterator[tuple[str, bytes]]:
+    at = 0
+    while at < len(payload):
+        kind, content, at = _next(payload, at)
+        if kind not in (_DIRECTORY, _FILE):
+            continue
+        length, start = _number(content, 0)
+        name = above + content[start : start + length].decode("ascii")
+        inside = content[start + length :]
+        if kind == _DIRECTORY:
+            yield from _walk(inside, f"{name}/")
+            continue
+        kind, found, _ = _next(inside, 0)
+        if kind != _VERBATIM:
+            raise ValueError(f"ROMFS: {name}: record of kind {kind} given, {_VERBATIM} expected")
+        yield name, found
+
+
+def _next(raw: bytes, at: int) -> tuple[int, bytes, int]:
+    """(kind, payload, where the next one begins) of the record at `at`."""
+    kind, at = _number(raw, at)
+    length, at = _number(raw, at)
+    if at + length > len(raw):
+        raise ValueError(f"ROMFS: a record of {length} bytes given, {len(raw) - at} are there")
+    return kind, raw[at : at + length], at + length
+
+
+def _number(raw: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    while at < len(raw):
+        value = value << 7 | raw[at] & 0x7F
+        at += 1
+        if not raw[at - 1] & 0x80:
+            return value, at
+    raise ValueError("ROMFS: it ends within a number")

@@ -22,16 +22,25 @@ class WorldError(RuntimeError):
     """The meter's process broke the conversation; the text says how."""
 
 
+class Gone(WorldError):
+    """The meter's process closed the connection."""
+
+
 class World(threading.Thread):
     """Runs a board's time against one meter until `stop`.
 
     speed: virtual seconds per real second, 1..100 000 · on_second(board): called after each answered second, in this
-    thread. `heap_used`, `heap_peak`: bytes, as the meter last told. `error`: what ended the run, None while it runs
-    or after `stop`.
+    thread · resets: a meter that goes away comes back after a reset of its processor, as `unix_boot` makes them;
+    otherwise that is an error. `heap_used`, `heap_peak`: bytes, as the meter last told. `error`: what ended the run,
+    None while it runs or after `stop`.
     """
 
     def __init__(
-        self, board: VirtualBoard, speed: int = 1, on_second: Callable[[VirtualBoard], None] | None = None
+        self,
+        board: VirtualBoard,
+        speed: int = 1,
+        on_second: Callable[[VirtualBoard], None] | None = None,
+        resets: bool = False,
     ) -> None:
         super().__init__(daemon=True, name="world")
         if not 1 <= speed <= 100_000:
@@ -44,6 +53,7 @@ class World(threading.Thread):
         self.booted = threading.Event()
         self.lock = threading.RLock()  # held while the physics moves: take it to read or change the board
         self._on_second = on_second
+        self._resets = resets
         self._stop_asked = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
         self._listener.settimeout(REPLY_LIMIT_S)
@@ -60,16 +70,28 @@ class World(threading.Thread):
 
     def run(self) -> None:
         try:
-            connection, _ = self._listener.accept()
-            with connection:
-                connection.settimeout(REPLY_LIMIT_S)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._converse(connection)
+            self._serve()
+            while self._resets and not self._stop_asked.is_set():
+                with self.lock:
+                    self.board.reset()
+                self._serve()
         except (OSError, WorldError) as error:
             if not self._stop_asked.is_set():
                 self.error = error
         finally:
             self._listener.close()
+
+    def _serve(self) -> None:
+        """One life of the meter's process."""
+        connection, _ = self._listener.accept()
+        with connection:
+            connection.settimeout(REPLY_LIMIT_S)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                self._converse(connection)
+            except (Gone, ConnectionError):
+                if not self._resets:
+                    raise
 
     def _converse(self, connection: socket.socket) -> None:
         due = time.monotonic()
@@ -139,6 +161,6 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
     while len(data) < count:
         part = connection.recv(count - len(data))
         if not part:
-            raise WorldError("the meter closed its connection to the world")
+            raise Gone("the meter closed its connection to the world")
         data += part
     return data

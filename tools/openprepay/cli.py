@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "admin": Command("headend.cli:admin", "channels and their tokens: who may bring payments and give orders"),
     "token": Command("headend.tokens.cli:main", "sell, print again and take back typed tokens of 20 digits"),
     "signer": Command("headend.keys.signer_process:main", "run the signer by itself; check and list its log"),
+    "firmware": Command("metersim.bundle_cli:main", "make an image of the firmware, say what is in one", "simulator"),
     "keys": Command("headend.keys.cli:main", "make, list and rotate keys"),
     "sts": Command("openprepay.sts:main", "issue, read and key typed tokens of 20 digits"),
     "bench": Command("openprepay.bench:main", "measure, one JSON line a figure", "bench"),

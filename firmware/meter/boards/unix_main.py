@@ -10,6 +10,7 @@ serial=PATH         serve Modbus RTU on this pty; baud=N decides its silences (d
 service=PATH        serve the service port on this pty: Modbus RTU that takes typed tokens as well
 tcp=HOST:PORT       serve Modbus TCP
 mqtt=HOST:PORT      connect to this broker; with ca=FILE cert=FILE key=FILE server=NAME over TLS
+slots=FILE          two places for images, as `unix_boot.py` gives them; running=N is the one that this is started from
 replay_ms=N         how long an unacknowledged batch waits to be published again (default 5000)
 """
 
@@ -23,6 +24,8 @@ from meter.core import Meter
 from meter.flashmap import TOTAL_SECTORS
 from meter.registers import MeterRegisters
 from meter.shell import app
+from meter.slots import TOTAL_SECTORS as SLOTS_SECTORS
+from meter.slots import Slots
 from meterlink.modbus import RtuServer, ServerPdu
 from meterlink.modbus_tcp import TcpServer
 
@@ -43,6 +46,8 @@ _NAMES = (
     "key",
     "server",
     "replay_ms",
+    "slots",
+    "running",
 )
 
 
@@ -143,6 +148,8 @@ async def main(option: dict) -> None:
     # The simulated mains take the process away, never the host: no need to wait for its disk.
     flash = FileFlash(option["flash"], TOTAL_SECTORS, durable=False)
     board = UnixBoard(flash, int(option.get("witness", "0")))
+    if "slots" in option:
+        board.slots = Slots(FileFlash(option["slots"], SLOTS_SECTORS, durable=False), int(option.get("running", "0")))
     world = World(*(await asyncio.open_connection("127.0.0.1", int(option["world"]))))
     await world.second(board)
     meter = Meter(board)

@@ -70,6 +70,8 @@ async def measure(meter, board, world, gauge: HeapGauge) -> None:
             meter.erase_step()
         gauge.read()
         await world.answer(board.take_answer(gauge.used, gauge.peak))
+        if meter.update.restart:
+            board.restart()
         seconds += 1
         if seconds % COLLECT_EVERY_S == 0 and not meter.verifying:
             gc.collect()

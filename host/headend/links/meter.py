@@ -182,6 +182,10 @@ class MeterOnBus:
         """Let the meter blink for 0..600 s."""
         await self.bus.write_one(self.unit, registers.IDENTIFY, seconds)
 
+    async def write_record(self, number: int, data: bytes) -> None:
+        """Write a record of an image (`meterlink.image`)."""
+        await self.bus.write_file(self.unit, registers.IMAGE_FILE, number, data)
+
     async def _mail(self, address: int, raw: bytes) -> None:
         padded = raw + bytes(len(raw) % 2)
         await self.bus.write(self.unit, address, struct.pack(">HH", len(raw), crc16(raw)) + padded)
