@@ -151,7 +151,7 @@ class Tariff:
             _range("charge", amount_uc, 1, MAX_PRICE_UC_PER_KWH)
         for slots in self._days():
             _range("slots", len(slots), 1, MAX_SLOTS)
-            _range("first slot", slots[0][0], 0, 0)
+            _range("first slot start", slots[0][0], 0, 0)
             _rise("slot", slots, 1)
             for start, rate in slots:
                 _range("slot start", start, 0, 95)

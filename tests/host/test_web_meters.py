@@ -122,6 +122,14 @@ def test_tariff_and_limits_are_shown_as_last_ordered(site: Site) -> None:
         "utc_offset_minutes": 480,
         "activate_s": 0,
         "unknown_time_rate": 0,
+        "steps": [],
+        "year_from": 0,
+        "export_prices": [],
+        "charges": [],
+        "more_days": [],
+        "seasons": [],
+        "special_days": [],
+        "offsets": [],
     }
     defaults = {"max_current_ma": 0, "credit_limit": None, "typed_cap": None}
     assert shown["limits"] == {**LIMITS, "alarm": "10.00", "alarm2": "5.00", **defaults}

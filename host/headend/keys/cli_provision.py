@@ -23,7 +23,8 @@ from headend.keys.sealed import KeyFileError
 from headend.refusals import Refused
 from headend.store import open_store
 from headend.tokens import decoder
-from headend.web.bodies_json import LimitsBody, TariffBody, read_limits, read_tariff
+from headend.web.bodies_json import LimitsBody, read_limits
+from headend.web.tariff_json import TariffBody, read_tariff
 from meterlink.orders import MAX_METER, OrderError
 
 T = TypeVar("T")

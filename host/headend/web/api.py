@@ -4,8 +4,9 @@ from typing import Any
 
 from headend.web import accounts, books, health, meters, orders, payments, reads, tokens
 from headend.web.access import ADMIN, ORDERS, PAYMENTS, READ
-from headend.web.bodies_json import LimitsBody, TariffBody
+from headend.web.bodies_json import LimitsBody
 from headend.web.operations import Nothing, Operation
+from headend.web.tariff_json import TariffBody
 from headend.web.views import MeterDetail
 
 PREFIX = "/api/v1"

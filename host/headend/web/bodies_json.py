@@ -1,6 +1,5 @@
-"""Tariff and limits of a meter as JSON, and back."""
+"""Limits of a meter as JSON, and back."""
 
-import re
 from typing import Annotated
 
 import msgspec
@@ -9,47 +8,11 @@ from msgspec import Meta
 from headend.refusals import Refused
 from headend.web import wire
 from headend.web.wire import PositiveAmount
-from meterlink import bodies, tariff
+from meterlink import bodies
 
-QUARTER_MINUTES = 15
 MAX_SECONDS = bodies.DEFAULT - 1
 
 Seconds = Annotated[int, Meta(ge=0, le=MAX_SECONDS)]
-QuarterOfDay = Annotated[
-    str,
-    Meta(pattern=r"^([01][0-9]|2[0-3]):(00|15|30|45)$", description="Local time, HH:MM.", examples=["06:00"]),
-]
-
-_CLOCK = re.compile(r"([01][0-9]|2[0-3]):(00|15|30|45)")
-
-
-class Slot(msgspec.Struct, forbid_unknown_fields=True):
-    """From `start` on, until the next slot, the price of `rate` holds."""
-
-    start: QuarterOfDay
-    rate: Annotated[int, Meta(ge=0, le=tariff.MAX_RATES - 1, description="Index into `prices`, from 0.")]
-
-
-class TariffBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A flat or time-of-use tariff."""
-
-    prices: Annotated[
-        list[PositiveAmount],
-        Meta(min_length=1, max_length=tariff.MAX_RATES, description="Price of a kilowatt-hour, one for each rate."),
-    ]
-    slots: Annotated[
-        list[Slot],
-        Meta(min_length=1, max_length=tariff.MAX_SLOTS, description="The local day, from 00:00 on, in rising order."),
-    ] = msgspec.field(default_factory=lambda: [Slot("00:00", 0)])
-    utc_offset_minutes: Annotated[
-        int, Meta(ge=-1440, le=1440, multiple_of=QUARTER_MINUTES, description="Local time minus UTC.")
-    ] = 0
-    activate_s: Annotated[
-        int, Meta(ge=0, le=0xFFFFFFFF, description="When it takes over, seconds since 1970 UTC; 0: at once.")
-    ] = 0
-    unknown_time_rate: Annotated[
-        int, Meta(ge=0, le=tariff.MAX_RATES - 1, description="The rate while the meter does not know the time.")
-    ] = 0
 
 
 class LimitsBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,28 +33,6 @@ class LimitsBody(msgspec.Struct, forbid_unknown_fields=True):
         PositiveAmount | None,
         Meta(description="What typed tokens may credit in 30 days; 0 turns them off, null: no cap."),
     ] = None
-
-
-def read_tariff(body: TariffBody) -> tariff.Tariff:
-    """Raises Refused, or meterlink's OrderError, naming what does not fit."""
-    prices = tuple(wire.read_amount(f"prices[{rate}]", price) for rate, price in enumerate(body.prices))
-    slots = tuple((_quarter(f"slots[{n}].start", slot.start), slot.rate) for n, slot in enumerate(body.slots))
-    offset, rest = divmod(body.utc_offset_minutes, QUARTER_MINUTES)
-    if rest:
-        raise Refused("utc_offset_minutes", body.utc_offset_minutes, f"a multiple of {QUARTER_MINUTES}")
-    return tariff.Tariff(prices, slots, offset, body.activate_s, body.unknown_time_rate)
-
-
-def write_tariff(raw: bytes) -> TariffBody:
-    """A body that a meter takes, as JSON."""
-    read = tariff.decode(raw)
-    return TariffBody(
-        prices=[wire.amount(price) for price in read.prices_uc_per_kwh],
-        slots=[Slot(f"{quarter // 4:02d}:{quarter % 4 * QUARTER_MINUTES:02d}", rate) for quarter, rate in read.slots],
-        utc_offset_minutes=read.utc_offset_quarters * QUARTER_MINUTES,
-        activate_s=read.activate_s,
-        unknown_time_rate=read.unknown_time_rate,
-    )
 
 
 def read_limits(body: LimitsBody) -> bodies.Limits:
@@ -131,10 +72,3 @@ def write_limits(raw: bytes) -> LimitsBody:
 def _or_none(field: str, amount: str | None) -> int:
     """A limit; the highest there is where none is given."""
     return bodies.MAX_UC if amount is None else wire.read_amount(field, amount)
-
-
-def _quarter(field: str, text: str) -> int:
-    found = _CLOCK.fullmatch(text)
-    if found is None:
-        raise Refused(field, text, "a quarter of an hour such as 06:00 or 21:45")
-    return int(found[1]) * 4 + int(found[2]) // QUARTER_MINUTES

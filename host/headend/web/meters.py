@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 from headend.fleet.meters import MAX_LABEL, MeterRecord, add_meter
 from headend.tokens import decoder
 from headend.tokens.decoder import Decoder
-from headend.web import bodies_json, facts, tokens, views, wire
-from headend.web.bodies_json import LimitsBody, TariffBody
+from headend.web import bodies_json, facts, tariff_json, tokens, views, wire
+from headend.web.bodies_json import LimitsBody
 from headend.web.facts import Facts
 from headend.web.operations import Answer, Call, Nothing
+from headend.web.tariff_json import TariffBody
 from headend.web.tokens import DecoderBody
 from headend.web.views import Meter
 from headend.web.wire import MeterNumber
@@ -81,7 +82,7 @@ async def post_meter(call: Call[MeterRequest, Nothing]) -> Answer:
         meter=wire.read_meter(body.meter),
         carrier=body.carrier,
         address=body.address,
-        tariff=bodies_json.read_tariff(body.tariff).encode(),
+        tariff=tariff_json.read_tariff(body.tariff).encode(),
         limits=bodies_json.read_limits(body.limits).encode(),
         account_epoch=body.account_epoch,
         tag_key_version=desk.new_key_version,

@@ -10,10 +10,11 @@ from headend.fleet.meters import get_meter
 from headend.orders import lifecycle, statements
 from headend.refusals import Refused
 from headend.store.schema import order, order_history
-from headend.web import bodies_json, wire
-from headend.web.bodies_json import LimitsBody, Seconds, TariffBody
+from headend.web import bodies_json, tariff_json, wire
+from headend.web.bodies_json import LimitsBody, Seconds
 from headend.web.facts import UNDER_WAY
 from headend.web.operations import Answer, Call, Nothing
+from headend.web.tariff_json import TariffBody
 from headend.web.wire import Amount, MeterNumber, Moment
 from meterlink import bodies, names
 
@@ -162,7 +163,7 @@ async def connect(call: Call[ConnectRequest, Nothing]) -> Answer:
 
 async def put_tariff(call: Call[TariffBody, Nothing]) -> Answer:
     """Set the meter's tariff."""
-    return await state_order(call, statements.set_tariff, bodies_json.read_tariff(call.body))
+    return await state_order(call, statements.set_tariff, tariff_json.read_tariff(call.body))
 
 
 async def put_limits(call: Call[LimitsBody, Nothing]) -> Answer:

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from headend.web import bodies_json, orders, wire
-from headend.web.bodies_json import LimitsBody, TariffBody
+from headend.web import bodies_json, orders, tariff_json, wire
+from headend.web.bodies_json import LimitsBody
 from headend.web.facts import Facts
 from headend.web.orders import OrderBrief
+from headend.web.tariff_json import TariffBody
 from headend.web.why import why_off
 from headend.web.wire import Amount, MeterNumber, Moment
 from meterlink import names, reasons, states
@@ -135,7 +136,7 @@ def detail(one: Facts) -> MeterDetail:
         account_epoch=one.meter.account_epoch,
         interval_minutes=one.meter.interval_minutes,
         added=wire.moment(one.meter.added_s),
-        tariff=bodies_json.write_tariff(one.meter.tariff),
+        tariff=tariff_json.write_tariff(one.meter.tariff),
         limits=bodies_json.write_limits(one.meter.limits),
     )
 

@@ -32,7 +32,7 @@ from headend.orders.policy import Policy
 from headend.service import Service
 from headend.settings import Settings
 from headend.store.schema import entry, meter_event, meter_state, order, question
-from headend.web import bodies_json
+from headend.web import bodies_json, tariff_json
 from meterlink.batches import KIND_REPORT
 from meterlink.mac import MacKey
 from meterlink.orders import ASPECT_CREDIT
@@ -155,7 +155,7 @@ class Office:
             "carrier": point.carrier,
             "address": address,
             "label": f"{point.name}: {point.where}",
-            "tariff": msgspec.to_builtins(bodies_json.write_tariff(tariff)),
+            "tariff": msgspec.to_builtins(tariff_json.write_tariff(tariff)),
             "limits": msgspec.to_builtins(bodies_json.write_limits(limits)),
             "interval_minutes": INTERVAL_MINUTES,
             "account_epoch": ACCOUNT_EPOCH,
