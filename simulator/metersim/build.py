@@ -8,7 +8,6 @@ One folder per content: nothing is compiled twice, and a running meter keeps the
 import functools
 import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -42,6 +41,7 @@ DESK_ONLY = {
     "meter/boards/fileflash.py",
     "meter/boards/pty_link.py",
     "meter/boards/unix.py",
+    "meter/boards/unix_front.py",
     "meter/boards/unix_main.py",
 }
 
@@ -117,8 +117,8 @@ def build(
     except (shake.ShakeError, outside.NotTold) as error:
         raise BuildError(str(error)) from error
     for name, text in image.texts.items():
-        _compile(name, text, work)
-    (work / _NAMES).write_text(json.dumps(image.table), encoding="utf-8")
+        _compile(name, text, work, image.table.files[lean.module_of(name)])
+    (work / _NAMES).write_text(image.table.pack(), encoding="utf-8")
     try:
         work.rename(target)
     except OSError:  # another process was first, with the same content
@@ -134,12 +134,12 @@ def _makers() -> dict[str, str]:
 
 def readable(text: str, folder: Path) -> str:
     """What an image printed, with the names of the sources."""
-    return short.readable(text, json.loads((folder / _NAMES).read_text(encoding="utf-8")))
+    return short.readable(text, short.Table.unpack((folder / _NAMES).read_text(encoding="utf-8")))
 
 
-def _compile(name: str, text: str, work: Path) -> None:
+def _compile(name: str, text: str, work: Path, shown: str) -> None:
     """Without line numbers (-O3), which would take a tenth of the image, and without what is asserted: but a program of
-    one's own asserts in earnest."""
+    one's own asserts in earnest. shown: the name of the file in a traceback."""
     source = work / name
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_text(text, encoding="utf-8")
@@ -147,7 +147,7 @@ def _compile(name: str, text: str, work: Path) -> None:
         str(program("mpy-cross")),
         "-O0" if name == f"{PROGRAM}.py" else "-O3",
         "-s",
-        name,
+        shown,
         "-o",
         str(source.with_suffix(".mpy")),
         str(source),

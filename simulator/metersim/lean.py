@@ -31,9 +31,9 @@ _OPERATORS = (ast.Expression, ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator
 
 
 class Image:
-    """texts: lean texts by the names of the sources (``meterlink/orders.py``) · table: name -> short name."""
+    """texts: lean texts by the names of the sources (``meterlink/orders.py``) · table: what was renamed."""
 
-    def __init__(self, texts: dict[str, str], table: dict[str, str]) -> None:
+    def __init__(self, texts: dict[str, str], table: short.Table) -> None:
         self.texts = texts
         self.table = table
 
@@ -43,18 +43,18 @@ def image(sources: Mapping[str, str], entries: Iterable[str], outside: Iterable[
 
     outside: attributes of what the interpreter itself makes (see `short`).
     """
-    trees = {_module(name): _OnMicroPython().visit(ast.parse(text)) for name, text in sources.items()}
-    for module, names in COMPUTED.items():
-        if module in trees:
-            _compute(trees[module], names)
+    trees = {module_of(name): _OnMicroPython().visit(ast.parse(text)) for name, text in sources.items()}
+    for of, names in COMPUTED.items():
+        if of in trees:
+            _compute(trees[of], names)
     _put_in(trees)
     live = shake.shake(trees, entries)
     table = short.shorten(live, entries, outside)
     return Image(
         {
-            name: ast.unparse(ast.fix_missing_locations(live[_module(name)])) + "\n"
+            name: ast.unparse(ast.fix_missing_locations(live[module_of(name)])) + "\n"
             for name in sources
-            if _module(name) in live
+            if module_of(name) in live
         },
         table,
     )
@@ -104,6 +104,11 @@ class _OnMicroPython(ast.NodeTransformer):
         first = node.body[0]
         return node.body if isinstance(first, ast.ImportFrom) and first.module == "micropython" else node
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """`const(value)`: to the compiler its name would be a constant in every scope of the module."""
+        self.generic_visit(node)
+        return node.args[0] if isinstance(node.func, ast.Name) and node.func.id == "const" else node
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         return ast.Assign([node.target], node.value, lineno=node.lineno) if node.value else None
 
@@ -134,7 +139,7 @@ class _OnMicroPython(ast.NodeTransformer):
         return node
 
 
-def _module(name: str) -> str:
+def module_of(name: str) -> str:
     return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 

@@ -12,6 +12,7 @@ MicroPython has in flash. Other local names are not in a `.mpy` at all.
 
 import ast
 import itertools
+import json
 import keyword
 import re
 import string
@@ -27,6 +28,38 @@ PLACES = (
 """Names of parameters by their place: in the fixed list of strings of MicroPython (py/makeqstrdata.py), so that a
 `.mpy` holds a number for each."""
 
+_FREE = (
+    *(
+        "append",
+        "clear",
+        "endswith",
+        "from_bytes",
+        "get",
+        "isalpha",
+        "isdigit",
+        "islower",
+        "isspace",
+        "isupper",
+        "join",
+    ),
+    *(
+        "lstrip",
+        "replace",
+        "rsplit",
+        "rstrip",
+        "setdefault",
+        "sort",
+        "split",
+        "startswith",
+        "strip",
+        "to_bytes",
+        "upper",
+    ),
+    "bytecode",
+)
+"""More of them, for the names that most files use. No names of built-in functions, which would be hidden, and none that
+the interpreter asks of an object."""
+
 HARDWARE = {"machine", "network", "esp", "esp32", "rp2", "framebuf", "neopixel", "onewire", "bluetooth", "uctypes"}
 """Modules whose objects only a board knows: a file that imports one keeps what it asks of other objects than itself."""
 
@@ -34,29 +67,123 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
-def shorten(trees: Trees, entries: Iterable[str], outside: Iterable[str]) -> dict[str, str]:
-    """Rename in place; the table: name -> short name.
+class Table:
+    """What was renamed. attributes: name -> short name, of attributes and of parameters that calls name · globals:
+    module -> its names -> short names · files: path -> the name that a traceback has for it."""
+
+    def __init__(self, attributes: dict[str, str], globals_: dict[str, dict[str, str]], files: dict[str, str]) -> None:
+        self.attributes = attributes
+        self.globals = globals_
+        self.files = files
+
+    def pack(self) -> str:
+        """As JSON."""
+        return json.dumps({"attributes": self.attributes, "globals": self.globals, "files": self.files}, indent=0)
+
+    @classmethod
+    def unpack(cls, text: str) -> "Table":
+        """Of what `pack` made."""
+        read = json.loads(text)
+        return cls(read["attributes"], read["globals"], read["files"])
+
+
+def shorten(trees: Trees, entries: Iterable[str], outside: Iterable[str]) -> Table:
+    """Rename in place.
 
     entries: modules whose own names stay · outside: attributes of the interpreter's own types.
     """
     kept = {name for entry in entries for node in trees[entry].body for name in _top_names(node)}
     survey = _Survey(trees, kept | set(outside))
-    table = dict(zip(survey.by_use(), _names(survey.taken()), strict=False))
+    free = [name for name in (*_FREE, *PLACES) if name not in survey.made]
+    new = itertools.chain(free, _names(survey.taken()))
+    attributes = dict(zip(survey.by_use(), new, strict=False))
+    choice = _Globals(survey, attributes, new)
+    chosen = choice.choose()
     for module, tree in trees.items():
-        _Rename(module, tree, trees, table, survey).visit(tree)
-    return table
+        _Rename(module, tree, trees, attributes, chosen, survey).visit(tree)
+    return Table(attributes, {module: names for module, names in chosen.items() if names}, choice.files())
 
 
-def readable(text: str, table: Mapping[str, str]) -> str:
-    """A traceback or a message of an exception with the names that the sources have."""
-    long = {short: name for name, short in table.items()}
+def readable(text: str, table: Table) -> str:
+    """A traceback or a message of an exception with the names that the sources have; where a short name stands for
+    several, all of them."""
+    files = {short: name for name, short in table.files.items()}
+    long: dict[str, list[str]] = {}
+    for names in (table.attributes, *table.globals.values()):
+        for name, short in names.items():
+            if name not in long.setdefault(short, []):
+                long[short].append(name)
 
-    def said(match: re.Match[str]) -> str:
-        return match[1] + long.get(match[2], match[2])
+    def of(short: str) -> str:
+        return "|".join(long.get(short, [short]))
 
-    for place in (r"(, in )(\w+)", r"(?m)(^|: )(\w+)(?=:)", r"(object has no attribute ')(\w+)", r"(name ')(\w+)"):
-        text = re.sub(place, said, text)
-    return re.sub(r"(')(\w+)(?=' object)", said, text)
+    def traced(match: re.Match[str]) -> str:
+        module = files.get(match[1], match[1])
+        here = {short: name for name, short in table.globals.get(module, {}).items()}
+        known = {short: name for name, short in table.attributes.items()}
+        names = [found[match[3]] for found in (here, known) if match[3] in found]
+        return f'File "{module}", line {match[2]}, in {"|".join(names) or match[3]}'
+
+    text = re.sub(r'File "([\w.]+)", line (\d+), in (\w+)', traced, text)
+    for place in (r"(?m)(?:(?<=^)|(?<=: ))(\w+)(?=:)", r"(?<=has no attribute ')(\w+)", r"(?<=name ')(\w+)"):
+        text = re.sub(place, lambda match: of(match[1]), text)
+    return re.sub(r"(?<=')(\w+)(?=' object)", lambda match: of(match[1]), text)
+
+
+class _Globals:
+    """Chooses short names for the names of modules.
+
+    Two of them may be the same where no module holds both; and one may be that of an attribute. So each takes a name
+    that most of its files have already.
+    """
+
+    def __init__(self, survey: "_Survey", attributes: Mapping[str, str], new: Iterator[str]) -> None:
+        self._survey = survey
+        self._new = new
+        self._has: dict[str, set[str]] = {}  # file -> strings in it
+        self._taken: dict[str, set[str]] = {}  # file -> names that its globals cannot have
+        for module, found in survey.found.items():
+            self._has[module] = {attributes.get(name, name) for name in found} | set(PLACES[:3])
+            self._taken[module] = {attributes.get(name, name) for name in survey.members[module]}
+        self._known = list(attributes.values())
+
+    def choose(self) -> dict[str, dict[str, str]]:
+        """Module -> names that are its own -> short names."""
+        chosen: dict[str, dict[str, str]] = {module: {} for module in self._survey.globals}
+        for module, name in sorted(
+            self._survey.uses, key=lambda one: (-len(self._survey.uses[one]), -len(self._survey.holders[one]), one)
+        ):
+            files, holders = self._survey.uses[module, name], self._survey.holders[module, name]
+            short = self._best(files, holders)
+            chosen[module][name] = short
+            for file in files:
+                self._has[file].add(short)
+            for file in holders:
+                self._taken[file].add(short)
+        return chosen
+
+    def files(self) -> dict[str, str]:
+        """Module -> a name of its file, one that it has in it."""
+        found: dict[str, str] = {}
+        for module, has in sorted(self._has.items()):
+            known = (name for name in self._known if name in has and name not in found.values())
+            found[module] = next(known, "") or next(self._new)
+        return found
+
+    def _best(self, files: set[str], holders: set[str]) -> str:
+        best, best_cost = "", 1 << 30
+        for name in self._known:
+            if not any(name in self._taken[file] for file in holders):
+                missing = sum(name not in self._has[file] for file in files)
+                cost = missing * (2 if name in _FREE or name in PLACES else len(name) + 2)
+                if cost < best_cost:
+                    best, best_cost = name, cost
+                    if not cost:
+                        return name
+        if best_cost > 4 * len(files):
+            best = next(self._new)
+            self._known.append(best)
+        return best
 
 
 def _names(taken: set[str]) -> Iterator[str]:
@@ -76,70 +203,109 @@ def _top_names(node: ast.stmt) -> list[str]:
 
 
 class _Survey:
-    """What the names of an image are: attributes that it makes, names of its modules, keywords of its calls."""
+    """What the names of an image are. A global is (module, name), where it is made.
+
+    attributes: that the image makes, or names of parameters that calls name · named: those parameters · globals: module
+    -> name -> the global that it holds under that name · uses: global -> modules whose files have its name · holders:
+    global -> modules that hold it · found: module -> other names in its file · members: module -> names in its classes
+    · made: names that the image gives to something, renamed or not.
+    """
 
     def __init__(self, trees: Trees, kept: set[str]) -> None:
-        self.attributes: set[str] = set()
-        self.globals: dict[str, set[str]] = {}
-        parameters: set[str] = set()
-        keywords: set[str] = set()
-        self._kept = kept
+        self._kept = set(kept)
         self._parts = {part for name in trees for part in name.split(".")}
-        self._uses: Counter[str] = Counter()
-        self._all: set[str] = set()
+        self._keys: set[str] = set()  # of calls
+        parameters: set[str] = set()
+        self.attributes: set[str] = set()
+        self.found: dict[str, set[str]] = {}
+        self.members: dict[str, set[str]] = {}
         for module, tree in trees.items():
-            self.globals[module] = {name for node in _scope(tree.body) for name in _top_names(node)}
-            self.globals[module] |= {
-                name for name, source, taken in imports(tree) if source in trees and f"{source}.{taken}" not in trees
-            }
-            self._kept |= {name for name, source, _ in imports(tree) if source not in trees}
-            hardware = bool({source for _, source, _ in imports(tree)} & HARDWARE)
-            found = set()
-            for node in ast.walk(tree):
-                if isinstance(node, ast.ClassDef):
-                    self.attributes |= {name for one in _scope(node.body) for name in _top_names(one)}
-                    found.add(node.name)
-                elif isinstance(node, ast.Attribute):
-                    own = isinstance(node.value, ast.Name) and node.value.id == "self"
-                    if isinstance(node.ctx, ast.Store):
-                        self.attributes.add(node.attr)
-                    if hardware and not own:
-                        self._kept.add(node.attr)
-                    found.add(node.attr)
-                elif isinstance(node, ast.arg):
-                    parameters.add(node.arg)
-                elif isinstance(node, ast.keyword) and node.arg:
-                    keywords.add(node.arg)
-                    if hardware:
-                        self._kept.add(node.arg)
-                    found.add(node.arg)
-                elif isinstance(node, ast.Name):
-                    found.add(node.id)
-                elif isinstance(node, _Function):
-                    found.add(node.name)
-                elif isinstance(node, ast.Global | ast.Nonlocal):
-                    found |= set(node.names)
-                elif isinstance(node, ast.alias):
-                    found |= {node.name, bound(node)}
-                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BY_STRING:
-                    found.add(literal(module, node))
-            self._uses.update(found)
-            self._all |= found
-        self.named = parameters & keywords
-        self._own = {
-            name
-            for name in self.attributes | set().union(*self.globals.values()) | self.named
-            if not (name.startswith("__") and name.endswith("__")) and name not in self._kept
+            parameters |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+            self._look(module, tree, trees)
+        self.named = parameters & self._keys
+        self.globals = self._globals(trees)
+        self.made = self.attributes | self.named | {name for names in self.globals.values() for name in names}
+        self.made |= {name for tree in trees.values() for name, _, _ in imports(tree)}
+        self.attributes = {name for name in self.attributes | self.named if self._own(name)}
+        self.uses: dict[tuple[str, str], set[str]] = {}
+        self.holders: dict[tuple[str, str], set[str]] = {}
+        for module, tree in trees.items():
+            self._use(module, tree, trees)
+
+    def _own(self, name: str) -> bool:
+        return name not in self._kept and not (name.startswith("__") and name.endswith("__"))
+
+    def _look(self, module: str, tree: ast.Module, trees: Trees) -> None:
+        """Attributes, keywords, and what stays as it is."""
+        self._kept |= {name for name, source, _ in imports(tree) if source not in trees}
+        hardware = bool({source for _, source, _ in imports(tree)} & HARDWARE)
+        found: set[str] = set()
+        members: set[str] = set()
+        scopes = (_Function, ast.Lambda, _Comprehension)
+        inner = {name for node in ast.walk(tree) if isinstance(node, scopes) for name in _Locals(node).names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                members |= {name for one in _scope(node.body) for name in _top_names(one)}
+            elif isinstance(node, ast.Attribute):
+                own = isinstance(node.value, ast.Name) and node.value.id == "self"
+                if isinstance(node.ctx, ast.Store):
+                    self.attributes.add(node.attr)
+                if hardware and not own:
+                    self._kept.add(node.attr)
+                found.add(node.attr)
+            elif isinstance(node, ast.keyword) and node.arg:
+                self._keys.add(node.arg)
+                if hardware:
+                    self._kept.add(node.arg)
+                found.add(node.arg)
+            elif isinstance(node, ast.Name) and node.id not in inner:
+                found.add(node.id)
+            elif isinstance(node, ast.alias):
+                found |= {node.name, bound(node)}
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BY_STRING:
+                found.add(literal(module, node))
+        self.found[module] = found | members
+        self.members[module] = members
+        self.attributes |= members
+
+    def _globals(self, trees: Trees) -> dict[str, dict[str, tuple[str, str]]]:
+        """What each module holds under which name."""
+        held = {
+            module: {name: (module, name) for node in _scope(tree.body) for name in _top_names(node)}
+            for module, tree in trees.items()
         }
-        self.attributes &= self._own
+        more = True
+        while more:  # a name may come through several modules
+            more = False
+            for module, tree in trees.items():
+                for name, source, taken in imports(tree):
+                    if taken in held.get(source, {}) and name not in held[module]:
+                        held[module][name] = held[source][taken]
+                        more = True
+        return held
+
+    def _use(self, module: str, tree: ast.Module, trees: Trees) -> None:
+        """Where globals are held, and where a file has their names."""
+        modules = modules_of(tree, trees)
+        for of in self.globals[module].values():
+            if self._own(of[1]):
+                self.uses.setdefault(of, set()).add(module)
+                self.holders.setdefault(of, set()).add(module)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                of = self.globals.get(modules.get(node.value.id, ""), {}).get(node.attr, ("", ""))
+                if of[0] and self._own(of[1]):
+                    self.uses.setdefault(of, set()).add(module)
 
     def by_use(self) -> list[str]:
-        """The names to be shortened, those that most files use first."""
-        return sorted(self._own, key=lambda name: (-self._uses[name], name))
+        """The attributes to be shortened, those that most files use first."""
+        uses = Counter(name for found in self.found.values() for name in found)
+        return sorted(self.attributes, key=lambda name: (-uses[name], name))
 
     def taken(self) -> set[str]:
         """Names that stay as they are."""
-        return ((self._all | self._kept) - self._own) | self._parts | set(PLACES)
+        found = set().union(*self.found.values()) | self.made | self._kept
+        return (found - self.attributes) | self._parts | set(PLACES) | set(_FREE)
 
 
 def _scope(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -206,33 +372,33 @@ def _arguments(given: ast.arguments) -> list[ast.arg]:
 class _Rename(ast.NodeTransformer):
     """Renames one module. `self._scopes`: of the functions around a node, name -> new name; in a class its members."""
 
-    def __init__(self, module: str, tree: ast.Module, trees: Trees, table: Mapping[str, str], survey: _Survey) -> None:
+    def __init__(
+        self,
+        module: str,
+        tree: ast.Module,
+        trees: Trees,
+        table: Mapping[str, str],
+        chosen: Mapping[str, Mapping[str, str]],
+        survey: _Survey,
+    ) -> None:
         self._module = module
         self._trees = trees
         self._table = table
+        self._chosen = chosen
         self._survey = survey
         self._scopes: list[dict[str, str]] = []
         self._modules = modules_of(tree, trees)
         self._outside = {name for name, source, _ in imports(tree) if source not in trees}
-        self._bound = self._bindings(tree)
-
-    def _bindings(self, tree: ast.Module) -> dict[str, str]:
-        """Name bound by an import at the top -> the name that it has in the image."""
-        found = {}
-        for node in _scope(tree.body):
-            if isinstance(node, ast.ImportFrom | ast.Import):
-                for alias in node.names:
-                    name = bound(alias)
-                    from_image = isinstance(node, ast.ImportFrom) and node.module in self._trees
-                    found[name] = self._table.get(name, name) if from_image and name not in self._modules else name
-        return found
 
     # Names
 
+    def _of(self, module: str, name: str) -> str:
+        """The name of what a module holds."""
+        source, made = self._survey.globals[module].get(name, (module, name))
+        return self._chosen[source].get(made, name)
+
     def _global(self, name: str) -> str:
-        if name in self._bound:
-            return self._bound[name]
-        return self._table.get(name, name) if name in self._survey.globals[self._module] else name
+        return self._of(self._module, name)
 
     def _name(self, name: str) -> str:
         for scope in reversed(self._scopes):
@@ -262,8 +428,7 @@ class _Rename(ast.NodeTransformer):
         module = self._is_module(node.value)
         self.visit(node.value)
         if module and module in self._trees:
-            if node.attr in self._survey.globals[module]:
-                node.attr = self._table.get(node.attr, node.attr)
+            node.attr = self._of(module, node.attr)
         elif module is None and node.attr in self._survey.attributes:
             node.attr = self._table[node.attr]
         return node
@@ -277,8 +442,8 @@ class _Rename(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
         for alias in node.names:
             here = bound(alias)
-            if f"{node.module}.{alias.name}" not in self._trees and node.module in self._trees:
-                alias.name = self._table.get(alias.name, alias.name)
+            if node.module and f"{node.module}.{alias.name}" not in self._trees and node.module in self._trees:
+                alias.name = self._of(node.module, alias.name)
             here = self._name(here)
             alias.asname = here if here != alias.name else None
         return node

@@ -4,7 +4,6 @@
 """
 
 import ast
-import json
 import os
 import re
 import subprocess
@@ -239,8 +238,10 @@ def _run(folder: Path, texts: dict[str, str]) -> str:
 def test_renamed_programs_say_the_same(tmp_path: Path) -> None:
     """Scopes, keywords, properties, strings, modules, built-in methods of the same name: all that names can be."""
     image = lean.image(RENAMED, ["entry"], outside.names(Path(upyhost.interpreter())))
-    assert {"amount_uc", "measure", "counted", "PartError", "unit_wh"} <= set(image.table)
-    assert not {"append", "main", "Whole", "struct", "__init__"} & set(image.table)
+    table = image.table
+    assert {"amount_uc", "unit_wh"} <= set(table.attributes)
+    assert {"measure", "counted", "PartError"} <= set(table.globals["package.parts"])
+    assert not {"append", "struct", "__init__"} & set(table.attributes) and "entry" not in table.globals
     assert not re.search(r"\bamount_uc|inner", "".join(image.texts.values()))
     said = _run(tmp_path / "long", RENAMED)
     assert _run(tmp_path / "short", image.texts) == said and "(7, (7,))" in said
@@ -259,17 +260,35 @@ def main(invert_all):
     return Meter(machine.Pin(1)).active()
 """
     image = lean.image({"driver.py": driver, "main.py": "from driver import main\nmain(invert_all=2)\n"}, ["main"], [])
-    assert "self.pin.active(" in image.texts["driver.py"].replace(f"self.{image.table['pin']}", "self.pin")
-    assert "invert_all=1" in image.texts["driver.py"] and "active" not in image.table and "duty_u16" in image.table
+    renamed = image.table.attributes
+    assert f"self.{renamed['pin']}.active(" in image.texts["driver.py"]
+    assert "invert_all=1" in image.texts["driver.py"] and "active" not in renamed and "duty_u16" in renamed
 
 
 def test_tracebacks_of_an_image_can_be_read() -> None:
-    table = {"verify_slice": "aB", "MqttError": "c", "meter/core.py": "dE"}
-    said = "File \"meter/core.py\", line 1, in aB\nlink mqtt: c: 5\nc: x\n'c' object has no attribute 'aB'\nin a word"
-    assert short.readable(said, table) == (
-        'File "meter/core.py", line 1, in verify_slice\nlink mqtt: MqttError: 5\nMqttError: x\n'
-        "'MqttError' object has no attribute 'verify_slice'\nin a word"
+    table = short.Table(
+        {"verify_slice": "aB", "balance_uc": "f"},
+        {"meter.core": {"split": "f"}, "meter.shell.mqtt": {"MqttError": "c", "_packet": "aB"}},
+        {"meter.core": "dE", "meter.shell.mqtt": "key"},
     )
+    said = """Traceback (most recent call last):
+  File "dE", line 1, in aB
+  File "key", line 1, in aB
+  File "asyncio/core.py", line 1, in aB
+link mqtt: c: 5
+c: the word c
+'c' object has no attribute 'f'
+"""
+    meant = """Traceback (most recent call last):
+  File "meter.core", line 1, in verify_slice
+  File "meter.shell.mqtt", line 1, in _packet|verify_slice
+  File "asyncio/core.py", line 1, in aB
+link mqtt: MqttError: 5
+MqttError: the word c
+'MqttError' object has no attribute 'balance_uc|split'
+"""
+    assert short.readable(said, table) == meant
+    assert short.Table.unpack(table.pack()).globals == table.globals
 
 
 def test_places_are_names_that_cost_a_mpy_no_letters(tmp_path: Path) -> None:
@@ -282,11 +301,12 @@ def test_places_are_names_that_cost_a_mpy_no_letters(tmp_path: Path) -> None:
 
 def test_the_image_holds_what_it_asks_of_its_own_modules() -> None:
     """Every import and every attribute of a module is there, under the name by which it is asked for."""
-    folder = build.build()
-    table = json.loads((folder / "names.json").read_text(encoding="utf-8"))
-    assert len(set(table.values())) == len(table) > 500, "no two names became one"
     texts = {name: path.read_text(encoding="utf-8") for name, path in build.sources().items()}
     image = lean.image(texts, [build.ENTRY], outside.names(build.program("micropython")))
+    table = image.table
+    assert len(set(table.attributes.values())) == len(table.attributes) > 300, "no two attributes became one"
+    assert all(len(set(names.values())) == len(names) for names in table.globals.values())
+    assert len(set(table.files.values())) == len(table.files) == len(image.texts)
     trees = {name.removesuffix(".py").replace("/", "."): ast.parse(text) for name, text in image.texts.items()}
     holds = {module: _names(tree) for module, tree in trees.items()}
     missing = []
