@@ -26,7 +26,12 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "openprepay-setup.json"
-TYPINGS = VENV / "typings"  # the MicroPython stubs; apart, since they carry the names of standard modules
+# lock file -> where its MicroPython stubs go: apart, since they carry the names of standard modules and of each other
+TYPINGS = {
+    "typings.txt": VENV / "typings",
+    "typings-esp32.txt": VENV / "typings-esp32",
+    "typings-rp2.txt": VENV / "typings-rp2",
+}
 REQUIREMENTS = ROOT / "requirements"
 MINIMUM = (3, 11)
 # What .venv is made with; run by .venv's own Python, this is the one behind it, so that it never removes itself.
@@ -42,7 +47,11 @@ PROGRAMS = {
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where Debian puts mosquitto; not on everyone's PATH
 
 # lock file -> what `lock` resolves into it: extras of pyproject.toml, or requirements in a file of that name with .in
-LOCKS = {"runtime.txt": ["console", "hsm", "postgresql"], "dev.txt": ["dev"], "typings.txt": [], "lock.txt": []}
+LOCKS = {
+    "runtime.txt": ["console", "hsm", "postgresql"],
+    "dev.txt": ["dev"],
+    **{name: [] for name in (*TYPINGS, "lock.txt")},
+}
 
 
 def main(argv: list[str]) -> int:
@@ -115,7 +124,8 @@ def ensure_environment() -> None:
         if not whole or recorded["packages"] != wanted["packages"]:
             make_venv()
             pip_install("--require-hashes", "-r", REQUIREMENTS / "dev.txt")
-            pip_install("--require-hashes", "--no-deps", "--target", TYPINGS, "-r", REQUIREMENTS / "typings.txt")
+            for name, folder in TYPINGS.items():
+                pip_install("--require-hashes", "--no-deps", "--target", folder, "-r", REQUIREMENTS / name)
         pip_install("--no-deps", "--no-build-isolation", "--editable", ROOT)
         STAMP.write_text(json.dumps({**wanted, "installed": installed()}, indent=1), encoding="utf-8")
         say(f"Set-up took {time.monotonic() - started:.0f} s.")
@@ -134,7 +144,7 @@ def one_at_a_time():
 def packages_fingerprint() -> str:
     """A digest of what decides the installed packages: the Python, the place, the locks."""
     digest = hashlib.sha256(f"{sys.version}\n{BASE_PYTHON}\n{ROOT}\n".encode())
-    for name in ("dev.txt", "typings.txt"):
+    for name in ("dev.txt", *TYPINGS):
         digest.update((REQUIREMENTS / name).read_bytes())
     return digest.hexdigest()
 
@@ -167,8 +177,8 @@ def environment_is_whole(recorded: dict) -> bool:
 
 def installed() -> list[str]:
     """Names and versions of what is installed in .venv, as its folders tell: quick, and no import is needed."""
-    folders = [*VENV.glob("lib/python*/site-packages/*.dist-info"), *TYPINGS.glob("*.dist-info")]
-    return sorted(folder.name.removesuffix(".dist-info") for folder in folders if any(folder.iterdir()))
+    folders = [*VENV.glob("lib/python*/site-packages/*.dist-info"), *VENV.glob("typings*/*.dist-info")]
+    return sorted({folder.name.removesuffix(".dist-info") for folder in folders if any(folder.iterdir())})
 
 
 def make_venv() -> None:
@@ -258,6 +268,8 @@ def lint_failures() -> list[str]:
         "ruff format": [VENV / "bin" / "ruff", "format", "--quiet", "--check", "."],
         "mypy": [PYTHON, "-m", "mypy"],
         "mypy (MicroPython)": [PYTHON, "-m", "mypy", "--config-file", "firmware/mypy.ini"],
+        "mypy (ESP32)": [PYTHON, "-m", "mypy", "--config-file", "firmware/mypy-esp32.ini"],
+        "mypy (RP2)": [PYTHON, "-m", "mypy", "--config-file", "firmware/mypy-rp2.ini"],
     }
     return [name for name, command in checks.items() if run(*command, check=False)]
 

@@ -3,8 +3,8 @@
 Source: Shanghai Belling, "BL0942 datasheet" V1.06 (DS): 1.5 registers, 2.4–2.7 conversions, 3.2 UART.
 
 CF_CNT counts energy in a circle of 24 bits; in algebraic mode (MODE bit 7 = 0, which is not what the chip starts with)
-it runs up with import and down with export. A chip that lost its power starts at 0 in its own mode, so MODE is read after
-each packet: a packet from before and after such a loss is never subtracted.
+it runs up with import and down with export. A chip that lost its power starts at 0 in its own mode, so MODE is read
+after each packet: one from before and after such a loss is never subtracted.
 """
 
 from meter.shell.pause import sleep_ms
