@@ -19,6 +19,7 @@ BLOCK = {
     "sources": "Running totals of the credit sources; source 0 = unused entry.",
     "order": "The last signed order that the meter holds for the aspect and selector last asked for.",
     "token": "The last typed token and what became of it; the decoder key in force, without the key.",
+    "account": "The account beside its balance: emergency credit, what must be paid, debts, charges that are due.",
     "energy": "Energy by rate, calibration of the metering chip, and what the meter's switches say.",
     "quantities": "What is measured now, and minimum, maximum and average of the last whole interval, phase by phase.",
     "update": "How far an update of the firmware is; its image comes by FC 21.",
@@ -58,7 +59,7 @@ FIELD = {
     "earned_uc": "Credit for exported energy.",
     "refunded_uc": "Sum of the sources' refunds applied.",
     "adjusted_uc": "Fees, corrections and charges of the head end.",
-    "charged_uc": "Charges for energy.",
+    "charged_uc": "Charges: energy, standing charges, debts collected.",
     "waiting_uc": "Credited above the hoarding limit, not yet part of the balance.",
     "rate": "Rate in force, 0..3.",
     "price_uc_per_kwh": "Price of the rate in force.",
@@ -116,6 +117,13 @@ FIELD = {
     "phases": "Phases that are measured, 1 or 3.",
     "minutes_kept": "Whole minutes that file 0xE501 holds, at most 60, lost when the meter restarts.",
     "spread_start_s": "Begin of the interval that the spreads are of; 0 = none since the start.",
+    "settlement": "What a top-up pays first: 0 debts, 1 what is below zero.",
+    "emergency": "Emergency credit: 0 none, 1 offered to the customer, 2 in use, 3 used up.",
+    "emergency_left_uc": "What is left of the emergency credit in use.",
+    "friendly": "1 = supply is on without credit, as it is a friendly time.",
+    "reconnect_uc": "The least top-up after which credit no longer keeps supply off; 0 where it does not.",
+    "standing_uc": "What of the charges is standing charges.",
+    "standing_due_uc": "Standing charges that fell due while emergency credit was in use, not charged yet.",
     "update_state": "0 none, 1 receiving, 2 checking, 3 whole, 4 armed, 5 on trial, 6 good, 7 rolled back.",
     "slot": "Slot of the image that runs; 0 = the one that is built in.",
     "update_result": "What became of the last image: a result code; 0 = nothing yet.",
@@ -127,6 +135,21 @@ FIELD = {
 }
 
 
+_DEBT = {
+    "kind": "0 collected by time, 1 a share of each top-up",
+    "period": "0 day, 1 week, 2 month, of the amount or the cap",
+    "priority": "the lowest is collected first",
+    "share": "share of each top-up",
+    "amount": "collected in each period",
+    "cap": "the most that is collected of top-ups in a period, 0 = no cap",
+    "placed": "moved to the meter in all",
+    "withdrawn": "taken back in all",
+    "collected": "collected in all, part of the charges",
+    "owed": "what is left of it",
+    "due": "fallen due while emergency credit was in use, not collected yet",
+}
+
+
 def of(block: str, field: str) -> str:
     """The sentence for a field of a block; KeyError where none was written."""
     if field in HEADER:
@@ -134,6 +157,9 @@ def of(block: str, field: str) -> str:
     if block == "energy" and "_rate_" in field:
         way, _, rate, _ = field.split("_")
         return f"{way.capitalize()} energy of rate {rate}."
+    if block == "account" and field.startswith("debt_"):
+        _, number, name = field.split("_")[:3]
+        return f"Debt {number}: {_DEBT[name]}."
     if block == "quantities" and field not in FIELD:
         name, phase, spread = (field.replace("power_factor", "power factor") + "_").split("_")[:3]
         kinds = {"low": ", minimum", "high": ", maximum", "average": ", average", "": ""}

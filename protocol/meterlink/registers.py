@@ -20,6 +20,7 @@ ORDER = 7
 TOKEN = 8
 ENERGY = 9
 QUANTITIES = 10
+ACCOUNT = 11
 UPDATE = 14
 
 SELF_TEST = 0x01020304
@@ -34,6 +35,7 @@ _HEADER = (
 
 MAX_SOURCES = 8
 MAX_PHASES = 3
+MAX_DEBTS = 3
 
 
 def _sources() -> "tuple[tuple[str, str, int, str], ...]":
@@ -69,6 +71,16 @@ def _phases(kinds: "tuple[str, ...]") -> "tuple[tuple[str, str, int, str], ...]"
         for name, kind, scale, unit in _QUANTITIES:
             for suffix in kinds:
                 fields.append(("{}_{}{}".format(name, phase, suffix), kind, scale, unit))
+    return tuple(fields)
+
+
+def _debts() -> "tuple[tuple[str, str, int, str], ...]":
+    fields = []
+    for number in range(1, MAX_DEBTS + 1):
+        for name in ("kind", "period", "priority", "share"):
+            fields.append(("debt_{}_{}".format(number, name), "u16", 0, "1/10000" if name == "share" else ""))
+        for name in ("amount", "cap", "placed", "withdrawn", "collected", "owed", "due"):
+            fields.append(("debt_{}_{}_uc".format(number, name), "u64", -6, "currency"))
     return tuple(fields)
 
 
@@ -226,6 +238,23 @@ BLOCKS = (
         + _phases(("",))
         + (("spread_start_s", "u32", 0, "s"),)
         + _phases(("_low", "_high", "_average")),
+    ),
+    (
+        ACCOUNT,
+        0x0A00,
+        "account",
+        _HEADER
+        + (
+            ("settlement", "u16", 0, ""),
+            ("emergency", "u16", 0, ""),
+            ("emergency_left_uc", "u64", -6, "currency"),
+            ("friendly", "u16", 0, ""),
+            ("reconnect_uc", "u64", -6, "currency"),
+            ("waiting_uc", "u64", -6, "currency"),
+            ("standing_uc", "u64", -6, "currency"),
+            ("standing_due_uc", "u64", -6, "currency"),
+        )
+        + _debts(),
     ),
     (
         UPDATE,

@@ -1,7 +1,11 @@
 """Debts at the meter: by time and by share, caps, priority, what is due after emergency credit, settlement of top-ups.
 Both interpreters."""
 
-from meterlink import bodies, events, orders, results, states, tariff
+import struct
+
+from meter.core import Meter
+from meter.registers import MeterRegisters
+from meterlink import bodies, events, orders, registers, results, states, tariff
 from meterlink.sts import results as typed
 from tests.firmware import stated
 from tests.firmware.ramboard import START_S
@@ -282,6 +286,31 @@ def test_what_is_due_is_withdrawn_with_its_debt():
     rig = suspended(SMETS2)
     assert place(rig, 1, timed(50 * YUAN, YUAN, withdrawn_uc=49 * YUAN)) == results.APPLIED
     assert rig.meter.debts[0].due_uc == YUAN == owed(rig)[0]
+
+
+def test_the_account_block_says_it_all():
+    rig = suspended(SMETS2)
+    top_up(rig, 4 * YUAN)
+    state_limits(rig, settlement=STATE_GRID, min_close_uc=YUAN)  # and no more overdraft or emergency credit offered
+    registers_of = MeterRegisters(rig.meter, Meter.CARRIER_BUS)
+    index = [block[0] for block in registers.BLOCKS].index(registers.ACCOUNT)
+    _, address, _, fields = registers.BLOCKS[index]
+    length = registers.block_length(fields)
+    out = bytearray(2 * length)
+    assert length <= 125 and registers_of.read(address, length, memoryview(out), 0, False) == 0
+    # (No field here is a u48, which takes two values.)
+    found = dict(zip([field[0] for field in fields], struct.unpack(registers.block_struct(fields), bytes(out))))
+    assert (found["settlement"], found["emergency"], found["emergency_left_uc"]) == (1, 2, 18 * YUAN)
+    assert (found["standing_uc"], found["standing_due_uc"], found["waiting_uc"]) == (3 * YUAN // 2, 0, 0)
+    assert [found["debt_1_{}_uc".format(name)] for name in ("placed", "withdrawn", "collected", "owed", "due")] == [
+        50 * YUAN,
+        0,
+        21 * YUAN // 10,
+        479 * YUAN // 10,
+        9 * YUAN // 10,
+    ]
+    assert (found["debt_2_kind"], found["debt_2_share"], found["debt_2_priority"]) == (1, 1000, 0)
+    assert found["reconnect_uc"] == found["friendly"] == found["debt_3_owed_uc"] == 0
 
 
 # -- accounts and modes ------------------------------------------------------------------------------------------------
