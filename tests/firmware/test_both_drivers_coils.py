@@ -91,7 +91,7 @@ def test_rp2_a_pulse_has_its_length_and_never_a_companion():
         assert not both and not close.level and not opened.level and relay.refused == 4
         for pin, wanted in ((close, 2), (opened, 2)):
             times = [us for us, _ in pin.history]
-            lengths = [off - on for on, off in zip(times[::2], times[1::2])  # noqa: B905]
+            lengths = [off - on for on, off in zip(times[::2], times[1::2])]
             assert len(lengths) == wanted
             assert 0 <= min(lengths) - pulse_ms * 1000 <= max(lengths) - pulse_ms * 1000 <= 30
 
