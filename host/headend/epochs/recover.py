@@ -15,14 +15,14 @@ from headend.epochs import findings
 from headend.ledger import accounts, balances, entries, recovered
 from headend.orders import account, lifecycle, signing, statements
 from headend.orders.stored import stored_report
+from headend.reads import shadow
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
-from headend.store.schema import credit_source, interval, meter, meter_state, meter_trust, order
+from headend.store.schema import credit_source, meter, meter_state, meter_trust, order
 from meterlink import bodies, reasons, states, tariff, topics
 from meterlink.bodies_root import MAX_SOURCES, Recovered
 from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, SOURCE_TYPED
 from meterlink.reports import Report
-from meterlink.tariff import Tariff
 
 _STANDING = (
     select(meter, meter_trust.c.typed_uc, meter_trust.c.readback_source, meter_trust.c.whole_report)
@@ -35,11 +35,6 @@ _PROVED = select(func.coalesce(func.max(order.c.total_uc), 0)).where(
     order.c.selector == bindparam("from_source"),
     order.c.account_epoch == bindparam("epoch"),
     order.c.state.in_((lifecycle.ACCEPTED, lifecycle.CONFIRMED)),
-)
-_LATER = (
-    select(interval.c.start_s, interval.c.import_wh, interval.c.import_reg_wh, interval.c.export_reg_wh)
-    .where(interval.c.meter == bindparam("of"), interval.c.import_reg_wh > bindparam("above"))
-    .order_by(interval.c.import_reg_wh)
 )
 
 
@@ -111,18 +106,13 @@ def _charge(
     """(charged, its remainder, (import, export) registers) by the last whole report and the intervals after it, booked
     to the end."""
     number = standing.meter
-    charged_uc, remainder = state.booked_uc, 0
+    charged_uc, remainder, priced_uc = state.booked_uc, 0, 0
     import_wh = export_wh = 0
     if whole is not None:
-        charged_uc, remainder = max(charged_uc, whole.charged_uc), whole.remainder
-        import_wh, export_wh = whole.import_wh, whole.export_wh
-    prices: Tariff = tariff.decode(standing.tariff)
-    priced_uc = 0
-    for row in conn.execute(_LATER, {"of": number, "above": import_wh}) if whole is not None else ():
-        used_wh = min(row.import_wh, row.import_reg_wh - import_wh)
-        cost_uc, remainder = prices.cost(used_wh, prices.rate_at(row.start_s), remainder)
-        priced_uc += cost_uc
-        import_wh, export_wh = row.import_reg_wh, max(export_wh, row.export_reg_wh)
+        charged_uc = max(charged_uc, whole.charged_uc)
+        bill, import_wh, export_wh = shadow.since(conn, number, tariff.decode(standing.tariff), whole)
+        bill.turn(now_s)  # days without any interval cost what stands for them
+        remainder, priced_uc = bill.remainder, bill.charged_uc
     account_name = accounts.of_meter(number, standing.account_epoch)
     accounts.open_account(conn, accounts.INCOME_ENERGY)
     charged_uc += priced_uc
