@@ -141,13 +141,15 @@ class Update:
             return results.BAD_IMAGE
         if length > SLOT_BYTES:
             return results.BAD_IMAGE
-        under_way = states.UPDATE_RECEIVING <= self.state <= states.UPDATE_WHOLE
         by_broker = int(carrier == self._meter.CARRIER_MQTT)
-        if (length, digest) == (self.length, self.digest) and (under_way or self.state == states.UPDATE_GOOD):
-            self._by_broker = by_broker
+        here = states.UPDATE_RECEIVING <= self.state <= states.UPDATE_GOOD
+        if here and (length, digest) == (self.length, self.digest):
+            if self.state == states.UPDATE_RECEIVING:
+                self._by_broker = by_broker
             return results.APPLIED
         named = self._ordered()
-        if self.state in _BUSY or (under_way and named and self.digest == named[3] != digest) or not self._begins:
+        under_way = here and self.state <= states.UPDATE_WHOLE
+        if self.state in _BUSY or (under_way and named and self.digest == named[3]) or not self._begins:
             return results.BUSY
         self._begins -= 1
         self.slot = self.slots.spare()

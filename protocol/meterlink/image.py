@@ -146,7 +146,7 @@ def read_message(raw: bytes) -> "list[tuple[int, bytes]]":
     if not 2 < len(raw) <= 2 + MAX_PIECES * PIECE:
         raise ImageError("image message: {} bytes given".format(len(raw)))
     first = raw[0] << 8 | raw[1]
-    found = []
+    found: "list[tuple[int, bytes]]" = []
     for at in range(2, len(raw), PIECE):
         found.append((first + len(found), bytes(raw[at : at + PIECE])))
     return found
