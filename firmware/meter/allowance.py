@@ -127,6 +127,10 @@ class Allowance:
         """What was stated and typed."""
         return struct.pack(_STATED, *self.state()[:5])
 
+    def counted(self) -> tuple:
+        """What has become of it: nothing in the modes that do not count."""
+        return self.state()[5:] if self.counting else ()
+
     def pack_counted(self) -> bytes:
         """What has become of it; checkpointed in the modes that count."""
         return struct.pack(_COUNTED, *self.state()[5:])

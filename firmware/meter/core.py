@@ -11,7 +11,7 @@ with what is left and takes no order but the one that recovers it (HISTORY_LOST)
 
 import struct
 
-from meter import held, latches, pricing, recover, reporting, store
+from meter import held, latches, pricing, recover, reporting, store, tick
 from meter.allowance import Allowance
 from meter.charges import Charges
 from meter.clock import Clock
@@ -19,8 +19,8 @@ from meter.cover import Cover, in_friendly_time
 from meter.credit import Account
 from meter.emergency import Emergency
 from meter.energy import Energy
-from meter.eventlog import EventLog, split
-from meter.flashmap import CHECKPOINT_S, CHECKPOINT_WH
+from meter.eventlog import EventLog, Nuisance, split
+from meter.freeze import Freeze
 from meter.inbox import CARRIERS, Inbox
 from meter.latches import Latches
 from meter.parcel import Parcels
@@ -31,6 +31,7 @@ from meter.supply import Supply
 from meter.typed import NO_KEY, Typed
 from meter.update import Update
 from meterlink import bodies, bodies_root, events, orders, provision, reasons, records, reports, states, tariff
+from meterlink.flashmap import CHECKPOINT_S, CHECKPOINT_WH, MAX_TICK
 from meterlink.mac import KEY_LENGTH, MacKey
 
 FACTORY_IMP_PER_KWH = 1600  # until commissioning tells
@@ -69,6 +70,8 @@ class Meter:
         self.pricing = pricing.Pricing()
         self.profile = Profile()
         self.log = EventLog()
+        self.nuisance = Nuisance()
+        self.freeze = Freeze()
         self.supply = Supply(board, self.clock, self.note, self._commit_supply)
         self.inbox = Inbox(self)
         self.parcels = Parcels(CARRIERS)
@@ -82,6 +85,7 @@ class Meter:
         self.emergency = Emergency(self)
         self.cover = Cover(self)
         self.kept += [self.charges, self.emergency, self.cover] + self.debts
+        self.kept.append(self.freeze)
         self.given: "provision.Provision | None" = None
         self.mac_key: "MacKey | None" = None  # the one that the meter proves with, first of its per-meter keys
         self.signing_keys: "tuple[tuple[int, int, bytes], ...]" = ()
@@ -103,7 +107,9 @@ class Meter:
         self.heard_s: "dict[int, int]" = {}  # carrier -> when somebody spoke to the meter last, by the monotonic clock
         self.identify_until_s = 0  # somebody looks for this meter
         self.mono_s = 0
-        self._checkpoint = bytes(store.CHECKPOINT_LENGTH)  # the last one that is durable
+        self._committed: tuple = (0,) * store.CHECKPOINT_COUNT  # values of the last checkpoint that is durable
+        self._full = b""  # the last full one, and its values with those of the countdown
+        self._full_values: tuple = ()
         self._committed_s = 0
         self._committed_wh = 0
         self._period_open = False  # a closed interval is not committed yet
@@ -226,6 +232,7 @@ class Meter:
         self.supply.step(mono_s, elapsed_s, self.credit_causes(elapsed_s), self.store.failed or self.senses.brown_out)
         self.profile.flags |= self._flags()
         self.typed.step(elapsed_s)
+        self.nuisance.step(elapsed_s)
         self.update.step(elapsed_s)
         if crossed or self._period_open or self._kept_fresh() or self._checkpoint_due():
             self.commit(self.typed.waiting())
@@ -264,16 +271,18 @@ class Meter:
         """An interval ends, a tariff takes over, a rate, a day or a period of steps begins."""
         if at_s >= self.profile.end_s():
             self.close_period(at_s, 0, self._flags())
+        self.freeze.turn(self, at_s)
         before = self.pricing.active
         self._price_at(at_s, at_s != self.profile.start_s)
         items = self.pricing.items() if self.pricing.active is not before else []
-        if self._period_open or items:
+        if self._period_open or self.freeze.fresh or items:
             self.commit(items)  # where it fails: the interval waits, and a start finds the tariff due again
 
     def close_period(self, at_s: int, flags: int, next_flags: int) -> None:
         """The open interval ends at `at_s` with `flags`, and one with `next_flags` begins; the caller commits."""
         self.profile.close(at_s, self.energy.import_wh, self.energy.export_wh, flags, next_flags)
         self._period_open = True
+        self.freeze.interval(self.profile.record)
         self.senses.quantities.interval_ended(at_s)
 
     def clock_moved(self) -> None:
@@ -283,6 +292,7 @@ class Meter:
         else:
             changed = records.FLAG_CLOCK_CHANGED
             self.close_period(self.clock.unix_s, changed | records.FLAG_SHORT, changed | self._flags())
+        self.freeze.turn(self, self.clock.unix_s, records.FLAG_CLOCK_CHANGED)
         self.price_changed()
 
     def power_returned(self) -> None:
@@ -292,6 +302,7 @@ class Meter:
         else:
             failed = records.FLAG_POWER_FAILED
             self.close_period(self.clock.unix_s, failed | records.FLAG_SHORT, failed | self._flags())
+        self.freeze.turn(self, self.clock.unix_s, records.FLAG_POWER_FAILED)
         self.price_changed()
 
     def price_changed(self) -> None:
@@ -441,16 +452,24 @@ class Meter:
 
     def note(self, code: int, argument: int = 0, detail: int = 0) -> None:
         """Note an event; it is written with the next commit, or alone at the end of the step. Some are latched."""
+        if code in events.NUISANCE:
+            self.nuisance.add(self.clock.unix_s, code, argument, detail)
+            return
         self.log.add(self.clock.unix_s, code, argument, detail)
         if code in latches.OF_EVENT:
             self.latch(latches.OF_EVENT[code])
 
     def latch(self, bit: int) -> None:
         """Latch states.LATCH_* for the event just noted; durable with the next commit, in this second at the latest."""
-        self.latches.set(bit, self.log.newest + self.log.mark())
+        self.latches.set(bit, self.log.last())
+
+    def record(self, kind: int, *values) -> None:
+        """Note a record of records.KIND_*, the values from the time on; it is written with the next commit."""
+        self.log.record(kind, values)
 
     def commit(self, items: "list[tuple[int, bytes]]", decision: bool = False) -> bool:
-        """Store `items` with a checkpoint and the events noted, all or nothing; whether it is durable.
+        """Store `items` with a checkpoint and what was noted, all or nothing; whether it is durable. A checkpoint that
+        nothing goes with is a short one (`tick`).
 
         decision: something that must not be undone by putting back an older flash: the witness follows.
         """
@@ -459,16 +478,27 @@ class Meter:
             return False
         if self._period_open:
             items = items + [(store.KEY_PERIOD, self.profile.pack())]
-        checkpoint = self._pack_checkpoint()
-        items = items + [(store.KEY_CHECKPOINT, checkpoint)]
-        if self.allowance.counting:
-            items.append((store.KEY_COUNTDOWN, self.allowance.pack_counted()))
         kept = [part for part in self.kept if part.fresh]
         for part in kept:
-            items.append((part.key, part.pack()))
+            items = items + [(part.key, part.pack())]
         fresh = self.log.pack(self.boot, self.energy.import_wh)
+        logged = self.log.pack_records(flash.newest)
         if fresh:
-            items.append((store.KEY_EVENTS, fresh))
+            items = items + [(store.KEY_EVENTS, fresh)]
+        for kind in logged:
+            items = items + [(store.KEY_LOGS + kind, logged[kind])]
+        values = self._values()
+        state = values + self.allowance.counted()
+        short = b""
+        if self._full and not items and not decision:
+            short = tick.pack(self._full, self._full_values, state)
+        full = b"" if 0 < len(short) <= MAX_TICK else struct.pack(store.CHECKPOINT, *values)
+        if full:
+            items = items + [(store.KEY_CHECKPOINT, full)]
+            if self.allowance.counting:
+                items.append((store.KEY_COUNTDOWN, self.allowance.pack_counted()))
+        else:
+            items = [(store.KEY_TICK, short)]
         failed_before = flash.failed
         if not flash.commit(items, self.mono_s):
             if not failed_before:
@@ -476,7 +506,9 @@ class Meter:
             return False
         for part in kept:
             part.fresh = False
-        self._checkpoint = checkpoint
+        self._committed = values
+        if full:
+            self._full, self._full_values = full, state
         self._committed_s = self.mono_s
         self._committed_wh = self.energy.import_wh + self.energy.export_wh
         if self._period_open:
@@ -484,6 +516,9 @@ class Meter:
             if self.profile.record:  # none where a close, the first one, was taken back
                 flash.append(flash.intervals, self.profile.seq, self.profile.record)
         self._events_written(fresh)
+        flash.log(logged)
+        self.log.records_written()
+        self._write_nuisance()
         if decision or flash.journal.sequence - self._witnessed >= WITNESS_EVERY:
             self._witnessed = flash.journal.sequence
             self.board.set_witness(self._witnessed)
@@ -505,6 +540,19 @@ class Meter:
 
     def _record_switch(self, closed: bool, who: int, version: "tuple[int, int]") -> None:
         """version: signing epoch and version of the order that `who` stands for, (0, 0) for none."""
+        energy, supply = self.energy, self.supply
+        self.record(
+            records.KIND_SWITCH,
+            self.clock.unix_s,
+            closed,
+            0,
+            who,
+            *version,
+            energy.import_wh,
+            energy.export_wh,
+            self.account.balance_uc(),
+            supply.relay.operations,
+        )
 
     def _checkpoint_due(self) -> bool:
         """By time or by energy; after a failure by time alone."""
@@ -512,10 +560,11 @@ class Meter:
             return True
         return self.energy.import_wh + self.energy.export_wh - self._committed_wh >= CHECKPOINT_WH
 
-    def _pack_checkpoint(self) -> bytes:
+    def _values(self) -> tuple:
+        """Those of a checkpoint, in the order of `store.CHECKPOINT`."""
         energy, account = self.energy, self.account
-        return struct.pack(
-            store.CHECKPOINT,
+        rates = tuple(energy.import_rates) + tuple(energy.export_rates)
+        head = (
             self.clock.unix_s,
             energy.import_wh,
             energy.import_rest,
@@ -533,20 +582,16 @@ class Meter:
             self.log.newest,
             self.profile.flags,
             store.CHECKPOINT_FORMAT,
-            *energy.import_rates,
-            *energy.export_rates,
-            account.waiting_uc,
-            account.earned_rest,
-            self.pricing.step_wh,
         )
+        return head + rates + (account.waiting_uc, account.earned_rest, self.pricing.step_wh)
 
     def committed(self) -> tuple:
         """The values of the last checkpoint that is durable, in the order of `store.CHECKPOINT`."""
-        return struct.unpack(store.CHECKPOINT, self._checkpoint)
+        return self._committed
 
-    def set_committed(self, raw: bytes) -> None:
+    def set_committed(self, values: tuple) -> None:
         """What a start found."""
-        self._checkpoint = raw
+        self._committed = values
 
     def pack_account(self) -> bytes:
         """Which account is open, and the floor of versions, for the journal."""
@@ -556,7 +601,7 @@ class Meter:
     def pack_closing(self) -> bytes:
         """What the account stands at, for its closing statement."""
         typed_uc = self.account.totals(orders.SOURCE_TYPED)[0]
-        return struct.pack(store.CLOSING, self.account_epoch, typed_uc) + self._pack_checkpoint()
+        return struct.pack(store.CLOSING, self.account_epoch, typed_uc) + struct.pack(store.CHECKPOINT, *self._values())
 
     def account_state(self) -> tuple:
         """What opening, closing or mending an account changes here, for `restore_account`."""
@@ -576,8 +621,14 @@ class Meter:
 
     def _write_events(self) -> None:
         """Events of no decision go to their ring alone, under the register last committed."""
+        if not self.store.resting(self.mono_s) and not self.senses.brown_out:
+            self._write_nuisance()
         if self.log.waiting() and not self.store.resting(self.mono_s) and not self.senses.brown_out:
             self._events_written(self.log.pack(self.boot, self.committed()[1]))
+
+    def _write_nuisance(self) -> None:
+        for seq, record in self.nuisance.take(self.boot, self.committed()[1]):
+            self.store.append(self.store.logs[store.NUISANCE], seq, record)
 
     def _events_written(self, packed: bytes) -> None:
         for seq, record in split(packed):

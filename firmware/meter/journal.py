@@ -33,10 +33,12 @@ import struct
 from binascii import crc32
 
 from meter.sectors import DAMAGED, FRESH, OK, UNIT_BYTES, Sectors, StorageError
+from meterlink import flashmap
+from meterlink.flashmap import record_bytes
 
-HEADER_BYTES = 16  # of a sector
-RECORD_BYTES = 16  # of a record, before its payload
-ENTRY_BYTES = 4  # of an entry, before its value
+HEADER_BYTES = flashmap.SECTOR_HEADER_BYTES
+RECORD_BYTES = flashmap.JOURNAL_RECORD_BYTES
+ENTRY_BYTES = flashmap.JOURNAL_ENTRY_BYTES
 MAX_PAYLOAD = 640  # unless the journal is given another
 MAX_VALUE = MAX_PAYLOAD - ENTRY_BYTES
 MIN_SECTORS = 4
@@ -63,11 +65,6 @@ class JournalFull(StorageError):
     """The values that count would take more room than the sectors can turn over; nothing was changed."""
 
 
-def record_bytes(payload_bytes: int) -> int:
-    """Flash that a record of so many payload bytes takes."""
-    return (RECORD_BYTES + payload_bytes + UNIT_BYTES - 1) // UNIT_BYTES * UNIT_BYTES
-
-
 MAX_RECORD = record_bytes(MAX_PAYLOAD)
 
 
@@ -81,12 +78,12 @@ def capacity_bytes(sector_count: int, sector_bytes: int, max_payload: int = MAX_
 
 class Journal:
     """A journal in `sector_count` (4..64) sectors of `bdev` from `first_sector` on. `mount()` before anything else.
-    max_payload: of a commit, its values and 4 bytes for each of them, at most 1022.
+    max_payload: of a commit, its values and 4 bytes for each of them.
 
     status: FRESH, OK or DAMAGED, as `mount` found it · lost_records: holes that it found (at least so many records) ·
     torn: the log ended in a record that was not complete · sequence: of the latest commit, 0 before the first; it never
     falls while powered, and after a boot it is below the witness exactly when commits are missing · erase_count: of the
-    most worn sector. Keys are 0..65535, values 0..MAX_VALUE bytes. Not to be called from interrupts.
+    most worn sector. Keys are 0..65535, values 0..1022 bytes. Not to be called from interrupts.
     """
 
     def __init__(self, bdev, first_sector, sector_count, max_payload=MAX_PAYLOAD):
@@ -150,6 +147,10 @@ class Journal:
     def doubtful(self, key: int) -> bool:
         """Whether a later value of this key than the one held (or the only one) may have been lost to damage."""
         return key in self._doubtful or (self.status == DAMAGED and key not in self._index)
+
+    def keys(self) -> "list[int]":
+        """The keys that have a value, or had one that was lost."""
+        return list(self._index)
 
     def lost(self) -> "list[int]":
         """The keys whose values were lost; they are told until they are stored again."""
@@ -219,6 +220,8 @@ class Journal:
                 raise ValueError("key {} is out of 0..65535 or named twice".format(key))
             seen.append(key)
             payload += ENTRY_BYTES + len(value)
+            if len(value) >= _LOST_LENGTH:
+                raise ValueError("key {}: a value of {} bytes".format(key, len(value)))
             live += _cost(len(value)) - self._cost_of(key)
         limit = self._max_payload
         if not items or payload > limit:

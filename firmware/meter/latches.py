@@ -26,6 +26,7 @@ UNCLEAN_S = 3600
 
 _COUNT = 16
 _STATE = ">H16I"
+LENGTH = 66
 
 
 class Latches:

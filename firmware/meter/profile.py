@@ -66,6 +66,15 @@ class Profile:
         )
         self.open(unix_s, import_wh, export_wh, next_flags)
 
+    def follow(self, record: bytes, import_wh: int, export_wh: int) -> None:
+        """What the journal held of the open period was lost: it begins where the last record ends, whose registers are
+        the low 32 bits of what they were, and those of now are given."""
+        f = records.unpack_interval(record)
+        self.seq, self.record = f[0], record
+        self.start_s = f[1] + f[6] * 60
+        self._import_wh = import_wh - (import_wh - f[2] & 0xFFFFFFFF)
+        self._export_wh = export_wh - (export_wh - f[3] & 0xFFFFFFFF)
+
     def state(self) -> tuple:
         """For `restore`."""
         return self.start_s, self.flags, self.seq, self.record, self._import_wh, self._export_wh

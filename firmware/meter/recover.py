@@ -1,30 +1,33 @@
 """The start of a meter: what flash holds, whether it is all, and what a power cut left undone.
 
-History is lost where the journal is blank but the witness says that it was not, where records of it are damaged,
-where it is older than the witness, or where its sums do not agree. Such a meter goes on with what it has and takes no
-order but the one that recovers it.
+History is lost where the journal is blank but the witness says that it was not, where it is older than the witness,
+where its sums do not agree, or where damage has taken something that counts (`Store.whole`). Such a meter goes on with
+what it has and takes no order but the one that recovers it. Damage that took only what can be told again is told
+(events.FLASH_DAMAGED and its latch), and the meter goes on.
 """
 
 import struct
 
-from meter import credit, eventlog, held, latches, store
-from meter.flashmap import CHECKPOINT_S
+from meter import credit, eventlog, held, latches, migrate, store, tick
 from meter.sectors import DAMAGED, FRESH, StorageError
-from meterlink import bodies, events, orders, provision, states
+from meterlink import bodies, events, orders, provision, records, states
+from meterlink.flashmap import CHECKPOINT_S
 
 _REGION_JOURNAL = 1  # detail of events.FLASH_DAMAGED
 _REGION_INTERVALS = 2
 _REGION_EVENTS = 3
+_REGION_LOGS = 4  # + place in Store.logs
 
 _HOLDS = 32
 
 
 def start(meter) -> None:
-    """Bring a meter up from its flash; one commit at its end counts the boot."""
+    """Bring a meter up from its flash; one commit at its end counts the boot. StorageError where flash in an older
+    format cannot be moved to this one: it is as good as before, for another start."""
     flash = meter.store
-    status = _mount(flash, flash.journal)
     witness = meter.board.witness()
-    lost = status == DAMAGED or flash.journal.sequence < witness
+    status = migrate.mount(flash, meter.board.flash, witness)
+    lost = flash.journal.sequence < witness or (status != FRESH and not flash.whole())
     flash.journal.skip_to(witness)
     life = _read_life(meter)
     _read_kept(meter)
@@ -43,6 +46,7 @@ def start(meter) -> None:
     if status != FRESH and not stopped:
         meter.unclean_starts += 1
     _read_events(meter)
+    _read_logs(meter)
     meter.senses.start()
     checkpoint = meter.committed()
     gap_s = meter.clock.start(checkpoint[0], not meter.rtc_pending)
@@ -58,7 +62,10 @@ def start(meter) -> None:
         _resume_supply(meter, checkpoint[12])
     meter.update.start()
     meter.inbox.start(meter.boot)
-    meter.commit([(store.KEY_LIFE, meter.pack_life())] + starts, True)
+    if not lost:
+        flash.forget_lost(meter.mono_s)  # what can be told again
+    items = [(store.KEY_LIFE, meter.pack_life()), (store.KEY_FORMAT, store.FORMAT_2)]
+    meter.commit(items + starts, True)
 
 
 def _mount(flash, part) -> int:
@@ -119,8 +126,13 @@ def _read_account(meter, fresh: bool) -> bool:
     raw = flash.get(store.KEY_CHECKPOINT)
     if not raw:
         return fresh
-    meter.set_committed(raw)
-    f = meter.committed()
+    f = struct.unpack(store.CHECKPOINT, raw)
+    counted = meter.allowance.counted()
+    f = tick.unpack(flash.get(store.KEY_TICK) or b"", raw, f + counted)
+    if counted:
+        meter.allowance.restore(meter.allowance.state()[:5] + f[store.CHECKPOINT_COUNT :])
+        f = f[: store.CHECKPOINT_COUNT]
+    meter.set_committed(f)
     energy.import_wh, energy.import_rest, energy.export_wh, energy.export_rest = f[1:5]
     account.earned_uc, account.adjusted_uc, account.charged_uc, account.remainder = f[6], f[8], f[9], f[11]
     meter.noted, meter.log.newest, meter.profile.flags = f[13:16]
@@ -170,6 +182,27 @@ def _read_events(meter) -> None:
         meter.note(events.FLASH_DAMAGED, max(0, lost), _REGION_EVENTS)
 
 
+def _read_logs(meter) -> None:
+    """Finish what the last commits lack in the other rings."""
+    flash = meter.store
+    for kind in flash.logs:
+        ring = flash.logs[kind]
+        status = _mount(flash, ring)
+        newest = max(0, ring.newest)
+        if kind == store.NUISANCE:
+            meter.nuisance.newest = newest
+            lost = 0
+        else:
+            packed = flash.get(store.KEY_LOGS + kind) or b""
+            if packed:
+                flash.log({kind: packed})
+            lost = max(0, flash.newest[kind] - len(packed) // struct.calcsize(records.FORMAT_OF[kind]) - newest)
+            flash.newest[kind] = max(flash.newest[kind], newest)
+        if status == DAMAGED or lost:
+            meter.damaged = True
+            meter.note(events.FLASH_DAMAGED, lost, _REGION_LOGS + kind)
+
+
 def _read_intervals(meter) -> None:
     """Finish the interval that was committed and did not reach its ring."""
     flash, profile = meter.store, meter.profile
@@ -180,6 +213,9 @@ def _read_intervals(meter) -> None:
     lost = profile.seq - 1 - max(0, flash.intervals.newest)
     if profile.record:
         flash.append(flash.intervals, profile.seq, profile.record)
+    newest = bytearray(records.RECORD_LENGTH)
+    if flash.intervals.newest > profile.seq and flash.intervals.read_into(flash.intervals.newest, newest):
+        profile.follow(bytes(newest), meter.energy.import_wh, meter.energy.export_wh)
     profile.seq = max(profile.seq, flash.intervals.newest)
     if status == DAMAGED or lost > 0:
         meter.damaged = True

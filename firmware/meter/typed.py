@@ -32,10 +32,6 @@ ALL_REGISTERS = 0xFFFF  # of a token that clears credit
 CAP_SLOT_S = 5 * 86_400
 CAP_SLOTS = 7
 
-# At most so many refusals are logged at once, and one more each REFUSAL_S.
-REFUSALS = 8
-REFUSAL_S = 600
-
 # A key change is forgotten where its next section takes longer: a section left from another change would make a key
 # that nobody has.
 SECTIONS_S = 3600
@@ -94,7 +90,6 @@ class Typed:
         self._section_s = 0
         self._slot = 0
         self._sums = [0] * CAP_SLOTS
-        self._refusals_s = REFUSALS * REFUSAL_S
         self._kept_s = 0  # of the lock-out, in the journal
 
     # -- state in the journal ------------------------------------------------------------------------------------------
@@ -162,7 +157,6 @@ class Typed:
     def step(self, elapsed_s: int) -> None:
         """Let powered time pass."""
         self.lockout.step(elapsed_s)
-        self._refusals_s = min(self._refusals_s + elapsed_s, REFUSALS * REFUSAL_S)
 
     def waiting(self) -> "list[tuple[int, bytes]]":
         """For a checkpoint: the lock-out where it has moved."""
@@ -262,16 +256,15 @@ class Typed:
         if lockout.left_s:
             meter.note(events.TOKENS_LOCKED, lockout.left_s, lockout.wrong)
             if lockout.wrong == LATCH_AFTER:
+                meter.note(events.WRONG_TOKENS, lockout.wrong)
                 meter.latch(states.LATCH_WRONG_TOKENS)
         else:
             meter.note(events.TOKEN_REFUSED, 0, results.REJECTED)
         meter.commit(self._own())
 
     def _refuse(self, outcome: Outcome) -> None:
-        """Log why a genuine token is not taken, now and then."""
-        if self._refusals_s >= REFUSAL_S:
-            self._refusals_s -= REFUSAL_S
-            self._meter.note(events.TOKEN_REFUSED, outcome.tid if outcome.tid < 1 << 24 else 0, outcome.code)
+        """Log why a genuine token is not taken."""
+        self._meter.note(events.TOKEN_REFUSED, outcome.tid if outcome.tid < 1 << 24 else 0, outcome.code)
 
     def _judge(self, read: "token.Token") -> int:
         """Why a genuine token is not taken, whatever it would do; 0 for none."""

@@ -3,9 +3,12 @@
 POWER_UP = 1  # argument: seconds without power where the clock knows, else -1; detail: 1 after an unclean stop
 POWER_DOWN = 2
 CLOCK_SET = 3  # argument: seconds that the clock moved (saturated); detail: 1 where it was unknown before
-FLASH_DAMAGED = 4  # argument: records lost; detail: region (1 journal, 2 intervals, 3 events)
+FLASH_DAMAGED = 4  # argument: records lost; detail: region (1 journal, 2 intervals, 3 events, 4 nuisance,
+# 5 switches, 6 top-ups, 7 days, 8 months)
 STORAGE_FAILED = 5
 HISTORY_LOST = 6
+NOT_LOGGED = 7  # argument: events that anybody can cause, and that were too many to be logged
+WRONG_TOKENS = 8  # argument: wrong entries in a row; the latch is set
 LOW_CREDIT = 16  # argument: balance in units of 1/1000 currency
 LOW_CREDIT_2 = 17
 CREDIT_EXHAUSTED = 18
@@ -72,3 +75,6 @@ UPDATE_STARTED = 130  # an image goes on trial; argument: its release as above; 
 UPDATE_GOOD = 131  # it has passed its self-test; argument: its release; detail: its slot
 UPDATE_ROLLED_BACK = 132  # argument: slot of the image; detail: 1 self-test not passed, 2 started too often
 LEGAL_PART_CHANGED = 133  # argument: legal version that runs; detail: the one before
+
+# What anybody can cause: logged within bounds, in a ring of its own.
+NUISANCE = (NOT_LOGGED, ORDER_REFUSED, TOKEN_REFUSED, TOKENS_LOCKED)

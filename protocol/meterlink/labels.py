@@ -146,6 +146,8 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "flash_damaged": ("flash damaged", "闪存损坏"),
         "storage_failed": ("storage failed", "存储失败"),
         "history_lost": ("history lost", "历史丢失"),
+        "not_logged": ("events that anybody can cause, too many to be logged", "过于频繁而未记录的事件"),
+        "wrong_tokens": ("many wrong tokens", "多次错误代码"),
         "low_credit": ("low credit", "余额提醒"),
         "low_credit_2": ("very low credit", "余额预警"),
         "credit_exhausted": ("credit exhausted", "余额用尽"),

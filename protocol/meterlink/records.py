@@ -1,7 +1,8 @@
-"""Interval and event records: packed once on the meter, carried and stored byte for byte.
+"""The records of a meter's logs: packed once on the meter, carried and stored byte for byte.
 
-Both have 24 bytes, big-endian, with their own sequence number (1, 2, 3, … never used twice under one log id) and
-CRC-16/MODBUS over the first 22 bytes. `struct.iter_unpack` with `INTERVAL_FORMAT` decodes a batch in one call.
+All are big-endian and begin with their own sequence number (1, 2, 3, … in each log, never used twice under one log id);
+the last two bytes are CRC-16/MODBUS over those before. Intervals and events have 24 bytes; `struct.iter_unpack` with
+`INTERVAL_FORMAT` decodes a batch in one call.
 
 Interval (one per period, written when the period ends):
 
@@ -20,17 +21,57 @@ offset  size  field
 ======  ====  ==========================================================================================
 
 Event: seq 4, time_s 4, code 2, boot (low 16 bits) 2, import_reg_wh 4, argument 4 (signed), detail 2, crc 2.
+
+Records of the other logs (`FORMAT_OF`); all begin with seq 4, time_s 4 and end with crc 2:
+
+Switch, 48 bytes, of each decision to open or close the relay, whether it followed or not: closed 1, zero 1, who 2 (the
+hold 1..31, reasons.OWN + cause, or reasons.BY_KEY, that opened it, or that stood last where it was closed),
+signing_epoch 2 and version 4 of that hold's last order (0 = none), import_wh 8, export_wh 8, balance_uc 8 (signed),
+operations 4 (pulses of this relay's life, with this one).
+
+Top-up, 72 bytes: source 2 (65535: typed token), account_epoch 2, tid 4 (0xFFFFFFFF = came by order), amount_uc 8,
+total_uc 8 (credited by that source in all), debts_uc 8 (of the amount, collected for debts), emergency_uc 8 (repaid),
+waiting_uc 8 (of the amount, above the hoarding limit), balance_uc 8 (signed, with it), import_reg_wh 4 (modulo 2^32),
+kind 1 (TOPUP_*), zero 1.
+
+Freeze, 136 bytes, of a local day or month that has ended: time_s is its end; day 2 (its last local day, counted from
+1970-01-01), account_epoch 2, flags 1 (FLAG_* of its intervals), zero 1, import_wh 8, export_wh 8, import and export by
+rate 4 x 8 each, balance_uc 8 (signed), charged_uc 8, credited_uc 8, earned_uc 8, demand_w 4 (the highest mean power of
+a full interval), demand_s 4 (start of that interval, 0 = none).
 """
 
 import struct
 
 from meterlink.modbus import crc16
 
-RECORD_LENGTH = 24
-_CRC_AT = 22
+RECORD_LENGTH = 24  # of intervals and events
 
 INTERVAL_FORMAT = ">IIIIHHBBH"
 EVENT_FORMAT = ">IIHHIiHH"
+
+KIND_SWITCH = 1
+KIND_TOPUP = 2
+KIND_DAILY = 3
+KIND_MONTHLY = 4
+
+SWITCH_FORMAT = ">IIBBHHIQQqIH"
+TOPUP_FORMAT = ">IIHHIQQQQQqIBBH"
+FREEZE_FORMAT = ">IIHHBBQQ8QqQQQIIH"
+FORMAT_OF = {
+    KIND_SWITCH: SWITCH_FORMAT,
+    KIND_TOPUP: TOPUP_FORMAT,
+    KIND_DAILY: FREEZE_FORMAT,
+    KIND_MONTHLY: FREEZE_FORMAT,
+}
+SWITCH_LENGTH = 48
+TOPUP_LENGTH = 72
+FREEZE_LENGTH = 136
+_LENGTHS = (RECORD_LENGTH, SWITCH_LENGTH, TOPUP_LENGTH, FREEZE_LENGTH)
+
+TOPUP_ORDER = 1
+TOPUP_TYPED = 2
+
+NO_TID = 0xFFFFFFFF
 
 DELTA_LARGE = 0xFFFF
 
@@ -43,8 +84,22 @@ FLAG_RATE_CHANGED = 0x20  # a rate or tariff switched within the period
 
 
 def _seal(record: bytearray) -> bytes:
-    struct.pack_into(">H", record, _CRC_AT, crc16(record, _CRC_AT))
+    at = len(record) - 2
+    struct.pack_into(">H", record, at, crc16(record, at))
     return bytes(record)
+
+
+def pack(kind: int, *values) -> bytes:
+    """A record of KIND_*: the values of its format, without the CRC."""
+    return _seal(bytearray(struct.pack(FORMAT_OF[kind], *values, 0)))
+
+
+def unpack(kind: int, record: bytes) -> "tuple[int, ...]":
+    """The values of a record of KIND_*, without the CRC; ValueError where it is of another length or the CRC is
+    wrong."""
+    if len(record) != struct.calcsize(FORMAT_OF[kind]) or check(record) is None:
+        raise ValueError("record of kind {}: {} is none".format(kind, bytes(record).hex()))
+    return struct.unpack(FORMAT_OF[kind], record)[:-1]
 
 
 def pack_interval(
@@ -86,8 +141,9 @@ def pack_event(seq: int, time_s: int, code: int, boot: int, import_reg_wh: int, 
 
 
 def check(record: bytes) -> "int | None":
-    """The sequence number of an interval or event record of 24 bytes, or None where its CRC is wrong or it is blank."""
-    if len(record) != RECORD_LENGTH or crc16(record, _CRC_AT) != (record[22] << 8) | record[23]:
+    """The sequence number of a record of any kind, or None where its length or CRC is wrong or it is blank."""
+    at = len(record) - 2
+    if len(record) not in _LENGTHS or crc16(record, at) != (record[at] << 8) | record[at + 1]:
         return None
     seq = struct.unpack_from(">I", record, 0)[0]
     return seq if seq else None
@@ -95,13 +151,13 @@ def check(record: bytes) -> "int | None":
 
 def unpack_interval(record: bytes) -> "tuple[int, ...]":
     """(seq, start_s, import_reg_wh, export_reg_wh, import_wh, export_wh, minutes, flags); ValueError on a wrong CRC."""
-    if check(record) is None:
+    if len(record) != RECORD_LENGTH or check(record) is None:
         raise ValueError("interval record: the CRC of {} is wrong".format(bytes(record).hex()))
     return struct.unpack(INTERVAL_FORMAT, record)[:-1]
 
 
 def unpack_event(record: bytes) -> "tuple[int, ...]":
     """(seq, time_s, code, boot, import_reg_wh, argument, detail); ValueError on a wrong CRC."""
-    if check(record) is None:
+    if len(record) != RECORD_LENGTH or check(record) is None:
         raise ValueError("event record: the CRC of {} is wrong".format(bytes(record).hex()))
     return struct.unpack(EVENT_FORMAT, record)[:-1]

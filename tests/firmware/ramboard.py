@@ -344,10 +344,22 @@ class Rig:
         return found
 
     def events(self):
-        """(code, argument, detail) of all events, oldest first."""
+        """(code, argument, detail) of all events, oldest first; behind them those that anybody can cause."""
         from meterlink.records import unpack_event
 
-        return [(f[2], f[5], f[6]) for f in [unpack_event(record) for record in self.records(self.meter.store.events)]]
+        flash = self.meter.store
+        held = self.records(flash.events) + self.records(flash.logs[0])
+        return [(f[2], f[5], f[6]) for f in [unpack_event(record) for record in held]]
+
+    def logged(self, kind):
+        """The records of records.KIND_* that the meter holds, oldest first, without their CRC."""
+        from meterlink.records import FORMAT_OF, unpack
+
+        ring = self.meter.store.logs[kind]
+        record = bytearray(struct.calcsize(FORMAT_OF[kind]))
+        return [
+            unpack(kind, record) for seq in range(max(0, ring.oldest), ring.newest + 1) if ring.read_into(seq, record)
+        ]
 
     def intervals(self):
         from meterlink.records import unpack_interval

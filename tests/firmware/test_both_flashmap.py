@@ -1,27 +1,47 @@
 """The flash map: what it holds and how long it lasts. Runs on CPython and on MicroPython."""
 
-from meter import flashmap
+import struct
+
+from meter import journal, sectors, store
 from meter.journal import Journal, capacity_bytes
 from meter.ring import Ring
+from meterlink import flashmap, records
 from meterlink.records import RECORD_LENGTH, check, pack_interval
 from metersim.flash import NorFlash
+from tests.firmware.ramboard import Rig
 
 
-def test_the_parts_follow_one_another_and_fit():
-    assert flashmap.JOURNAL_FIRST + flashmap.JOURNAL_SECTORS == flashmap.INTERVALS_FIRST
-    assert flashmap.INTERVALS_FIRST + flashmap.INTERVALS_SECTORS == flashmap.EVENTS_FIRST
-    assert flashmap.EVENTS_FIRST + flashmap.EVENTS_SECTORS == flashmap.END <= flashmap.TOTAL_SECTORS
+def test_the_parts_do_not_overlap_and_fit():
+    parts = [(first, first + count) for _, first, count, _, _ in flashmap.RINGS]
+    parts.append((flashmap.JOURNAL_FIRST, flashmap.JOURNAL_FIRST + flashmap.JOURNAL_SECTORS))
+    parts.sort()
+    for place in range(1, len(parts)):
+        assert parts[place - 1][1] <= parts[place][0]
+    assert parts[0][0] == 0 and parts[-1][1] == flashmap.TOTAL_SECTORS
 
 
-def test_the_rings_hold_what_the_map_says():
-    flash = NorFlash(flashmap.TOTAL_SECTORS, flashmap.SECTOR_BYTES)
-    assert flashmap.RECORD_BYTES == RECORD_LENGTH
-    for first, count, ahead, wanted in (
-        (flashmap.INTERVALS_FIRST, flashmap.INTERVALS_SECTORS, flashmap.INTERVALS_AHEAD, flashmap.INTERVALS_HELD),
-        (flashmap.EVENTS_FIRST, flashmap.EVENTS_SECTORS, flashmap.EVENTS_AHEAD, flashmap.EVENTS_HELD),
+def test_the_rings_hold_what_is_promised():
+    kept = store.Store(NorFlash(flashmap.TOTAL_SECTORS, flashmap.SECTOR_BYTES))
+    for ring, wanted in (
+        (kept.intervals, 60 * 96),
+        (kept.events, 1000),
+        (kept.logs[store.NUISANCE], 100),
+        (kept.logs[records.KIND_SWITCH], 10),
+        (kept.logs[records.KIND_TOPUP], 50),
+        (kept.logs[records.KIND_DAILY], 62),
+        (kept.logs[records.KIND_MONTHLY], 24),
     ):
-        ring = Ring(flash, first, count, RECORD_LENGTH, check, ahead)
-        assert ring.guaranteed >= wanted and ring.slots == flashmap.RECORDS_PER_SECTOR
+        assert ring.guaranteed >= wanted, wanted
+
+
+def test_the_map_says_what_the_parts_do():
+    assert flashmap.SECTOR_HEADER_BYTES == journal.HEADER_BYTES
+    assert flashmap.UNIT_BYTES == sectors.UNIT_BYTES
+    lengths = {name: length for name, _, _, length, _ in flashmap.RINGS}
+    assert lengths["nuisance"] == lengths["intervals"] == lengths["events"] == RECORD_LENGTH
+    assert lengths["switches"] == records.SWITCH_LENGTH == struct.calcsize(records.SWITCH_FORMAT)
+    assert lengths["topups"] == records.TOPUP_LENGTH == struct.calcsize(records.TOPUP_FORMAT)
+    assert lengths["daily"] == lengths["monthly"] == records.FREEZE_LENGTH == struct.calcsize(records.FREEZE_FORMAT)
 
 
 def test_intervals_are_told_from_blank_and_torn_flash():
@@ -39,27 +59,58 @@ def test_the_journal_holds_its_budget():
     assert flashmap.LIVE_BYTES <= capacity_bytes(flashmap.JOURNAL_SECTORS, flashmap.SECTOR_BYTES, flashmap.MAX_COMMIT)
 
 
-def test_wear_by_the_figures_that_the_meter_uses():
-    household = flashmap.commits_per_day(3_500_000 // 365)  # 3500 kWh a year
-    limit = flashmap.commits_per_day(60 * 230 * 24)  # 60 A at 230 V without end
-    assert flashmap.wear(flashmap.DESIGN_YEARS, household, flashmap.CHECKPOINT_BYTES) <= flashmap.ERASE_CYCLES
-    assert flashmap.years_to_wear_out(household, flashmap.CHECKPOINT_BYTES) >= flashmap.DESIGN_YEARS
-    assert flashmap.years_to_wear_out(limit, flashmap.CHECKPOINT_BYTES) >= 1
+def test_flash_lasts_at_any_load():
+    """Fifteen years at 60 A without end, with quarters of an hour; a household's also with minutes."""
+    household, full = [wh_a_day for _, wh_a_day in flashmap.LOADS]
+    for wh_a_day, minutes in ((household, 15), (household, 1), (full, 15), (full, 60)):
+        for region in flashmap.regions(wh_a_day, minutes):
+            assert region.years() >= flashmap.DESIGN_YEARS, (region.name, wh_a_day, minutes)
+
+
+def live_values(journal, live_bytes):
+    """Fill a journal with so much that counts."""
+    key = 100
+    while (key - 100) * 152 < live_bytes - 152:
+        journal.commit([(key, bytes(130))])
+        key += 1
 
 
 def test_wear_is_what_a_journal_does():
     """The formula against erases counted in a journal that is driven with the budget of live values."""
     flash = NorFlash(flashmap.JOURNAL_SECTORS)
-    journal = Journal(flash, 0, flashmap.JOURNAL_SECTORS, flashmap.MAX_COMMIT)
-    journal.mount()
-    key = 100
-    while (key - 100) * 152 < flashmap.LIVE_BYTES - 152:
-        journal.commit([(key, bytes(130))])
-        key += 1
+    kept = Journal(flash, 0, flashmap.JOURNAL_SECTORS, flashmap.MAX_COMMIT)
+    kept.mount()
+    live_values(kept, flashmap.LIVE_BYTES)
+    ticks = 48 * 24  # between two full checkpoints, at 60 A
     first = sum(flash.erases)
-    commits = 4000
-    for number in range(commits):
-        journal.commit([(1, bytes([number & 0xFF]) * flashmap.CHECKPOINT_BYTES)])
+    written = 0
+    for number in range(12_000):
+        value = bytes([number & 0xFF]) * flashmap.MAX_TICK
+        if number % ticks == 0:
+            value = bytes(flashmap.FULL_BYTES - 20)
+        kept.commit([(1, value)])
+        written += flashmap.record_bytes(flashmap.JOURNAL_ENTRY_BYTES + len(value))
     counted = sum(flash.erases) - first
-    computed = flashmap.wear(1, commits, flashmap.CHECKPOINT_BYTES) * flashmap.JOURNAL_SECTORS  # of 365 times as many
-    assert computed * 90 // 100 <= counted * 365 <= computed * 102 // 100, (counted * 365, computed)
+    computed = written * flashmap.JOURNAL_SECTORS // flashmap.turn_bytes()
+    assert computed * 85 // 100 <= counted <= computed, (counted, computed)
+
+
+def test_a_meter_writes_no_more_than_the_budget_says():
+    """Each commit of an hour at full load, by the bytes that it programs."""
+    rig = Rig(credit_uc=10**12)
+    rig.run(1800)
+    rig.board.watts = 60 * 230
+    sizes = []
+
+    def programmed(block, offset, data):
+        if data is not None and block >= flashmap.JOURNAL_FIRST and offset:
+            sizes.append(len(data))
+
+    rig.board.flash.watch = programmed
+    rig.run(3600)
+    rig.board.flash.watch = None
+    tick = flashmap.record_bytes(flashmap.JOURNAL_ENTRY_BYTES + flashmap.MAX_TICK)
+    full = [size for size in sizes if size > tick]
+    assert len(sizes) <= flashmap.ticks_a_day(60 * 230 * 24) // 24 + 6
+    assert len(full) <= 6 and max(full) <= flashmap.FULL_BYTES, full
+    assert 900 < len(sizes) - len(full), "ticks"
