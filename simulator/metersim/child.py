@@ -16,6 +16,7 @@ from metersim.world import REPLY_LIMIT_S, World
 
 DEFAULT_HEAP = "384K"
 BOOT = "meter.boards.unix_boot"
+FRONT = "meter.boards.unix_front"
 RESTART = 85  # its exit code
 
 
@@ -31,7 +32,8 @@ class ChildMeter:
     the bus and of the service port · tcp: HOST:PORT to serve Modbus TCP · mqtt: HOST:PORT of the broker, with tls =
     {"ca": …, "cert": …, "key": …, "server": …} · heap: as MicroPython's -X heapsize= · orders: given to the meter over
     its local port at the first start · on_second: see `World` ·
-    slots: start through the boot stage, with two places for images in a file.
+    slots: start through the boot stage, with two places for images in a file · front: TCP port of who stands before its
+    panel, see `meter.boards.unix_front`.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ChildMeter:
         orders: list[bytes] | None = None,
         on_second: Callable[[VirtualBoard], None] | None = None,
         slots: bool = False,
+        front: int | None = None,
     ) -> None:
         self.board = board
         self.folder = folder or Path(tempfile.mkdtemp(prefix="openprepay-meter-"))
@@ -64,6 +67,7 @@ class ChildMeter:
         self._orders = orders or []
         self._on_second = on_second
         self._slots = slots
+        self._entry = FRONT if front else build.ENTRY
         self._options = {
             "unit": unit,
             "baud": baud,
@@ -72,6 +76,7 @@ class ChildMeter:
             "tcp": tcp,
             "mqtt": mqtt,
             "replay_ms": replay_ms,
+            "front": front,
             **(tls or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,11 +122,11 @@ class ChildMeter:
 
     def _interpreter(self) -> tuple[list[str], dict[str, str]]:
         """The command that runs the firmware's main module, and the environment that it needs."""
-        main = ["-m", "meter.boards.unix_main"]
+        main = ["-m", self._entry]
         if self._micropython:
             command = [str(build.program("micropython")), "-X", f"heapsize={self._heap}"]
             if not self._slots:
-                return [*command, *main], {"MICROPYPATH": f"{build.build()}:.frozen"}
+                return [*command, *main], {"MICROPYPATH": f"{build.build(entry=self._entry)}:.frozen"}
             # A reset of the processor: the boot stage asks for it by its exit code.
             again = ["sh", "-c", f'while "$@"; test $? -eq {RESTART}; do :; done', "meter"]
             (self.folder / "app").unlink(missing_ok=True)
@@ -135,7 +140,7 @@ class ChildMeter:
         """What the firmware printed so far."""
         path = self.folder / "console.log"
         text = path.read_text(errors="replace") if path.exists() else ""
-        return build.readable(text, build.build()) if text and self._micropython else text
+        return build.readable(text, build.build(entry=self._entry)) if text and self._micropython else text
 
     def check(self) -> None:
         """Raise ChildError where the meter no longer runs."""

@@ -16,6 +16,7 @@ from metersim.build import BuildError
 from metersim.child import DEFAULT_HEAP, ChildError, ChildMeter
 from metersim.load import CsvLoad, Household, Load, LoadError
 from metersim.pty_line import PtyLine
+from metersim.stand import KeysError
 from metersim.workbench import CURRENCY, DEFAULT_TARIFF, KWH_TARIFF, VENDING_KEY, Workbench
 
 
@@ -77,7 +78,7 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv)
     try:
         return _keypad(arguments) if arguments.command == "keypad" else _meter(arguments)
-    except (UsageError, LoadError, ProvisionError, keypad.KeysError) as error:
+    except (UsageError, LoadError, ProvisionError, KeysError) as error:
         print(f"openprepay sim: {error}", file=sys.stderr)
         return 2
     except (BuildError, ChildError) as error:
@@ -151,8 +152,11 @@ def _keypad(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.load <= 90_000:
         raise UsageError(f"--load: {arguments.load} given, 0..90000 expected")
     credit_uc = _amount_uc(arguments.credit) if arguments.credit else 0
-    stand = keypad.Stand(arguments.id, credit_uc, arguments.kwh, arguments.codes, arguments.load)
-    return keypad.run(stand, arguments)
+    if not 1 <= arguments.speed <= 100_000:
+        raise UsageError(f"--speed: {arguments.speed} given, 1..100000 expected")
+    if arguments.micropython and arguments.keys is None and sys.stdin.isatty():
+        raise UsageError("--micropython: needs --keys, or keys from a pipe; live, the firmware runs in this process")
+    return keypad.run(arguments, credit_uc)
 
 
 def _meter(arguments: argparse.Namespace) -> int:

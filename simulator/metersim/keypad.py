@@ -1,8 +1,7 @@
-"""``openprepay sim keypad``: stand before a meter. Its firmware runs here, with its panel; the terminal is the hand."""
+"""``openprepay sim keypad``: stand before a meter. The terminal is its front, and its keyboard the hand."""
 
 import argparse
 import os
-import re
 import select
 import sys
 import termios
@@ -11,24 +10,11 @@ import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from meter.panel import HELD_S, Panel
-from meterlink import states, topics
-from meterlink.provision import CURRENCY_ENERGY
-from meterlink.sts import issue
-from meterlink.sts.token import CREDIT
-from metersim.board import VirtualBoard
-from metersim.inprocess import InProcessMeter
-from metersim.load import Constant
-from metersim.workbench import CURRENCY, DEFAULT_TARIFF, KWH_TARIFF, Workbench
+from metersim.keypad_child import ChildStand
+from metersim.stand import HereStand, Stand
 
-LOADS_W = (0, 100, 2000, 9000)
 SPEEDS = (1, 10, 60, 600)
-TOKEN_UNITS = 100  # of 0.1 kWh
-PAYMENT_UC = 10_000_000
-OUTAGE_S = 10
 FRAME_S = 0.1
-EIGHTH_S = 0.125
-
 # key of the terminal -> (English, Chinese) of what it does besides the keys of the keypad
 HELP = {
     "h": ("hold # for 3 s: reconnect", "长按 # 3秒：合闸"),
@@ -40,148 +26,7 @@ HELP = {
     "q": ("quit", "退出"),
 }
 _KEYPAD = ("keys 0-9 * # (Enter is #, Backspace is *)", "按键 0-9 * #（回车为#，退格为*）")
-_WORDS = {
-    "credit": ("credit", "余额"),
-    "link": ("link", "通信"),
-    "off": ("off", "跳闸"),
-    "relay": ("relay", "继电器"),
-    "open": ("open", "断开"),
-    "closed": ("closed", "闭合"),
-    "load": ("load", "负荷"),
-    "buzzer": ("buzzer", "蜂鸣器"),
-    "light": ("backlight", "背光"),
-    "pulses": ("pulses", "脉冲"),
-}
-_LAMP = {0x0000: "dark", 0x0001: "flash", 0x00FF: "slow", 0x3333: "fast", 0xFFFF: "steady"}
-_SCRIPT = re.compile(r"[0-9*#htblp]|\.|\[(\d{1,6})\]")
-
-
-class KeysError(ValueError):
-    """Keys that are not taken; the text names them and what was expected."""
-
-
-class Stand:
-    """One metering point and its front. kwh: the account counts kWh, which typed tokens credit · codes: the panel says
-    things in numbers."""
-
-    def __init__(
-        self, meter: int, credit_uc: int = 0, kwh: bool = False, codes: bool = False, load_w: int = 0, start_s: int = 0
-    ) -> None:
-        self.bench = Workbench(meter, tariff=KWH_TARIFF if kwh else DEFAULT_TARIFF)
-        self.board = VirtualBoard(Constant(load_w), start_s=start_s or int(time.time()), seed=meter)
-        self.meter = InProcessMeter(self.board, self.bench.record(currency=CURRENCY_ENERGY if kwh else CURRENCY))
-        self.codes = codes
-        self.sounds: list[tuple[int, ...]] = []
-        self._sold_uc = 0
-        self._tid = issue.tid_of(self.bench.decoder.base, self.board.true_s)
-        self._panel = Panel(self.meter.meter, codes)
-        if credit_uc:
-            self.buy(credit_uc)
-
-    @property
-    def panel(self) -> Panel:
-        """The panel; a new one after each start of the firmware, as on a board."""
-        if self._panel.meter is not self.meter.meter:
-            self._panel = Panel(self.meter.meter, self.codes)
-        return self._panel
-
-    def press(self, char: str, held_s: int = 0) -> None:
-        """A key of the keypad."""
-        self.panel.key(char, self.board.mono_s, held_s)
-        self._listen()
-
-    def run(self, seconds: int) -> None:
-        """Let time pass."""
-        for _ in range(seconds):
-            self.meter.run(1)
-            self.panel.step(self.board.mono_s)
-            self._listen()
-
-    def buy(self, amount_uc: int = PAYMENT_UC) -> None:
-        """A payment elsewhere: its signed order reaches the meter."""
-        self._sold_uc += amount_uc
-        self.meter.meter.submit(self.meter.meter.CARRIER_LOCAL, self.bench.credit(self._sold_uc))
-        self.meter.settle()
-
-    def token(self) -> str:
-        """A new token of 10 kWh: 20 digits."""
-        self._tid += 1
-        return self.bench.token(CREDIT, 0, self._tid, issue.register_of(TOKEN_UNITS))
-
-    def turn_load(self) -> None:
-        """The household switches something."""
-        now_w = self.board.load.watts(self.board.true_s)
-        self.board.load = Constant(LOADS_W[(LOADS_W.index(now_w) + 1) % len(LOADS_W) if now_w in LOADS_W else 0])
-
-    def do(self, char: str) -> None:
-        """One character of a script, or a key of the terminal."""
-        if char == "h":
-            self.press("#", HELD_S)
-        elif char == "t":
-            for digit in self.token():
-                self.press(digit)
-        elif char == "b":
-            self.buy()
-        elif char == "l":
-            self.turn_load()
-        elif char == "p":
-            self.meter.power_cycle(OUTAGE_S)
-        elif char == ".":
-            self.run(1)
-        else:
-            self.press(char)
-
-    def play(self, keys: str) -> None:
-        """A script: keys 0-9 * #; h, t, b, l, p as in HELP; . a second passes; [n] n seconds do. KeysError names what
-        is none of these, before anything is done."""
-        at = 0
-        steps: list[tuple[str, int]] = []
-        while at < len(keys):
-            found = _SCRIPT.match(keys, at)
-            if found is None:
-                raise KeysError(f"--keys: {keys[at]!r} at {at} given, one of 0-9 * # h t b l p . [SECONDS] expected")
-            steps.append((keys[at], int(found[1] or 0)))
-            at = found.end()
-        for char, seconds in steps:
-            if char == "[":
-                self.run(seconds)
-            else:
-                self.do(char)
-
-    def _listen(self) -> None:
-        sound = self.panel.buzzer()
-        if sound:
-            self.sounds.append(sound)
-
-    # -- what is seen --------------------------------------------------------------------------------------------------
-
-    def shot(self, chinese: bool = False) -> str:
-        """The front as text: display, lamps, relay, load, the last sound."""
-        lamps = [_LAMP[word] for word in self.panel.leds()]
-        return self._draw(chinese, lamps, "-".join(map(str, self.sounds[-1])) + " ms" if self.sounds else "-")
-
-    def frame(self, chinese: bool, at_s: float, sounding: bool) -> str:
-        """The front at a moment, lamps lit or dark."""
-        eighth = int(at_s / EIGHTH_S) % 16
-        lamps = ["●" if word >> eighth & 1 else "○" for word in self.panel.leds()]
-        return self._draw(chinese, lamps, "♪" if sounding else "-")
-
-    def _draw(self, chinese: bool, lamps: list[str], buzzer: str) -> str:
-        def word(name: str) -> str:
-            return _WORDS[name][chinese]
-
-        lines = [line.replace("\xff", "█") for line in self.panel.lines()]
-        edge = "═" if self.panel.lit() else "─"
-        board = self.board
-        contact = "closed" if board.contact() == states.CONTACT_CLOSED else "open"
-        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(board.true_s))
-        return "\n".join([
-            f"{topics.meter_name(self.bench.meter)}  {clock} UTC",
-            f"╔{edge * 18}╗  {word('credit')} {lamps[0]}  {word('link')} {lamps[1]}  {word('off')} {lamps[2]}",
-            f"║ {lines[0]} ║  {word('relay')} {word(contact)}",
-            f"║ {lines[1]} ║  {word('load')} {board.power_w()} W  {word('pulses')} {board.pulses_out}",
-            f"╚{edge * 18}╝  {word('buzzer')} {buzzer}",
-        ])  # fmt: skip
+_KEY = {"\r": "#", "\n": "#", "\x7f": "*", "\x08": "*"}
 
 
 def add_arguments(one: argparse.ArgumentParser) -> None:
@@ -199,52 +44,64 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
         "Without it, and without a terminal, they are read from standard input",
     )
     one.add_argument("--shot", action="store_true", help="with keys: print the front after each line of them")
+    one.add_argument(
+        "--micropython",
+        action="store_true",
+        help="run firmware and panel under real MicroPython; with --keys or a pipe",
+    )
+    one.add_argument("--speed", type=int, default=1, metavar="N", help="with --micropython: virtual seconds per second")
 
 
-def run(stand: Stand, arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, credit_uc: int) -> int:
     """Play keys, or be live until q or Ctrl-C."""
-    chinese = arguments.language == "zh"
+    if arguments.micropython:
+        load, speed = arguments.load, arguments.speed
+        with ChildStand(arguments.id, credit_uc, arguments.kwh, load, speed) as child:
+            if arguments.codes:
+                child.play("*90##**")
+            return _script(child, arguments)
+    stand = HereStand(arguments.id, credit_uc, arguments.kwh, arguments.codes, arguments.load)
     if arguments.keys is None and sys.stdin.isatty():
         with suppress(KeyboardInterrupt):
-            _live(stand, chinese)
+            _live(stand, arguments.language == "zh")
         return 0
+    return _script(stand, arguments)
+
+
+def _script(stand: Stand, arguments: argparse.Namespace) -> int:
+    chinese = arguments.language == "zh"
     for line in [arguments.keys] if arguments.keys is not None else sys.stdin:
         stand.play(line.strip())
         if arguments.shot:
-            print(stand.shot(chinese), flush=True)
+            print(stand.draw(chinese), flush=True)
     if not arguments.shot:
-        print(stand.shot(chinese), flush=True)
+        print(stand.draw(chinese), flush=True)
     return 0
 
 
-def _live(stand: Stand, chinese: bool) -> None:
+def _live(stand: HereStand, chinese: bool) -> None:
     speed = 0
     due = time.monotonic()
-    sounding_until = due
-    heard = len(stand.sounds)
     with _keyboard() as read:
         while True:
             for char in read():
                 if char in "qQ\x04":
                     return
-                char = {"\r": "#", "\n": "#", "\x7f": "*", "\x08": "*"}.get(char, char)
+                char = _KEY.get(char, char)
                 if char == "f":
                     speed = (speed + 1) % len(SPEEDS)
                 elif char in "0123456789*#htblp":
                     stand.do(char)
             now = time.monotonic()
             while due < now:
-                stand.run(SPEEDS[speed] if speed < 2 else SPEEDS[speed] // 10)
-                due += 1 if speed < 2 else 0.1
-            if len(stand.sounds) > heard:
-                heard = len(stand.sounds)
-                sounding_until = now + sum(stand.sounds[-1]) / 1000
-            print(_screen(stand, chinese, now, now < sounding_until, SPEEDS[speed]), end="", flush=True)
+                stand.run(max(1, SPEEDS[speed] // 10))
+                due += 0.1 if speed else 1
+            print(_screen(stand, chinese, now, SPEEDS[speed]), end="", flush=True)
 
 
-def _screen(stand: Stand, chinese: bool, now: float, sounding: bool, speed: int) -> str:
+def _screen(stand: Stand, chinese: bool, now: float, speed: int) -> str:
     """What the terminal shows, from its upper left corner on."""
-    rows = stand.frame(chinese, now, sounding).split("\n")
+    rows = stand.draw(chinese, now).split("\n")
     rows += ["", _KEYPAD[chinese]]
     rows += [f"  {key}  {text[chinese]}" + (f"  ×{speed}" if key == "f" else "") for key, text in HELP.items()]
     return "\x1b[H" + "".join(f"{row}\x1b[K\r\n" for row in rows) + "\x1b[J"

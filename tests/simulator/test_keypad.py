@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from metersim import cli, keypad
-from metersim.keypad import KeysError, Stand
+from metersim import cli
+from metersim.keypad_child import ChildStand
+from metersim.stand import EIGHTH_S, HereStand, KeysError
 
 COMMAND = [sys.executable, "-m", "openprepay", "sim", "keypad"]
 START_S = 1_767_225_600
@@ -43,35 +44,35 @@ def test_lines_of_keys_from_a_pipe() -> None:
 
 
 def test_numbers_in_place_of_words() -> None:
-    stand = Stand(600_000_000_001, codes=True, start_s=START_S)
+    stand = HereStand(600_000_000_001, codes=True, start_s=START_S)
     stand.play("*20#")
-    assert display(stand.shot()) == ["20      04000402", "    600000000001"]
+    assert display(stand.draw()) == ["20      04000402", "    600000000001"]
 
 
 def test_power_that_fails_starts_the_panel_anew() -> None:
-    stand = Stand(600_000_000_001, credit_uc=20_000_000, start_s=START_S)
+    stand = HereStand(600_000_000_001, credit_uc=20_000_000, start_s=START_S)
     stand.play("*10#")
-    assert display(stand.shot())[0] == "Used         *10"
+    assert display(stand.draw())[0] == "Used         *10"
     stand.play("p.")
-    assert "*10" not in display(stand.shot())[0] and stand.panel.meter.boot == 2
+    assert "*10" not in display(stand.draw())[0] and stand.panel.meter.boot == 2
 
 
 def test_lamps_relay_and_load_in_a_frame() -> None:
-    stand = Stand(600_000_000_001, credit_uc=20_000_000, load_w=2000, start_s=START_S)
+    stand = HereStand(600_000_000_001, credit_uc=20_000_000, load_w=2000, start_s=START_S)
     stand.run(3)
-    assert "load 2000 W" in stand.shot() and "relay closed" in stand.shot() and "pulses" in stand.shot()
+    assert "load 2000 W" in stand.draw() and "relay closed" in stand.draw()
     stand.board.pulses_out = 0
     stand.run(3600)
     assert stand.board.pulses_out == 3200, "2 kWh at 1600 imp/kWh"
     stand.turn_load()
-    assert "load 9000 W" in stand.shot()
-    lit = {stand.frame(False, at * keypad.EIGHTH_S, False) for at in range(16)}
+    assert "load 9000 W" in stand.draw()
+    lit = {stand.draw(at_s=at * EIGHTH_S) for at in range(16)}
     assert all("○" in frame for frame in lit)
 
 
 @pytest.mark.parametrize("keys", ["12x", "[", "[abc]", "*10#Q", " "])
 def test_keys_that_there_are_not(keys: str, capsys: pytest.CaptureFixture[str]) -> None:
-    stand = Stand(600_000_000_001, start_s=START_S)
+    stand = HereStand(600_000_000_001, start_s=START_S)
     with pytest.raises(KeysError, match="expected"):
         stand.play(keys)
     assert stand.board.true_s == START_S and not stand.sounds, "nothing of it was done"
@@ -89,6 +90,20 @@ def test_keys_that_there_are_not(keys: str, capsys: pytest.CaptureFixture[str]) 
 def test_wrong_arguments(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["keypad", *arguments]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_on_real_micropython() -> None:
+    """The image, with the task that runs the panel: a token, an item, a long press, a power cut."""
+    with ChildStand(600_000_000_001, kwh=True, load_w=2000, speed=5) as stand:
+        stand.play("t#")
+        assert stand.lines() == ("Accepted        ", "T01    +10.00kWh")
+        stand.play("*20#")
+        assert stand.lines() == ("No           *20", "    600000000001")
+        stand.play("h")
+        assert stand.lines() == ("Supply       *03", "              on")
+        assert stand.buzzer() != "0" and stand.lit()
+        stand.play("p*62#")
+        assert stand.lines() == ("Starts       *62", "               2")
 
 
 def test_live_in_a_terminal() -> None:

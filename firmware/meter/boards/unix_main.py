@@ -48,6 +48,7 @@ _NAMES = (
     "replay_ms",
     "slots",
     "running",
+    "front",
 )
 
 
@@ -143,7 +144,7 @@ def local_orders(meter: Meter, folder: str) -> None:
         number += 1
 
 
-async def main(option: dict) -> None:
+async def main(option: dict, links=links) -> None:
     """Boot on the first tick, then serve until the world goes away."""
     # The simulated mains take the process away, never the host: no need to wait for its disk.
     flash = FileFlash(option["flash"], TOTAL_SECTORS, durable=False)
