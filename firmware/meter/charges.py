@@ -17,7 +17,6 @@ import struct
 from meter.store import KEY_CHARGES, KEY_DEBT
 from meterlink import bodies, calendar, events
 from meterlink.billing import MAX_DAYS
-from meterlink.tariff import QUARTER_S
 
 STANDING = bodies.DEBTS  # the place behind the debts
 _PLACES = range(STANDING + 1)
@@ -70,7 +69,6 @@ class Charges:
         self.fresh = False
         self.standing_due_uc = 0
         self.day = 0
-        self._quarter = 0
 
     def open(self) -> None:
         """A new account, or one that is stated anew: nothing is owed and nothing was collected."""
@@ -120,13 +118,11 @@ class Charges:
 
     def turn(self, plan, unix_s: int, charging: bool, suspended: bool) -> None:
         """The time has come to `unix_s`, by a clock that is known: collect for the days, weeks and months that have
-        begun. A clock that goes back collects for none twice, nor does one that went ahead hold up a debt for longer
-        than MAX_DAYS. charging: whether the meter is the one that charges; otherwise nothing is made up for later.
+        begun. To be called as `billing.Running.turn` is.
+
+        A clock that goes back collects for none twice, nor does one that went ahead hold up a debt for longer than
+        MAX_DAYS. charging: whether the meter is the one that charges; otherwise nothing is made up for later.
         """
-        quarter = unix_s // QUARTER_S
-        if quarter == self._quarter:
-            return
-        self._quarter = quarter
         day = plan.day(unix_s)
         before = max(day - MAX_DAYS, min(self.day or day, day + MAX_DAYS))
         day = max(day, before)
@@ -210,10 +206,13 @@ class Charges:
             left_uc -= dues[place]
         return left_uc
 
-    def settle(self, sales: "list[int]", balance_uc: int, settlement: int) -> None:
-        """Top-ups of these amounts arrive at a balance of `balance_uc`: charge what they pay, one after the other."""
+    def settle(self, sales: "list[int]", balance_uc: int, settlement: int) -> "list[int]":
+        """Top-ups of these amounts arrive at a balance of `balance_uc`: charge what they pay, one after the other; what
+        each has paid."""
         paid_uc = which = 0
+        each = []
         for amount_uc in sales:
+            before_uc = paid_uc
             shares, dues = self.split(amount_uc, balance_uc, settlement)
             balance_uc += amount_uc
             for place in _PLACES:
@@ -226,8 +225,10 @@ class Charges:
                     balance_uc -= part_uc
                     paid_uc += part_uc
                     which |= 1 << place
+            each.append(paid_uc - before_uc)
         if which:
             self._meter.note(events.DEBT_COLLECTED, paid_uc // 1000, which)
+        return each
 
 
 def _period(period: int, day: int) -> int:

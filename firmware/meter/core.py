@@ -336,6 +336,8 @@ class Meter:
                     prices.standing_uc += self.allowance.charge_time(due_uc)
                 if prices.day - day > 1:
                     self.note(events.STANDING_CHARGED, due_uc // 1000, prices.day - day)
+            if not self.history_lost and not self.store.failed:
+                self.charges.turn(prices.active, unix_s, self.charging(), self.suspended())
 
     def _flags(self) -> int:
         """What an interval that this moment belongs to has to say."""
@@ -398,10 +400,7 @@ class Meter:
             self.note(events.CREDIT_WAITS, waits_uc // 1000)
 
     def _keep_account(self) -> None:
-        """What time and the balance bring about: debts, credit that waits, emergency credit."""
-        clock, plan = self.clock, self.pricing.active
-        if plan and clock.known and not self.history_lost and not self.store.failed:
-            self.charges.turn(plan, clock.unix_s, self.charging(), self.suspended())
+        """What the balance brings about: credit that waits, emergency credit."""
         self.account.level(self.supply.limits.credit_limit_uc)
         self.emergency.update()
 

@@ -101,7 +101,7 @@ class Life(Rig):
         assert self.meter.emergency.state == states.EMERGENCY_OFFERED
         self.do(emergency_taken)
         self.spend(YUAN)
-        self.board.unix_s = START_S + DAY_S - 1
+        self.board.unix_s = START_S + DAY_S - 3
         self.run(1)
         self.meter.commit([])  # a checkpoint, so that a start finds what is lived here
         self.do(a_day_begun)
