@@ -32,7 +32,7 @@ def credit(meter, order, content) -> int:
     if refunded_uc > had_refunded_uc:
         meter.note(events.REFUND_APPLIED, (refunded_uc - had_refunded_uc) // _UC_PER_MILLI, source)
     account.take(source, credited_uc, refunded_uc, closed)
-    meter.settle_sales(amounts, balance_uc)
+    meter.settle_sales(source, records.NO_TID, credited_uc, amounts, balance_uc)
     items = [(KEY_SOURCES, account.pack_sources())]
     if closed:
         place = len(account.folded) - 1

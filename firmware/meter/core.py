@@ -389,15 +389,42 @@ class Meter:
         self.cover.restore(before[1])
         return False
 
-    def settle_sales(self, sales: "list[int]", balance_uc: int) -> None:
+    def settle_sales(self, source: int, tid: int, total_uc: int, sales: "list[int]", balance_uc: int) -> None:
         """Top-ups of these amounts are in the account, which stood at `balance_uc` before them: what they pay is
-        charged, and what lifts the balance above the hoarding limit waits."""
-        limits = self.supply.limits
+        charged, what lifts the balance above the hoarding limit waits, and each has its record.
+
+        total_uc: what the source has credited with them · tid: of a typed token, else records.NO_TID.
+        """
+        paid = [0] * len(sales)
         if self.charging():
-            self.charges.settle(sales, balance_uc, limits.settlement)
-        waits_uc = self.account.level(limits.credit_limit_uc, sum(sales))
-        if waits_uc > 0:
+            paid = self.charges.settle(sales, balance_uc, self.supply.limits.settlement)
+        waits_uc = max(0, self.account.level(self.supply.limits.credit_limit_uc, sum(sales)))
+        if waits_uc:
             self.note(events.CREDIT_WAITS, waits_uc // 1000)
+        total_uc -= sum(sales)
+        above_uc = sum(sales) - sum(paid) - waits_uc  # what the sales bring to the balance; the last ones wait
+        for amount_uc, paid_uc in zip(sales, paid):
+            brought_uc = max(0, min(amount_uc - paid_uc, above_uc))
+            lifted_uc = max(0, min(brought_uc, -balance_uc))
+            above_uc -= brought_uc
+            balance_uc += brought_uc
+            total_uc += amount_uc
+            self.record(
+                records.KIND_TOPUP,
+                self.clock.unix_s,
+                source,
+                self.account_epoch,
+                tid,
+                amount_uc,
+                total_uc,
+                paid_uc,
+                lifted_uc,
+                amount_uc - paid_uc - brought_uc,
+                balance_uc,
+                self.energy.import_wh & 0xFFFFFFFF,
+                records.TOPUP_ORDER if tid == records.NO_TID else records.TOPUP_TYPED,
+                0,
+            )
 
     def _keep_account(self) -> None:
         """What the balance brings about: credit that waits, emergency credit."""

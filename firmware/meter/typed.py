@@ -331,7 +331,7 @@ class Typed:
             balance_uc = account.balance_uc()
             account.take(orders.SOURCE_TYPED, total_uc, 0)
             meter.note(events.CREDIT_APPLIED, amount_uc // 1000, orders.SOURCE_TYPED)
-            meter.settle_sales([amount_uc], balance_uc)
+            meter.settle_sales(orders.SOURCE_TYPED, read.tid, total_uc, [amount_uc], balance_uc)
             outcome.amount_uc = amount_uc
         return results.ACCEPTED
 

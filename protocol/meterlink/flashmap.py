@@ -52,7 +52,7 @@ EVENTS_AHEAD = 16  # events come in bursts
 JOURNAL_FIRST = 60
 JOURNAL_SECTORS = 40
 LIVE_BYTES = 24_576  # budget of all values in the journal; they are copied once a turn
-MAX_COMMIT = 1792  # the largest credit order with all that it may change, and what waits to ride along
+MAX_COMMIT = 2304  # the largest credit order with all that it may change, and what waits to ride along
 
 OLD_JOURNAL_FIRST = 0  # format 1
 OLD_JOURNAL_SECTORS = 16

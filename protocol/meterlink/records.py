@@ -30,9 +30,9 @@ signing_epoch 2 and version 4 of that hold's last order (0 = none), import_wh 8,
 operations 4 (pulses of this relay's life, with this one).
 
 Top-up, 72 bytes: source 2 (65535: typed token), account_epoch 2, tid 4 (0xFFFFFFFF = came by order), amount_uc 8,
-total_uc 8 (credited by that source in all), debts_uc 8 (of the amount, collected for debts), emergency_uc 8 (repaid),
-waiting_uc 8 (of the amount, above the hoarding limit), balance_uc 8 (signed, with it), import_reg_wh 4 (modulo 2^32),
-kind 1 (TOPUP_*), zero 1.
+total_uc 8 (credited by that source in all), paid_uc 8 (of the amount, collected for debts and what was due),
+lifted_uc 8 (of it, what a balance below zero took: overdraft, emergency credit), waiting_uc 8 (of it, above the
+hoarding limit), balance_uc 8 (signed, with it), import_reg_wh 4 (modulo 2^32), kind 1 (TOPUP_*), zero 1.
 
 Freeze, 136 bytes, of a local day or month that has ended: time_s is its end; day 2 (its last local day, counted from
 1970-01-01), account_epoch 2, flags 1 (FLAG_* of its intervals), zero 1, import_wh 8, export_wh 8, import and export by

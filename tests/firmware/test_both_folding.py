@@ -2,7 +2,7 @@
 
 from meter.credit import FOLDED
 from meter.tids import ORDERED, TYPED, UNKNOWN
-from meterlink import bodies, events, orders, registers, results
+from meterlink import bodies, events, orders, records, registers, results
 from tests.firmware.ramboard import Rig
 from tests.firmware.test_both_orders import refused
 
@@ -194,5 +194,7 @@ def test_the_largest_credit_order_fits_one_commit():
     rig.meter.close_period(rig.meter.now_s(), 0, 0)
     assert rig.give(rig.order(orders.ASPECT_CREDIT, body, 3)) == results.APPLIED
     assert len(rig.meter.account.sources) == 9 and rig.meter.allowance.counting
+    told = [one[5:7] for one in rig.logged(records.KIND_TOPUP) if one[2] == 3 and one[6] > 1000]
+    assert told == [(999_000, 1_000_000)] + [(1_000_000, 1_000_000 * n) for n in range(2, 10)], "nine top-ups"
     rig.outage()
     assert rig.report(orders.ASPECT_CREDIT, 3).source_credited_uc == 9_000_000
