@@ -32,6 +32,7 @@ from meter.panel_items import (
     SEGMENTS,
     SUPPLY,
     TAMPER,
+    TOP_UPS,
     energy,
     find,
     money,
@@ -86,13 +87,14 @@ ANSWER = {
 
 
 class Panel:
-    """One panel of a meter. codes: numbers instead of English · contrast: 0..15 · pressed: the last keys, for a test of
-    the keypad."""
+    """One panel of a meter. codes: numbers instead of English · contrast: 0..15 · entry: of the top-ups, 0 = the
+    last one · pressed: the last keys, for a test of the keypad."""
 
     def __init__(self, meter, codes: bool = False) -> None:
         self.meter = meter
         self.codes = codes
         self.contrast = 8
+        self.entry = 0
         self.pressed = ""
         self._typed = ""  # digits of a token, or * and those of a code
         self._item = 0  # that is open; 0 = none
@@ -193,6 +195,7 @@ class Panel:
     def _open(self, code: int) -> None:
         self._typed = ""
         self._item = code
+        self.entry = 0
         if code == KEYS:
             self.pressed = ""
 
@@ -204,6 +207,8 @@ class Panel:
             self.codes = not self.codes
         elif self._item == CONTRAST:
             self.contrast = (self.contrast + 1) % 16
+        elif self._item == TOP_UPS and self._value(find(TOP_UPS)) != "-":
+            self.entry += 1
         else:
             codes = [row[0] for row in ITEMS]
             self._open(codes[(codes.index(self._item) + 1) % len(codes)])
@@ -276,17 +281,20 @@ class Panel:
         return fit(" ".join(groups[:3]), ""), fit(" ".join(groups[3:]), count)
 
     def _opened(self, row) -> "tuple[str, str]":
-        code, identifier, label, value, n = row
+        code, identifier, label, _, _ = row
         if self.codes:
             head = fit("{:02d}".format(code), "{:08X}".format(identifier) if identifier else "")
         else:
             head = fit(label, "*{:02d}".format(code))
-        return head, fit("", value(self, n) or "-")
+        return head, fit("", self._value(row))
+
+    def _value(self, row) -> str:
+        return row[3](self, row[4]) or "-"
 
     def _line(self, code: int) -> str:
         """An item in one line: the value whole, the label as far as there is room."""
-        _, _, label, value, n = find(code)
-        text = value(self, n) or "-"
+        row = find(code)
+        label, text = row[2], self._value(row)
         room = COLUMNS - 1 - len(text)
         if self.codes:
             return fit("{:02d}".format(code) if room >= 2 else "", text)

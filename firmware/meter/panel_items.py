@@ -4,8 +4,10 @@ Registers and balance are the committed ones, as everywhere. Money is rounded to
 holder, so that what is shown can be spent and what is to be paid is enough; energy is cut to 10 Wh.
 """
 
+import struct
+
 from meter.release import LEGAL_VERSION, VERSION
-from meterlink import states
+from meterlink import records, states
 from meterlink.provision import CURRENCY_ENERGY
 
 COLUMNS = 16
@@ -19,6 +21,7 @@ PRICE = 8
 ENERGY = 10
 NUMBER = 20
 LAST_TOKEN = 30
+TOP_UPS = 33
 LOCKED = 35
 TAMPER = 53
 BOARD = 64
@@ -129,6 +132,46 @@ def _committed_wh(panel, n: int) -> str:
     return energy(panel.meter.committed()[n])
 
 
+def _logged(meter, kind: int, back: int) -> bytes:
+    """A record of a log, `back` before the newest; b"" where there is none."""
+    flash = meter.store
+    record = bytearray(struct.calcsize(records.FORMAT_OF[kind]))
+    return bytes(record) if flash.logs[kind].read_into(flash.newest[kind] - back, record) else b""
+
+
+def _used(panel, n: int) -> str:
+    """Import of a day (n = 0, 1) or a month (2, 3): of this one so far, or of the one before it."""
+    meter = panel.meter
+    kind = records.KIND_MONTHLY if n > 1 else records.KIND_DAILY
+    ends = [_logged(meter, kind, back) for back in (0, n & 1)]
+    if not ends[1]:
+        return ""
+    began_wh, ended_wh = [struct.unpack(records.FREEZE_FORMAT, end)[6] for end in ends[::-1]]
+    return energy((ended_wh if n & 1 else meter.committed()[1]) - began_wh)
+
+
+def _top_up(panel, n: int) -> str:
+    """The local day of a top-up, and its amount."""
+    meter = panel.meter
+    record = _logged(meter, records.KIND_TOPUP, panel.entry)
+    if not record:
+        return ""
+    f = struct.unpack(records.TOPUP_FORMAT, record)
+    _, month, day, _, _ = meter.pricing.local(f[1])
+    return "{:02d}-{:02d} {} #".format(month, day, money(meter, f[5]))
+
+
+def _phase(panel, n: int) -> str:
+    """The power factor, or with n = 4 the frequency."""
+    phases = panel.meter.board.quantities()
+    if not phases:
+        return ""
+    value = phases[0][n]
+    if n == 4:
+        return "{}.{:02d} Hz".format(value // 100, value % 100)
+    return "{}{}.{:03d}".format("-" if value < 0 else "", abs(value) // 1000, abs(value) % 1000)
+
+
 def _clock(panel, n: int) -> str:
     """The local date, or with n = 1 the time of day."""
     meter = panel.meter
@@ -211,15 +254,22 @@ ITEMS = (
     (13, 0x00010300, "Used T3", _committed_wh, 19),
     (14, 0x00010400, "Used T4", _committed_wh, 20),
     (15, 0x00020000, "Given", _committed_wh, 3),
+    (16, 0, "Today", _used, 0),
+    (17, 0, "Yesterday", _used, 1),
+    (18, 0, "This month", _used, 2),
+    (19, 0, "Last month", _used, 3),
     (NUMBER, 0x04000402, "No", lambda panel, n: str(panel.meter.number), 0),
     (21, 0x04000101, "Date", _clock, 0),
     (22, 0x04000102, "Time", _clock, 1),
     (LAST_TOKEN, 0, "Last token", _token, 0),
     (31, 0, "Its amount", _token_amount, 0),
+    (TOP_UPS, 0, "Top-ups", _top_up, 0),
     (LOCKED, 0, "Locked", _locked, 0),
     (40, 0x02030000, "Power", _power, 0),
     (41, 0x02010100, "Voltage", _voltage, 0),
     (42, 0x02020100, "Current", _current, 0),
+    (43, 0x02060000, "Power factor", _phase, 3),
+    (44, 0x02800002, "Frequency", _phase, 4),
     (45, 0, "Power limit", lambda panel, n: "{} W".format(panel.meter.supply.power_limit_w), 0),
     (46, 0, "Contact", _contact, 0),
     (47, 0, "Operations", lambda panel, n: str(panel.meter.supply.relay.operations), 0),
@@ -251,9 +301,9 @@ ITEMS = (
 )
 
 
-def find(code: int) -> "tuple | None":
-    """The row of a code."""
+def find(code: int) -> "tuple":
+    """The row of a code; () where there is none."""
     for row in ITEMS:
         if row[0] == code:
             return row
-    return None
+    return ()

@@ -498,3 +498,30 @@ def test_a_debt_is_shown_and_what_must_be_paid_covers_it():
     assert rig.give(rig.credit(1_000_000 + cents * 10_000)) == 1
     front.wait(40)
     assert rig.board.closed, "what is shown is enough"
+
+
+def test_what_a_day_and_a_month_used():
+    rig = Rig(credit_uc=1_000_000_000_000)
+    front = Front(rig)
+    assert [front.item(code) for code in (16, 17, 18, 19)] == ["-"] * 4
+    rig.board.watts = 1000
+    for hours, expected in (
+        (24 + 2, ["2.00kWh", "-", "-", "-"]),
+        (24, ["2.00kWh", "24.00kWh", "-", "-"]),
+        (30 * 24, ["2.00kWh", "24.00kWh", "26.00kWh", "-"]),
+    ):
+        rig.run(hours * 3600, 3600)
+        assert [front.item(code) for code in (16, 17, 18, 19)] == expected
+
+
+def test_the_last_top_ups():
+    rig = TypedRig(plan=tokens.KWH_PLAN)
+    front = Front(rig)
+    assert front.item(panel_items.TOP_UPS) == "-"
+    for day in range(3):
+        front.press(token(TID + day, 10 * (day + 1)) + "#")
+        rig.run(86_400, 3600)
+    assert front.press("*33#") == ("Top-ups      *33", fit("01-03 3.00kWh #"))
+    assert front.press("#")[1] == fit("01-02 2.00kWh #") and front.press("#")[1] == fit("01-01 1.00kWh #")
+    front.press("#")
+    assert front.lines()[1] == fit("-") and front.press("#")[0] == "Locked       *35"

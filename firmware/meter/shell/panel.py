@@ -32,6 +32,9 @@ class Front:
         self._buzzer = buzzer
         self._keys = Keys()
         self._shown = [_UNKNOWN, _UNKNOWN]
+        self._mono_s = -1
+        self._lines = panel.lines()
+        self._words = panel.leds()
         self._lit: "bool | None" = None
         self._contrast = -1
         self._phase_ms = 0
@@ -46,8 +49,21 @@ class Front:
         char, held_s = self._keys.feed(self._keypad.down(), elapsed_ms)
         if char:
             panel.key(char, mono_s, held_s)
-        panel.step(mono_s)
-        self._write(panel.lines())
+        if char or mono_s != self._mono_s:
+            self._mono_s = mono_s
+            panel.step(mono_s)
+            self._look()
+        self._write()
+        self._phase_ms = (self._phase_ms + elapsed_ms) % _LAMPS_MS
+        for lamp, word in zip(self._lamps, self._words):
+            lamp.value(word >> self._phase_ms // _EIGHTH_MS & 1)
+        self._play(elapsed_ms)
+
+    def _look(self) -> None:
+        """What the panel says changes with a key or with a second of the meter."""
+        panel = self._panel
+        self._lines = panel.lines()
+        self._words = panel.leds()
         lit = panel.lit()
         if lit != self._lit:
             self._lit = lit
@@ -55,15 +71,11 @@ class Front:
         if panel.contrast != self._contrast:
             self._contrast = panel.contrast
             self._display.contrast(panel.contrast)
-        self._phase_ms = (self._phase_ms + elapsed_ms) % _LAMPS_MS
-        for lamp, word in zip(self._lamps, panel.leds()):
-            lamp.value(word >> self._phase_ms // _EIGHTH_MS & 1)
-        self._play(elapsed_ms)
 
-    def _write(self, lines: "tuple[str, str]") -> None:
+    def _write(self) -> None:
         """The first few characters that differ."""
         for row in (0, 1):
-            old, new = self._shown[row], lines[row]
+            old, new = self._shown[row], self._lines[row]
             if old != new:
                 at = 0
                 while old[at] == new[at]:
