@@ -17,7 +17,8 @@ from meter.eventlog import split
 from meter.journal import Journal
 from meter.ring import Ring
 from meter.sectors import DAMAGED, StorageError
-from meterlink import flashmap, records
+from meterlink import flashmap as m
+from meterlink import records
 
 # Keys of the journal. Order keys: aspect << 8 | reason of a supply order, place of a credit source, else 0.
 KEY_PROVISION_TAIL = 1  # the provisioning record from PROVISION_SPLIT on, committed before its head
@@ -118,7 +119,6 @@ class Store:
     checkpoint goes through again."""
 
     def __init__(self, flash) -> None:
-        m = flashmap
         event, check = records.RECORD_LENGTH, records.check
         self.journal = Journal(flash, m.JOURNAL_FIRST, m.JOURNAL_SECTORS, m.MAX_COMMIT)
         self.intervals = Ring(flash, m.INTERVALS_FIRST, m.INTERVALS_SECTORS, event, check, m.INTERVALS_AHEAD)
