@@ -6,7 +6,9 @@ import pytest
 
 from headend.orders import confirm
 from headend.orders.confirm import CONFIRMED, Verdict
-from meter import apply, credit, energy, supply
+from meter import apply, credit, energy, pricing, supply
+from meterlink import billing
+from meterlink.tariff import Tariff
 from openprepay.simcheck import cli
 from openprepay.simcheck.invariants import Broken
 
@@ -58,11 +60,21 @@ def lose_the_remainder(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(credit.Account, "charge", rounded)
 
 
+def charge_days_twice(patch: pytest.MonkeyPatch) -> None:
+    turn = billing.Running.turn
+
+    def forgetful(self: billing.Running, plan: Tariff, unix_s: int) -> int:
+        self.day = min(self.day, plan.day(unix_s) - 1) if self.day else 0
+        return turn(self, plan, unix_s)
+
+    patch.setattr(pricing.Pricing, "turn", forgetful)
+
+
 def count_twice(patch: pytest.MonkeyPatch) -> None:
     add = energy.Energy.add
 
-    def twice(self: energy.Energy, imported: int, exported: int) -> int:
-        return add(self, 2 * imported, exported)
+    def twice(self: energy.Energy, imported: int, exported: int, rate: int = 0) -> tuple[int, int]:
+        return add(self, 2 * imported, exported, rate)
 
     patch.setattr(energy.Energy, "add", twice)
 
@@ -75,6 +87,7 @@ def count_twice(patch: pytest.MonkeyPatch) -> None:
         (believe_everything, 4),
         (ignore_expiry, 5),
         (lose_the_remainder, 7),
+        (charge_days_twice, 7),
         (count_twice, 9),
     ],
 )

@@ -14,9 +14,10 @@ from headend.store.schema import entry, interval, meter_state, order
 from meterlink import records, states
 from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, Order
 from meterlink.reports import FIELDS, PAYLOAD_LENGTH, STRUCT
+from meterlink.shadow import Bill
 from metersim.board import MWS_PER_KWH
 from openprepay.simcheck.people import HOLDS, People
-from openprepay.simcheck.system import LIMITS, STEP_S, SimulatedMeter, System
+from openprepay.simcheck.system import LIMITS, START_S, STEP_S, SimulatedMeter, System
 
 COVER_SLACK_S = 60  # dwell, and steps that a power cut swallowed
 
@@ -229,19 +230,18 @@ class Invariants:
     def _shadow_bill(self, conn: Connection, meter: SimulatedMeter) -> None:
         """Price the stored intervals by the same tariff: the meter's charge, to the unit."""
         rows = conn.execute(select(interval).where(interval.c.meter == meter.number).order_by(interval.c.seq)).all()
-        tariff = self._system.tariff
-        billed_uc, remainder, billed_wh = 0, 0, 0
+        bill = Bill(self._system.tariff)
+        bill.turn(START_S)
         for row in rows:
-            uc, remainder = tariff.cost(row.import_wh, tariff.rate_at(row.start_s), remainder)
-            billed_uc += uc
-            billed_wh += row.import_wh
+            bill.add(row.start_s, row.import_wh, row.export_wh)
         firmware = meter.unit.meter
-        rest_wh = firmware.energy.import_wh - billed_wh
-        now_rate = tariff.rate_at(self._system.now_s)
-        uc, remainder = tariff.cost(rest_wh, now_rate, remainder)
+        rest_wh = firmware.energy.import_wh - sum(row.import_wh for row in rows)
+        bill.add(firmware.now_s(), rest_wh)
+        account = firmware.account
         require(
             7,
-            (billed_uc + uc, remainder) == (firmware.account.charged_uc, firmware.account.remainder),
-            f"meter {meter.number}: shadow bill {billed_uc + uc}, meter {firmware.account.charged_uc}",
+            (bill.charged_uc, bill.remainder, bill.standing_uc)
+            == (account.charged_uc, account.remainder, firmware.pricing.standing_uc),
+            f"meter {meter.number}: shadow bill {bill.charged_uc}, meter {account.charged_uc}",
         )
         self.checks += 1

@@ -19,7 +19,7 @@ from headend.orders.actions import Ack, Action, Deliver
 from headend.store import Store, identity, open_store
 from meter.exchange import Exchange
 from meterlink import bodies, topics
-from meterlink.tariff import Tariff
+from meterlink.tariff import PER_DAY, PER_MONTH, Tariff
 from metersim.board import VirtualBoard
 from metersim.inprocess import InProcessMeter
 from metersim.load import Load
@@ -88,6 +88,25 @@ class SimulatedMeter:
         self.exchange = Exchange(self.unit.meter, REPLAY_MS)
 
 
+def _tariff(rng: random.Random, seed: int) -> Tariff:
+    """By time of use; for odd seeds by everything at once, and a month ends in the second hour of the run."""
+    first_uc = rng.randrange(500_000, 3_000_000)
+    if seed % 2 == 0:
+        return Tariff((first_uc, 900_000), ((0, 0), (32, 1), (72, 0)))
+    prices = (first_uc, *(rng.randrange(400_000, 3_000_000) for _ in range(5)))
+    slots = tuple((quarter, quarter // 2 % 2) for quarter in (0, 2, 4, 90, 92, 94))
+    return Tariff(
+        prices,
+        slots,
+        utc_offset_quarters=-6,
+        steps_wh=(600, 1_500),
+        charges=((PER_DAY, 120_001), (PER_MONTH, 700_003)),
+        more_days=(((0, 1), (3, 0)),),
+        seasons=((6, 1, 1, 1, 1, 1, 1, 1, 1),),
+        special_days=((25, 12, 31, 0),),
+    )
+
+
 class System:
     """One run on one seed."""
 
@@ -101,7 +120,7 @@ class System:
         self.signer = Signer(self.keystore, SignerLog(None), self.clock, Caps(MAX_ORDER_UC))
         self.engine = self._engine()
         self.restarts = 0
-        self.tariff = Tariff((self.rng.randrange(500_000, 3_000_000), 900_000), ((0, 0), (32, 1), (72, 0)))
+        self.tariff = _tariff(self.rng, seed)
         self.store.write(self._establish).result()
         self.meters = [self._add(60_000_000 + index) for index in range(meters)]
         self.events = 0  # everything that can have changed the database or a meter's orders
