@@ -357,7 +357,7 @@ class Supply:
             relay.attempts = 0
         if key and self._held_s >= KEY_S and rested and self._target(MANUAL_OFF) >= 0:
             self._change(MANUAL_OFF, self.keyed | _BY_ITSELF, BY_KEY)
-        elif relay.again(self._mono_s, True, dwell_s) and not self._watchers.causes & UNSTABLE:
+        elif who < 0 and relay.again(self._mono_s, True, dwell_s) and not self._watchers.causes & UNSTABLE:
             self._pulse_again()
 
     def _trip(self, trigger: int, who: int, cause: int) -> None:

@@ -6,7 +6,7 @@ Each condition becomes a cause (reasons.CAUSE_*) once it has lasted, and ends on
   itself, or a power above the limit of a typed token for 10 s; gone for `overload_rest_s`.
 - load limit: more power than load control allows for 60 s; gone for `overload_rest_s`, or with the limit.
 - over-voltage, under-voltage: beyond its limit for `voltage_s`; back by 2 % for `stable_s`.
-- temperature: above its limit for 10 s; back by 10 degrees for as long.
+- temperature: above its limit for 10 s, at once while supply is off; back by 10 degrees for 10 s.
 """
 
 from meter.ports import INDICATE_TRIP, UNKNOWN_DC, UNKNOWN_DV, UNKNOWN_W
@@ -50,7 +50,7 @@ class Watchers:
         known = most_dc and temperature_dc != UNKNOWN_DC
         hot = known and temperature_dc > most_dc
         back = not known or temperature_dc <= most_dc - TEMPERATURE_BACK_DC
-        self._watch(TEMPERATURE, elapsed_s, hot, back, TEMPERATURE_S, TEMPERATURE_S)
+        self._watch(TEMPERATURE, elapsed_s, hot, back, 0 if load_ma is None else TEMPERATURE_S, TEMPERATURE_S)
         self._load(elapsed_s, limits, load_ma, power_limit_w, load_limit_w)
 
     def _voltage(self, elapsed_s: int, limits) -> None:
