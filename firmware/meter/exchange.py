@@ -109,6 +109,10 @@ class Exchange:
                 return _TOPIC[kind], batch
         return None
 
+    def acknowledged(self) -> None:
+        """The broker has what was said."""
+        self._meter.update.spoke(self._meter.CARRIER_MQTT)
+
     def _answer(self, ask: bytes) -> "tuple[str, bytes] | None":
         try:
             kind, reply = self._meter.ask(ask)

@@ -317,6 +317,10 @@ class MeterRegisters(modbus.RegisterSpace):
         code = self._meter.update.take(self._carrier, record, data)
         return _EXCEPTION.get(code, modbus.ILLEGAL_VALUE)
 
+    def answered(self) -> None:
+        """A reply has left on the link."""
+        self._meter.update.spoke(self._carrier)
+
     def identification(self, object_id: int) -> "bytes | None":
         """Vendor, product code and revision."""
         return _VENDOR[object_id] if object_id < len(_VENDOR) else None

@@ -60,6 +60,7 @@ class Update:
         self._hashed = 0
         self._armed_s = 0
         self._sequence = 0
+        self._spoke = 0  # bit 0: an answer has left on a Modbus link, bit 1: a broker has acknowledged something
         self._begins = BEGINS
         self._begin_s = 0
 
@@ -294,8 +295,8 @@ class Update:
         self.restart = True
 
     def _trial(self, elapsed_s: int) -> None:
-        """The self-test: seconds of metering, a commit, and somebody on the kind of link that brought the image, as
-        that one must be able to bring the next."""
+        """The self-test: seconds of metering, a commit, and an answer on the kind of link that brought the image, which
+        has to bring the next one too."""
         self.trial_s += elapsed_s
         try:
             if self._passed():
@@ -313,10 +314,11 @@ class Update:
             return False
         if meter.alarms() >> states.ALARM_METERING & 1:
             return False
-        for carrier in meter.heard_s:
-            if (carrier == meter.CARRIER_MQTT) == bool(self._by_broker):
-                return True
-        return False
+        return bool(self._spoke >> self._by_broker & 1)
+
+    def spoke(self, carrier: int) -> None:
+        """An answer has left on a link, or a broker has acknowledged what was said."""
+        self._spoke |= 1 << (carrier == self._meter.CARRIER_MQTT)
 
     def _good(self) -> None:
         self._become(states.UPDATE_GOOD, results.APPLIED)

@@ -91,6 +91,9 @@ class RegisterSpace:
         """
         return ILLEGAL_ADDRESS
 
+    def answered(self) -> None:
+        """A reply has left on the link."""
+
     def identification(self, object_id: int) -> "bytes | None":
         """Object 0 vendor, 1 product code, 2 revision, 3 URL, 4 product name, 5 model: ASCII, at most 244 bytes."""
         return None
@@ -105,6 +108,7 @@ class ServerPdu:
 
     def __init__(self, space: RegisterSpace) -> None:
         self._space = space
+        self.answered = space.answered
 
     def handle(self, pdu: memoryview, length: int, out: memoryview) -> int:
         """Answer the request in pdu[:length], length >= 1; returns the length of the reply in out (at least 253 bytes).
@@ -335,6 +339,7 @@ class RtuServer:
         """address 1..247 (SL 2.2); it may be changed between frames by `set_address`."""
         self.set_address(address)
         self._pdu = pdu
+        self.answered = pdu.answered
         frame = bytearray(MAX_RTU_ADU)
         self.receiver = RtuReceiver(frame)
         self.feed = self.receiver.feed

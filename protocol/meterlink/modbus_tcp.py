@@ -60,6 +60,7 @@ class TcpServer:
     def __init__(self, pdu: ServerPdu, address: int) -> None:
         self.address = address
         self._pdu = pdu
+        self.answered = pdu.answered
         self.reply = memoryview(bytearray(MAX_TCP_ADU))
         self._reply_pdu = self.reply[HEADER:]
 

@@ -84,5 +84,5 @@ class Updated(Rig):
             seconds -= 1
 
     def talk(self, carrier=0):
-        """Somebody speaks to the meter."""
-        self.meter.heard_s[carrier] = self.mono_s
+        """Somebody was answered."""
+        self.update.spoke(carrier)

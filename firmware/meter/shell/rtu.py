@@ -27,3 +27,4 @@ async def serve(server, link):
         n = server.end()
         if n:
             await link.write(server.reply[:n])
+            server.answered()

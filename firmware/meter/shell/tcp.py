@@ -77,6 +77,7 @@ class TcpShell:
                         size = server.handle(receiver, length)
                         writer.write(bytes(server.reply[:size]))
                         await writer.drain()
+                        server.answered()
                         self._idle[task] = 0
         finally:
             del self._idle[task]

@@ -71,6 +71,7 @@ class Uplink:
                     self._unpublished = message
                     await self._client.publish(topics.up(self._number, message[0]), message[1])
                     self._unpublished = None
+                    self._exchange.acknowledged()
                 else:
                     await sleep_ms(POLL_MS)
             end = await link
