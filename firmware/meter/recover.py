@@ -1,9 +1,9 @@
 """The start of a meter: what flash holds, whether it is all, and what a power cut left undone.
 
 History is lost where the journal is blank but the witness says that it was not, where it is older than the witness,
-where its sums do not agree, or where damage has taken something that counts (`Store.whole`). Such a meter goes on with
-what it has and takes no order but the one that recovers it. Damage that took only what can be told again is told
-(events.FLASH_DAMAGED and its latch), and the meter goes on.
+where its sums do not agree, where a record shows more energy than it, or where damage has taken something that counts
+(`Store.whole`). Such a meter goes on with what it has and takes no order but the one that recovers it. Damage that took
+only what can be told again is told (events.FLASH_DAMAGED and its latch), and the meter goes on.
 """
 
 import struct
@@ -19,6 +19,7 @@ _REGION_EVENTS = 3
 _REGION_LOGS = 4  # + place in Store.logs
 
 _HOLDS = 32
+_HALF = 1 << 31  # of what a record states of a register
 
 
 def start(meter) -> None:
@@ -36,7 +37,9 @@ def start(meter) -> None:
     _read_supply(meter)
     meter.typed.load()
     lost = not _read_provision(meter) or lost
-    meter.damaged = status == DAMAGED
+    damage = [(_REGION_JOURNAL, flash.journal.lost_records)] if status == DAMAGED else []
+    _read_intervals(meter, damage)
+    lost = _behind(meter) or lost
     newly_lost = lost and not meter.history_lost
     meter.history_lost = meter.history_lost or lost
     meter.boot = max(meter.boot, witness if lost else 0) + 1  # every boot commits, so the witness is above every boot
@@ -45,18 +48,18 @@ def start(meter) -> None:
     stopped = life & store.LIFE_STOPPED
     if status != FRESH and not stopped:
         meter.unclean_starts += 1
-    _read_events(meter)
-    _read_logs(meter)
-    meter.senses.start()
+    _read_events(meter, damage)
+    _read_logs(meter, damage)
+    meter.damaged = bool(damage)
     checkpoint = meter.committed()
     gap_s = meter.clock.start(checkpoint[0], not meter.rtc_pending)
+    meter.senses.start()
     meter.note(events.POWER_UP, gap_s, 0 if stopped or status == FRESH else 1)
     starts = _unclean_start(meter) if status != FRESH and not stopped else []
-    if meter.damaged:
-        meter.note(events.FLASH_DAMAGED, flash.journal.lost_records, _REGION_JOURNAL)
     if newly_lost:
         meter.note(events.HISTORY_LOST)
-    _read_intervals(meter)
+    for region, count in damage:
+        meter.note(events.FLASH_DAMAGED, count, region)
     if meter.commissioned:
         meter.power_returned()
         _resume_supply(meter, checkpoint[12])
@@ -166,7 +169,26 @@ def _read_provision(meter) -> bool:
     return True
 
 
-def _read_events(meter) -> None:
+def _behind(meter) -> bool:
+    """Whether the newest interval states more energy than the checkpoint: then that is older than what was shown. The
+    registers are raised to it, as they only rise."""
+    energy, ring = meter.energy, meter.store.intervals
+    untold = ring.newest > meter.profile.seq
+    meter.profile.seq = max(meter.profile.seq, ring.newest)
+    record = bytearray(records.RECORD_LENGTH)
+    if not ring.read_into(ring.newest, record):
+        return False
+    f = records.unpack_interval(record)
+    ahead = [(f[2] - energy.import_wh) & 0xFFFFFFFF, (f[3] - energy.export_wh) & 0xFFFFFFFF]
+    ahead = [wh if wh < _HALF else 0 for wh in ahead]  # beyond it: behind
+    energy.import_wh += ahead[0]
+    energy.export_wh += ahead[1]
+    if untold:
+        meter.profile.follow(bytes(record), energy.import_wh, energy.export_wh)
+    return any(ahead)
+
+
+def _read_events(meter, damage: list) -> None:
     """Finish what the last commit's events lack in their ring."""
     flash = meter.store
     status = _mount(flash, flash.events)
@@ -178,11 +200,10 @@ def _read_events(meter) -> None:
     lost = known - max(0, flash.events.newest)
     meter.log.newest = max(known, flash.events.newest)
     if status == DAMAGED or lost > 0:
-        meter.damaged = True
-        meter.note(events.FLASH_DAMAGED, max(0, lost), _REGION_EVENTS)
+        damage.append((_REGION_EVENTS, max(0, lost)))
 
 
-def _read_logs(meter) -> None:
+def _read_logs(meter, damage: list) -> None:
     """Finish what the last commits lack in the other rings."""
     flash = meter.store
     for kind in flash.logs:
@@ -199,11 +220,10 @@ def _read_logs(meter) -> None:
             lost = max(0, flash.newest[kind] - len(packed) // struct.calcsize(records.FORMAT_OF[kind]) - newest)
             flash.newest[kind] = max(flash.newest[kind], newest)
         if status == DAMAGED or lost:
-            meter.damaged = True
-            meter.note(events.FLASH_DAMAGED, lost, _REGION_LOGS + kind)
+            damage.append((_REGION_LOGS + kind, lost))
 
 
-def _read_intervals(meter) -> None:
+def _read_intervals(meter, damage: list) -> None:
     """Finish the interval that was committed and did not reach its ring."""
     flash, profile = meter.store, meter.profile
     status = _mount(flash, flash.intervals)
@@ -213,13 +233,8 @@ def _read_intervals(meter) -> None:
     lost = profile.seq - 1 - max(0, flash.intervals.newest)
     if profile.record:
         flash.append(flash.intervals, profile.seq, profile.record)
-    newest = bytearray(records.RECORD_LENGTH)
-    if flash.intervals.newest > profile.seq and flash.intervals.read_into(flash.intervals.newest, newest):
-        profile.follow(bytes(newest), meter.energy.import_wh, meter.energy.export_wh)
-    profile.seq = max(profile.seq, flash.intervals.newest)
     if status == DAMAGED or lost > 0:
-        meter.damaged = True
-        meter.note(events.FLASH_DAMAGED, max(0, lost), _REGION_INTERVALS)
+        damage.append((_REGION_INTERVALS, max(0, lost)))
     cursors = flash.get(store.KEY_CURSORS)
     if cursors:
         meter.cursors = list(struct.unpack(store.CURSORS, cursors))
