@@ -5,7 +5,7 @@ One object a link, so that what one master asks or latches does not move under a
 
 import struct
 
-from meter import core, register_account, register_senses, reporting
+from meter import core, register_account, register_senses, register_supply, reporting
 from meter.ports import INDICATE_IDENTIFY
 from meter.release import LEGAL_VERSION, VERSION
 from meterlink import batches, modbus, orders, registers, results
@@ -182,6 +182,9 @@ class MeterRegisters(modbus.RegisterSpace):
     def _energy(self) -> tuple:
         return register_senses.energy(self._meter)
 
+    def _supply(self) -> tuple:
+        return register_supply.supply(self._meter)
+
     def _account(self) -> tuple:
         return register_account.account(self._meter)
 
@@ -349,6 +352,7 @@ _VALUES = {
     registers.ORDER: MeterRegisters._order_values,
     registers.TOKEN: MeterRegisters._token_values,
     registers.ACCOUNT: MeterRegisters._account,
+    registers.SUPPLY: MeterRegisters._supply,
     registers.ENERGY: MeterRegisters._energy,
     registers.QUANTITIES: MeterRegisters._quantities,
 }

@@ -21,6 +21,7 @@ TOKEN = 8
 ENERGY = 9
 QUANTITIES = 10
 ACCOUNT = 11
+SUPPLY = 12
 UPDATE = 14
 
 SELF_TEST = 0x01020304
@@ -255,6 +256,36 @@ BLOCKS = (
             ("standing_due_uc", "u64", -6, "currency"),
         )
         + _debts(),
+    ),
+    (
+        SUPPLY,
+        0x0B00,
+        "supply",
+        _HEADER
+        + (
+            ("supply_mode", "u16", 0, ""),
+            ("control", "u16", 0, ""),
+            ("contact", "u16", 0, ""),
+            ("diagnosis", "u16", 0, ""),
+            ("why", "u16", 0, ""),
+            ("holds", "u32", 0, ""),
+            ("causes", "u16", 0, ""),
+            ("armed_trips", "u16", 0, ""),
+            ("armed_first", "u16", 0, ""),
+            ("armed_s", "u32", 0, "s"),
+            ("attempts", "u16", 0, ""),
+            ("operations", "u32", 0, ""),
+            ("rated_operations", "u32", 0, ""),
+            ("load_limit_w", "u32", 0, "W"),
+            ("load_limit_until_s", "u32", 0, "s"),
+            ("overload_closes_left", "u16", 0, ""),
+            ("load_limit_closes_left", "u16", 0, ""),
+            ("max_current_ma", "u32", -3, "A"),
+            ("over_voltage_dv", "u16", -1, "V"),
+            ("under_voltage_dv", "u16", -1, "V"),
+            ("temperature_dc", "i16", -1, "°C"),
+            ("max_temperature_dc", "i16", -1, "°C"),
+        ),
     ),
     (
         UPDATE,

@@ -1,9 +1,10 @@
 """The causes that the meter finds by itself: overload, load control, voltage, temperature; and a relay near its end."""
 
 from meter.ports import UNKNOWN_DV
-from meterlink import bodies, events, orders, reasons, results, states
+from meterlink import bodies, events, orders, reasons, registers, results, states
 from tests.firmware.ramboard import Rig
 from tests.firmware.supply_bench import ON, READY, Bench, limits_of
+from tests.firmware.test_both_registers import Master
 
 OVERLOAD = reasons.CAUSE_OVERLOAD
 LOAD_LIMIT = reasons.CAUSE_LOAD_LIMIT
@@ -382,3 +383,38 @@ def test_the_state_of_earlier_firmware_is_taken():
     bench.stored = bench.stored[:15]
     bench.start()
     assert (bench.supply.control, bench.supply.holds, bench.supply.relay.operations) == (0, 1 << ARREARS, 1)
+
+
+def test_the_block_of_supply_says_what_is_meant_and_why():
+    rig = rig_of(supply_mode=6, over_voltage_dv=2600, max_temperature_dc=900, max_current_ma=60_000)
+    rig.board.temperature_dc = lambda: -125
+    rig.give(load(rig, (0, 2000), (900, 0)))
+    rig.give(rig.hold(ARREARS, delay_s=300))
+    rig.run(1)
+    found = Master(rig).block(registers.SUPPLY)
+    wanted = {
+        "supply_mode": 6,
+        "control": ON,
+        "contact": states.CONTACT_CLOSED,
+        "why": ARREARS,
+        "holds": 1 << ARREARS,
+        "armed_trips": 1,
+        "armed_first": ARREARS,
+        "armed_s": 299,
+        "operations": 0,
+        "rated_operations": 10_000,
+        "load_limit_w": 2000,
+        "load_limit_until_s": rig.board.unix_s - 1 + 900,
+        "max_current_ma": 60_000,
+        "over_voltage_dv": 2600,
+        "under_voltage_dv": 0,
+        "temperature_dc": -125,
+        "max_temperature_dc": 900,
+    }
+    assert {name: found[name] for name in wanted} == wanted
+    rig.run(310)
+    found = Master(rig).block(registers.SUPPLY)
+    assert (found["control"], found["armed_trips"], found["armed_first"], found["operations"]) == (0, 0, 0, 1)
+    rig.give(rig.release(ARREARS, bodies.CLOSE_PERMIT))
+    rig.run(20)
+    assert Master(rig).block(registers.SUPPLY)["why"] == reasons.BY_KEY
