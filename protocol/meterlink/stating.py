@@ -7,7 +7,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 
-from meterlink import bodies, bodies_root, states
+from meterlink import bodies, bodies_root, parcels, states
 from meterlink.mac import MacKey
 
 
@@ -124,3 +124,10 @@ def recover(state: bodies_root.Recovered) -> bytes:
 def apart(body: bytes) -> bytes:
     """What an order holds in place of a body that travels apart (orders.FLAG_BODY_APART): length 4, SHA-256 32."""
     return struct.pack(">I32s", len(body), hashlib.sha256(body).digest())
+
+
+def pieces(body: bytes) -> "tuple[bytes, ...]":
+    """A body that travels apart, in the pieces of `parcels`."""
+    digest, total = hashlib.sha256(body).digest(), len(body)
+    starts = range(0, total, parcels.MAX_PIECE)
+    return tuple(parcels.pack(digest, at, total, body[at : at + parcels.MAX_PIECE]) for at in starts)

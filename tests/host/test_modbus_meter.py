@@ -20,7 +20,6 @@ from headend.links.meter import MeterOnBus
 from headend.links.modbus import ModbusCarrier
 from headend.links.port import Up
 from headend.orders.actions import Ack, Ask, Deliver
-from headend.orders.outbox import parcels_of
 from meterlink import batches, modbus, orders, records, registers, reports, results, stating, topics
 from meterlink.batches import Batch
 from meterlink.reports import Report
@@ -435,7 +434,7 @@ def test_a_body_that_travels_apart_comes_before_its_order(site: Line, space: Met
             assert sent.note == "The mailbox took it; the meter says: body_missing."
             ask = batches.pack_ask(batches.KIND_RECEIPT, nonce(), orders.ASPECT_KEYS, orders.KEYS_SIGNING)
             assert await carrier.send(Ask(NUMBER, ask))
-            sent = await carrier.send(Deliver(NUMBER, 1, order(), parcels=parcels_of(body)))
+            sent = await carrier.send(Deliver(NUMBER, 1, order(), parcels=stating.pieces(body)))
             assert sent.note == "The mailbox took it; the meter says: applied."
             assert space.one.meter.public_key(orders.ROLE_CREDIT, 2) is not None
             assert await carrier.send(Ask(NUMBER, batches.pack_ask(batches.KIND_HELD, nonce())))

@@ -19,7 +19,7 @@ from headend.links import failures
 from meterlink import bodies, names, orders, records, registers, states, stating
 from meterlink.bodies_root import Recovered
 from meterlink.mac import MacKey
-from meterlink.tariff import Tariff
+from meterlink.tariff import FRIENDLY, Tariff
 from metersim.board import VirtualBoard
 from metersim.inprocess import InProcessMeter
 from metersim.load import Constant
@@ -304,6 +304,23 @@ def test_an_order_is_shown_handed_over_and_judged(
     assert space.one.meter.account.totals(1) == (120_000_000, 0)
 
 
+def test_a_long_tariff_is_told_and_handed_over_with_its_order(
+    own: tuple[Line, MeterSpace], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, space = own
+    holidays = tuple((26, 1, day, 1 if day % 2 else 1 | FRIENDLY) for day in range(1, 31))
+    plan = Tariff((1_000_000, 2_000_000), more_days=(((0, 1),),), special_days=holidays)
+    order, body = tmp_path / "order", tmp_path / "body"
+    order.write_bytes(BENCH.order(orders.ASPECT_TARIFF, stating.apart(plan.encode()), flags=1))
+    body.write_text(plan.encode().hex())
+    assert field(one, "order", order, "--body", body, lang="zh") == 0
+    assert "2026-01-02 为日类型 1，友好日" in capsys.readouterr().out
+    assert space.one.meter.pricing.active.encode() == plan.encode()
+    body.write_bytes(Tariff((3,)).encode())
+    assert field(one, "order", order, "--body", body) == 2
+    assert "is not the body that the order names" in capsys.readouterr().err
+
+
 def test_an_order_for_another_meter_is_not_sent(
     own: tuple[Line, MeterSpace], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,6 +350,18 @@ def test_an_order_for_another_meter_is_not_sent(
             0,
             Tariff((320_000, 640_000), ((0, 0), (25, 1)), 32, START_S).encode(),
             "by local time (UTC+08:00): 00:00 0, 06:15 1",
+        ),
+        (
+            orders.ASPECT_TARIFF,
+            0,
+            Tariff((100_000, 200_000), steps_wh=(180_500,), charges=((1, 250_000),), year_from=4).encode(),
+            "from at once, beyond 180.5 kWh 0.20 CNY, steps by the consumption of the year from month 4 on, 0.25 CNY a",
+        ),
+        (
+            orders.ASPECT_TARIFF,
+            0,
+            Tariff((1, 2), more_days=(((0, 1),),), seasons=((4, 1, 0, 0, 0, 0, 0, 1, 1),)).encode(),
+            "days of type 1: 00:00 1, from 04-01 on Monday .. Sunday are of type 0 0 0 0 0 1 1",
         ),
         (
             orders.ASPECT_LIMITS,

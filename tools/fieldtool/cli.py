@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
         _key_file(one)
     one = command("order", "hand a signed order to the meter and wait for its verdict")
     one.add_argument("file", type=Path, metavar="FILE", help='the order, as bytes or hexadecimal digits; "-": stdin')
+    one.add_argument("--body", type=Path, metavar="FILE", help="its body, where that travels apart, in the same form")
     one = command("token", "type a token over the service port; it is used once, wherever it is typed")
     one.add_argument("digits", nargs="+", metavar="DIGITS", help="20 digits, in groups or not")
     one = command("report", "have the meter prove how it stands")

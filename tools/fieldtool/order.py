@@ -1,38 +1,66 @@
 """`order`: hands a signed order to the meter and waits for its verdict. The head end made and signed it."""
 
 import argparse
+from pathlib import Path
 
-from fieldtool import values
+from fieldtool import tariffs, values
 from fieldtool.session import DONE, NOT_SO, Session, UsageError, file_bytes
 from fieldtool.words import Words
-from meterlink import bodies, bodies_root, names, orders, reasons, registers, results, states, tariff, topics
+from meterlink import (
+    bodies,
+    bodies_root,
+    names,
+    orders,
+    reasons,
+    registers,
+    results,
+    states,
+    stating,
+    tariff,
+    topics,
+)
 from meterlink.orders import Order, OrderError, Statement
 
 
 def parse(given: argparse.Namespace) -> Order:
-    """The order in the file that is named: its bytes, or their hexadecimal digits."""
-    raw = file_bytes("FILE", given.file)
+    """The order in the file that is named."""
     try:
-        raw = bytes.fromhex(raw.decode("ascii"))
-    except ValueError:
-        pass  # then it holds the bytes themselves
-    try:
-        return Order(raw)
+        return Order(_bytes("FILE", given.file))
     except OrderError as error:
         raise UsageError(f"FILE: {given.file} holds no order ({error})") from error
+
+
+def parse_body(given: argparse.Namespace, one: Order) -> bytes | None:
+    """The body that the order names, from its file; None where it holds its body itself, or nobody gave it."""
+    if given.body is None:
+        return None
+    body = _bytes("--body", given.body)
+    if not one.stated.flags or stating.apart(body) != one.stated.body:
+        raise UsageError(f"--body: {given.body} is not the body that the order names")
+    return body
+
+
+def _bytes(field: str, path: Path) -> bytes:
+    """What a file holds: bytes, or their hexadecimal digits."""
+    raw = file_bytes(field, path)
+    try:
+        return bytes.fromhex(raw.decode("ascii"))
+    except ValueError:
+        return raw  # then it holds the bytes themselves
 
 
 async def order(session: Session, given: argparse.Namespace) -> int:
     """Show it, see that it is for this meter, hand it over, wait for the verdict."""
     one = parse(given)
+    body = parse_body(given, one)
     ident = await session.meter.block(registers.IDENT)
-    describe(session, one, values.currency(ident.values["currency"]))
+    describe(session, one, values.currency(ident.values["currency"]), body)
     if ident.number("meter") != one.stated.meter:
         found, wanted = topics.meter_name(ident.number("meter")), topics.meter_name(one.stated.meter)
         session.say("other_meter", wanted=wanted, found=found)
         return NOT_SO
     session.progress("sent", last=True)
-    verdict = await session.meter.order(one.raw)
+    verdict = await session.meter.order(one.raw, stating.pieces(body) if body is not None else ())
     if verdict.code == results.PENDING:
         session.say("no_verdict", why=verdict.trouble)
         return NOT_SO
@@ -40,14 +68,14 @@ async def order(session: Session, given: argparse.Namespace) -> int:
     return DONE if results.succeeded(verdict.code) else NOT_SO
 
 
-def describe(session: Session, one: Order, unit: str) -> None:
-    """What an order states, for people."""
+def describe(session: Session, one: Order, unit: str, body: bytes | None = None) -> None:
+    """What an order states, for people. body: the one that travels apart, where it is at hand."""
     words, stated = session.words, one.stated
     until = values.utc(stated.not_after_s) + " UTC" if stated.not_after_s else words.say("order_for_ever")
     aspect = words.code("aspect", names.of(names.ASPECT, stated.aspect))
     role = words.code("role", names.of(names.ROLE, stated.role))
     rows = [
-        (words.say("order_states"), f"{aspect}: {content(words, stated, unit)}"),
+        (words.say("order_states"), f"{aspect}: {content(words, stated, unit, body)}"),
         (words.say("order_meter"), topics.meter_name(stated.meter)),
         (words.say("order_epoch"), str(stated.account_epoch)),
         (words.say("order_key"), words.say("key", role=role, version=stated.key_version)),
@@ -61,9 +89,11 @@ def describe(session: Session, one: Order, unit: str) -> None:
     session.pairs(rows)
 
 
-def content(words: Words, stated: Statement, unit: str) -> str:
+def content(words: Words, stated: Statement, unit: str, body: bytes | None = None) -> str:
     """The body of an order in a sentence; its bytes where this version does not know or cannot read it."""
     tell = _CONTENT.get(stated.aspect)
+    if stated.aspect == orders.ASPECT_TARIFF and body is not None:
+        return tariffs.tell(words, tariff.decode(body), unit)
     if stated.flags:
         length, sha256 = orders.apart(stated.body)
         return words.say("apart", length=length, sha256=sha256.hex())
@@ -101,16 +131,7 @@ def _supply(words: Words, stated: Statement, unit: str) -> str:
 
 
 def _tariff(words: Words, stated: Statement, unit: str) -> str:
-    body = tariff.decode(stated.body)
-    prices = words.join([values.money(price, unit) for price in body.prices_uc_per_kwh])
-    start = f"{values.utc(body.activate_s)} UTC" if body.activate_s else words.say("at_once")
-    told = words.say("tariff", prices=prices, start=start)
-    if len(body.slots) == 1:
-        return told
-    quarters = body.utc_offset_quarters
-    offset = f"{'-' if quarters < 0 else '+'}{abs(quarters) // 4:02d}:{abs(quarters) % 4 * 15:02d}"
-    slots = [f"{start // 4:02d}:{start % 4 * 15:02d} {rate}" for start, rate in body.slots]
-    return words.join([told, words.say("slots", offset=offset, slots=words.join(slots))])
+    return tariffs.tell(words, tariff.decode(stated.body), unit)
 
 
 def _limits(words: Words, stated: Statement, unit: str) -> str:

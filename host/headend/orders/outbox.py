@@ -5,7 +5,6 @@ what. A row is taken under a lease, with its change of state, in one transaction
 acted on after the commit. Everything is in the database: a worker that dies leaves a lease that runs out, nothing else.
 """
 
-import hashlib
 from typing import Any
 
 from sqlalchemy import (
@@ -28,7 +27,7 @@ from headend.orders.actions import Action, Deliver
 from headend.orders.policy import Entropy, Policy
 from headend.store import lock_meter
 from headend.store.schema import meter, meter_state, order, order_body, outbox
-from meterlink import parcels
+from meterlink import stating
 from meterlink.batches import KIND_RECEIPT, KIND_REPORT
 from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT, ASPECT_EPOCH
 
@@ -246,15 +245,8 @@ def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Polic
 def _deliver(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Policy) -> Deliver:
     until_s = now_s + policy.lease_s
     _schedule(conn, row.id, until_s, step=ASK, attempts=row.attempts + 1, lease=worker, lease_until_s=until_s)
-    pieces = () if row.apart is None else parcels_of(row.apart)
+    pieces = () if row.apart is None else stating.pieces(row.apart)
     return Deliver(row.meter, row.id, row.signed, _last_s(row), pieces)
-
-
-def parcels_of(body: bytes) -> tuple[bytes, ...]:
-    """A body that travels apart, in pieces."""
-    digest, total = hashlib.sha256(body).digest(), len(body)
-    starts = range(0, total, parcels.MAX_PIECE)
-    return tuple(parcels.pack(digest, at, total, body[at : at + parcels.MAX_PIECE]) for at in starts)
 
 
 def _no_later(next_s: int, last_s: int, now_s: int) -> int:
