@@ -19,6 +19,8 @@ _PACKAGES = {
     "mosquitto_passwd": "mosquitto",
     "mbpoll": "mbpoll",
     "softhsm2-util": "softhsm2",
+    "node": "nodejs",
+    "npm": "npm",
 }
 
 
@@ -38,6 +40,17 @@ def module(name: str, extra: str = "dev") -> ModuleType:
         return importlib.import_module(name)
     except ImportError as missing:
         pytest.skip(f'needs the module {name} ({missing}); pip install "openprepay[{extra}]" brings it')
+
+
+def wasm() -> Path:
+    """MicroPython with words of 32 bits, under Node."""
+    from metersim import wasm as runner
+
+    program("node")
+    try:
+        return runner.interpreter()
+    except runner.WasmError as missing:
+        pytest.skip(f"needs {missing}")
 
 
 def file(path: str | Path, what: str) -> Path:

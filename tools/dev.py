@@ -32,6 +32,8 @@ TYPINGS = {
     "typings-esp32.txt": VENV / "typings-esp32",
     "typings-rp2.txt": VENV / "typings-rp2",
 }
+WASM = VENV / "wasm"  # MicroPython with words of 32 bits, from npm
+WASM_LOCK = ROOT / "simulator" / "wasm"
 REQUIREMENTS = ROOT / "requirements"
 MINIMUM = (3, 11)
 # What .venv is made with; run by .venv's own Python, this is the one behind it, so that it never removes itself.
@@ -43,6 +45,8 @@ PROGRAMS = {
     "mosquitto_pub": "mosquitto-clients",
     "mbpoll": "mbpoll",
     "softhsm2-util": "softhsm2",
+    "node": "nodejs",
+    "npm": "npm",
 }
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where Debian puts mosquitto; not on everyone's PATH
 
@@ -107,6 +111,7 @@ def setup(arguments: list[str]) -> int:
     """make .venv with the locked packages; install system programs where allowed"""
     ensure_environment()
     ensure_programs(try_again=True)
+    ensure_wasm()
     say(f"Ready: {PYTHON.relative_to(ROOT)}")
     return 0
 
@@ -223,6 +228,24 @@ def ensure_programs(try_again: bool = False) -> None:
     say(f"installs them with: sudo apt-get install {' '.join(missing)}")
 
 
+def ensure_wasm() -> None:
+    """Bring MicroPython's WebAssembly build to what its lock says, unless it is already, or say what is missing."""
+    locks = sorted(WASM_LOCK.glob("package*.json"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in locks)).hexdigest()
+    stamp = WASM / "lock.sha256"
+    if find_program("npm") is None or (stamp.exists() and stamp.read_text(encoding="utf-8") == digest):
+        return
+    shutil.rmtree(WASM, ignore_errors=True)
+    WASM.mkdir(parents=True)
+    for path in locks:
+        shutil.copy(path, WASM)
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    if run("npm", "ci", *options, "--prefix", WASM, check=False):
+        say("Not installed: MicroPython for WebAssembly. Tests that need it are skipped, and fail under CI.")
+    else:
+        stamp.write_text(digest, encoding="utf-8")
+
+
 def find_program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS]))
 
@@ -245,6 +268,7 @@ def test(arguments: list[str]) -> int:
     """set-up, lint and all tests (ARGS="-k name" goes to pytest)"""
     ensure_environment()
     ensure_programs()
+    ensure_wasm()
     failed = lint_failures()
     processes = ["-n", "2", "--dist", "worksteal"] if not {"-n", "--pdb"} & set(arguments) else []
     if run(PYTHON, "-m", "pytest", *processes, *arguments, check=False):
@@ -298,6 +322,8 @@ def demo(arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     """benchmarks, one JSON line a figure"""
+    ensure_environment()
+    ensure_wasm()
     return become_openprepay("bench", *arguments)
 
 

@@ -20,14 +20,15 @@ def dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     (tmp_path / "requirements").mkdir()
-    for name in ("pyproject.toml", "requirements/dev.txt", "requirements/typings.txt"):
+    for name in ("pyproject.toml", "requirements/dev.txt", *(f"requirements/{one}" for one in module.TYPINGS)):
         (tmp_path / name).write_text(name, encoding="utf-8")
     folders = {
         "ROOT": ".", "VENV": ".venv", "PYTHON": ".venv/bin/python", "STAMP": ".venv/stamp.json",
-        "TYPINGS": ".venv/typings", "REQUIREMENTS": "requirements",
+        "REQUIREMENTS": "requirements", "WASM": ".venv/wasm", "WASM_LOCK": "simulator/wasm",
     }  # fmt: skip
     for name, folder in folders.items():
         monkeypatch.setattr(module, name, tmp_path / folder)
+    monkeypatch.setattr(module, "TYPINGS", {name: module.VENV / Path(name).stem for name in module.TYPINGS})
     return module
 
 
@@ -54,7 +55,7 @@ def steps(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return taken
 
 
-EVERYTHING = ["venv", "dev.txt", "typings.txt", "project"]
+EVERYTHING = ["venv", "dev.txt", "typings.txt", "typings-esp32.txt", "typings-rp2.txt", "project"]
 
 
 def test_a_second_set_up_does_nothing(dev: ModuleType, steps: list[str]) -> None:
@@ -131,6 +132,38 @@ def test_apt_lists_are_updated_only_when_needed(dev: ModuleType, monkeypatch: py
     monkeypatch.setattr(dev, "run", lambda *command, **options: (ran.append(command), next(answers))[1])
     dev.install_system_packages(["mbpoll"])
     assert [words[1] for words in ran] == ["install", "update", "install"]
+
+
+def test_the_wasm_build_follows_its_lock(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed once for a lock; an install that failed is tried again; without npm nothing is done."""
+    ran: list[tuple[object, ...]] = []
+    answers = iter([1, 0, 0])
+    monkeypatch.setattr(dev, "run", lambda *command, **options: (ran.append(command), next(answers))[1])
+    monkeypatch.setattr(dev, "find_program", lambda name: None)
+    dev.WASM_LOCK.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        (dev.WASM_LOCK / name).write_text(name, encoding="utf-8")
+    dev.ensure_wasm()
+    assert ran == [] and not dev.WASM.exists()
+    monkeypatch.setattr(dev, "find_program", lambda name: "/usr/bin/" + name)
+    for times in (1, 2, 2):
+        dev.ensure_wasm()
+        assert len(ran) == times
+    assert (dev.WASM / "package-lock.json").read_text(encoding="utf-8") == "package-lock.json"
+    (dev.WASM_LOCK / "package-lock.json").write_text("another", encoding="utf-8")
+    dev.ensure_wasm()
+    dev.ensure_wasm()
+    assert len(ran) == 3
+
+
+def test_the_lock_of_the_wasm_build_is_exact_and_names_no_host() -> None:
+    """One version, its hash, and no address: each machine's npm knows its own."""
+    wanted = json.loads((ROOT / "simulator" / "wasm" / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    locked = json.loads((ROOT / "simulator" / "wasm" / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    for name, version in wanted.items():
+        entry = locked["node_modules/" + name]
+        assert entry["version"] == version and entry["integrity"].startswith("sha512-")
+    assert len(locked) == len(wanted) + 1 and not any("resolved" in entry for entry in locked.values())
 
 
 def test_help_lists_the_make_targets() -> None:
