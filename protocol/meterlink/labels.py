@@ -45,6 +45,7 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "temperature": ("terminal temperature", "端子过温"),
         "load_limit": ("above the load limit", "超负荷限值"),
     },
+    "who": {"nobody": ("nothing", "无"), "key": ("the customer's key", "用户按键")},
     "alarm": {
         "low_credit": ("low credit", "余额提醒"),
         "low_credit_2": ("very low credit", "余额预警"),

@@ -17,6 +17,7 @@ RESULT = _table(results)
 EVENT = _table(events)
 HOLD = _table(reasons, "HOLD_")
 CAUSE = _table(reasons, "CAUSE_")
+WHO = {0: "nobody", reasons.BY_KEY: "key"}  # beside holds and causes (`of_who`)
 CONTROL = _table(states, "CONTROL_")
 CONTACT = _table(states, "CONTACT_")
 DIAGNOSIS = _table(states, "DIAGNOSIS_")
@@ -39,6 +40,16 @@ TYPED = _table(typed)  # what a meter answers to a typed token
 def of(table: dict[int, str], code: int) -> str:
     """The name of a code; ``code_<n>`` for one that this version does not know."""
     return table.get(code, f"code_{code}")
+
+
+def of_who(who: int) -> tuple[str, str]:
+    """(table of labels, name) of what opens or closes a relay: a hold, a cause, the customer's key; ("who", "nobody")
+    for 0."""
+    if who >= reasons.BY_KEY or not who:
+        return "who", of(WHO, who)
+    if who >= reasons.OWN:
+        return "cause", of(CAUSE, who - reasons.OWN)
+    return "hold", of(HOLD, who)
 
 
 def code(table: dict[int, str], name: str) -> int:

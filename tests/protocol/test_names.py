@@ -40,6 +40,19 @@ def test_names_both_ways():
     assert names.of_flags(names.FLAG, 0x11) == ["clock_unknown", "supply_off"]
 
 
+def test_who_opens_and_closes_has_a_name_and_words() -> None:
+    told = [names.of_who(who) for who in (0, 1, 31, 0x100, 0x107, 0x200)]
+    assert told == [
+        ("who", "nobody"),
+        ("hold", "arrears"),
+        ("hold", "code_31"),
+        ("cause", "out_of_credit"),
+        ("cause", "under_voltage"),
+        ("who", "key"),
+    ]
+    assert all(table in labels.LABEL for table, _ in told)
+
+
 @pytest.mark.parametrize(
     ("label", "table"),
     [
@@ -50,6 +63,7 @@ def test_names_both_ways():
         ("clock", names.CLOCK),
         ("hold", names.HOLD),
         ("cause", names.CAUSE),
+        ("who", names.WHO),
         ("alarm", names.ALARM),
         ("flag", names.FLAG),
         ("aspect", names.ASPECT),

@@ -107,10 +107,8 @@ def _event(code_of: CodeOf, raw: bytes) -> Row:
 
 def _about(code_of: CodeOf, code: int, argument: int, detail: int) -> str:
     """What an event's argument and detail say, where that is a name (meterlink.events)."""
-    if code in _REASONED and detail & _OWN_CAUSE:
-        return code_of("cause", names.of(names.CAUSE, detail & 0xFF))
     if code in _REASONED and detail:
-        return code_of("hold", names.of(names.HOLD, detail))
+        return code_of(*names.of_who(detail))
     if code in (events.ORDER_APPLIED, events.ORDER_REFUSED):
         about = f"{code_of('aspect', names.of(names.ASPECT, detail >> 8))} {detail & 0xFF}"
         return about if code == events.ORDER_APPLIED else f"{about}: {names.of(names.RESULT, argument)}"
@@ -121,8 +119,14 @@ def _about(code_of: CodeOf, code: int, argument: int, detail: int) -> str:
     return ""
 
 
-_OWN_CAUSE = 0x100
-_REASONED = (events.TRIP_ARMED, events.RELAY_OPENED, events.HOLD_SET, events.HOLD_RELEASED)
+_REASONED = (
+    events.TRIP_ARMED,
+    events.TRIP_WITHDRAWN,
+    events.RELAY_OPENED,
+    events.RELAY_CLOSED,
+    events.HOLD_SET,
+    events.HOLD_RELEASED,
+)
 
 INTERVALS = Kind(batches.KIND_INTERVALS, "interval", INTERVAL_COLUMNS, _interval)
 EVENTS = Kind(batches.KIND_EVENTS, "event", EVENT_COLUMNS, _event)
