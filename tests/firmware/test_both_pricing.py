@@ -66,6 +66,7 @@ def live(stride_s):
 
 
 def test_how_often_it_looks_makes_no_difference():
+    """OP-TAR-01"""
     often, seldom = live(20), live(7200)
     assert money(often) == money(seldom)
     assert often.meter.pricing.state()[5] == seldom.meter.pricing.state()[5]
@@ -84,6 +85,7 @@ def test_its_charge_is_the_shadow_bill():
 
 
 def test_a_step_is_told_and_priced():
+    """OP-TAR-02"""
     rig = rich(Tariff((1_000_000, 3_000_000), steps_wh=(100,)))
     rig.board.watts = 3600
     rig.run(99)
@@ -98,6 +100,7 @@ def test_a_step_is_told_and_priced():
 
 
 def test_steps_begin_anew_with_the_month_also_without_power():
+    """OP-TAR-03"""
     rig = rich(Tariff((1_000_000, 3_000_000), steps_wh=(100,)))
     rig.board.watts = 3600
     rig.run(150, 50)
@@ -110,6 +113,7 @@ def test_steps_begin_anew_with_the_month_also_without_power():
 
 
 def test_steps_go_on_while_the_time_is_not_known():
+    """OP-TAR-03"""
     rig = rich(Tariff((1_000_000, 3_000_000), steps_wh=(100,)))
     rig.board.watts = 3600
     rig.run(150, 50)
@@ -131,6 +135,7 @@ def test_a_new_month_within_an_interval_is_marked():
 
 
 def test_standing_charges_of_days_without_power():
+    """OP-TAR-04"""
     rig = rich(PLAN)
     rig.run(60, 60)
     assert rig.meter.account.charged_uc == 0, "the day on which it begins is not charged"
@@ -145,6 +150,7 @@ def test_standing_charges_of_days_without_power():
 
 
 def test_standing_charges_wait_for_the_time():
+    """OP-TAR-04"""
     rig = rich(PLAN)
     rig.run(60, 60)
     rig.board.clock_valid = False
@@ -159,6 +165,7 @@ def test_standing_charges_wait_for_the_time():
 
 
 def test_days_before_a_switch_cost_what_they_did_then():
+    """OP-TAR-05"""
     rig = rich(PLAN)
     assert give(rig, Tariff((1,), charges=((PER_DAY, 7),), activate_s=FROM + 2 * DAY_S - 20 * 3600)) == results.APPLIED
     rig.outage(4 * DAY_S)
@@ -167,6 +174,7 @@ def test_days_before_a_switch_cost_what_they_did_then():
 
 
 def test_export_earns_in_local_mode_alone():
+    """OP-TAR-07"""
     rig = rich(PLAN)
     rig.board.exported += 10
     rig.run(1)
@@ -187,6 +195,7 @@ def test_export_earns_in_local_mode_alone():
 
 
 def test_another_account_begins_its_own_steps():
+    """OP-TAR-03"""
     rig = rich(Tariff((1_000_000, 3_000_000), steps_wh=(100,), charges=((PER_DAY, 9),)))
     rig.board.watts = 3600
     rig.run(DAY_S, 900)
@@ -270,6 +279,8 @@ def test_a_body_of_an_earlier_release_is_read():
 
 
 def test_a_change_of_tariffs_cut_anywhere_is_whole_or_not_at_all():
+    """OP-TAR-09"""
+
     class Told:
         """expected, under_way: bodies in force and waiting, before and after what happens now."""
 

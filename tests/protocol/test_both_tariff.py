@@ -68,6 +68,7 @@ def test_round_trip():
 
 
 def test_the_shortest_form_is_the_only_one():
+    """OP-TAR-08"""
     assert len(PEAK.encode()) == 41 and PEAK.encode()[0] == tariff.FORMAT
     assert len(full().encode()) == tariff.MAX_LENGTH
     nine = Tariff((1, 2), tuple((i, i % 2) for i in range(9)))
@@ -86,6 +87,7 @@ def test_rates_of_a_local_day():
 
 
 def test_rates_by_season_weekday_and_holiday():
+    """OP-TAR-06"""
     for at_s, rate in (
         (utc(2026, 2, 2, 5, 0), 1),  # a Monday in winter, 06:00 local
         (utc(2026, 2, 2, 4, 59), 0),
@@ -137,6 +139,7 @@ def test_cost_carries_the_remainder():
 
 
 def test_steps_split_the_energy_that_crosses_them():
+    """OP-TAR-02"""
     one = Tariff((100_000, 200_000, 1_000_000, 2_000_000, 5_000_000, 9_000_000), ((0, 1),), steps_wh=(10, 15))
     assert [one.step(wh) for wh in (0, 9, 10, 14, 15, 99)] == [0, 0, 1, 1, 2, 2]
     assert [one.price_uc_per_kwh(1, wh) for wh in (9, 10, 15)] == [200_000, 2_000_000, 9_000_000]
@@ -165,6 +168,7 @@ def test_export_earns_by_its_own_prices():
 
 
 def test_each_day_and_month_is_charged_once():
+    """OP-TAR-04"""
     one = Tariff((0,), charges=((PER_DAY, 10), (PER_MONTH, 1000)))
     running = Running()
     assert running.turn(one, utc(2026, 1, 30, 12)) == 0  # in service since noon
@@ -193,6 +197,7 @@ def test_the_consumption_of_a_period_ends_with_it():
 
 
 def test_consumption_outlives_a_switch_of_tariffs():
+    """OP-TAR-03"""
     for year_from, at_s, left_wh in ((0, utc(2026, 5, 7), 70), (1, utc(2026, 5, 7), 70), (1, utc(2026, 1, 1), 0)):
         bill = Bill(Tariff((1000,)))
         bill.add(at_s - 1800, 70)

@@ -46,7 +46,7 @@ def test_a_damaged_body_is_another_tariff_or_refused(one, data):
 
 @given(any_tariff, st.lists(st.tuples(st.integers(0, 3), st.integers(0, 100_000)), max_size=40), st.data())
 def test_any_cutting_gives_the_exact_bill(one, portions, data):
-    """Portions of one period, each cut into parts: the same to the unit as the portion, and as each watt-hour alone."""
+    """OP-TAR-01: portions of one period, each cut into parts, cost what they do whole, and what exact fractions say."""
     exact = Fraction(0)
     cut = whole = (0, 0)
     cut_wh = whole_wh = 0
@@ -104,6 +104,7 @@ def test_what_is_a_date(year, month, day):
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "Asia/Kathmandu"])
 def test_local_days_of_real_zones(zone):
+    """OP-TAR-06"""
     changes = tariff_model.offsets(zone, range(2026, 2029))
     one = Tariff((1,), utc_offset_quarters=changes[0][1], offsets=tuple(changes[1:]))
     rng = random.Random(zone)
