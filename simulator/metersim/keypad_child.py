@@ -11,6 +11,7 @@ from metersim.child import ChildMeter
 from metersim.stand import OUTAGE_S, PAYMENT_UC, KeysError, Stand
 
 COLUMNS = 16
+HEAP = "512K"  # the panel and its task are loaded beside the meter
 LIMIT_S = 60
 KEY_S = 0.05  # a key is down for so long, and up before the next
 HOLD_S = 3.3
@@ -44,6 +45,7 @@ class ChildStand(Stand):
             micropython=micropython,
             orders=[self.bench.credit(credit_uc)] if credit_uc else [],
             front=self._listener.getsockname()[1],
+            heap=HEAP,
         )
 
     def __enter__(self) -> "ChildStand":

@@ -235,6 +235,26 @@ class Ssd1306:
         return self.on and bool(self.memory[128 * (y >> 3) + x] >> (y & 7) & 1)
 
 
+class Framebuf:
+    """Stands in for the module `framebuf` where there is none: a font of 8 x 8 that nobody can read."""
+
+    MONO_VLSB = 0
+
+    class FrameBuffer:
+        def __init__(self, buf, width, height, layout):
+            assert (width, height, layout) == (8, 8, Framebuf.MONO_VLSB)
+            self.buf = buf
+
+        def fill(self, lit):
+            for x in range(8):
+                self.buf[x] = 0xFF if lit else 0
+
+        def text(self, char, x, y):
+            assert (x, y) == (0, 0) and 0x20 <= ord(char) < 0x7E
+            for column in range(1, 7):
+                self.buf[column] |= (ord(char) * (2 * column + 1) * 37 >> 2 & 0x7F) if char != " " else 0
+
+
 class Switches:
     """A keypad of 4 rows and 3 columns: `rows` and `columns` are its pins. down: keys that are pressed."""
 
