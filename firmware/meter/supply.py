@@ -59,10 +59,10 @@ _CREDIT = 1 << reasons.CAUSE_OUT_OF_CREDIT | 1 << reasons.CAUSE_REMINDER
 _UNCOMMISSIONED = 1 << reasons.CAUSE_NOT_COMMISSIONED
 _RETIRED = 1 << reasons.CAUSE_RETIRED
 
-_DELAYED = _CREDIT | _RETIRED | UNDER_VOLTAGE  # trips after the limits' delay
-_AT_ONCE = OVERLOAD | OVER_VOLTAGE | TEMPERATURE | LOAD_LIMIT
+DELAYED = _CREDIT | _RETIRED | UNDER_VOLTAGE  # trips after the limits' delay
+AT_ONCE = OVERLOAD | OVER_VOLTAGE | TEMPERATURE | LOAD_LIMIT
 _HARM = OVER_VOLTAGE | TEMPERATURE  # heeds neither protection nor dwell, as a safety hold does
-_DESPITE_PROTECTION = _HARM | UNSTABLE | _UNCOMMISSIONED | _RETIRED
+DESPITE_PROTECTION = _HARM | UNSTABLE | _UNCOMMISSIONED | _RETIRED
 _COUNTED = (OVERLOAD, LOAD_LIMIT)  # closes by itself so often, then asks for the key
 
 _STATE = ">BIIBIBBBBHHH"
@@ -283,7 +283,7 @@ class Supply:
 
     def _causes_standing(self) -> int:
         """The causes that count: under protection those that would do harm, or make a close unsafe."""
-        return self.causes & (_DESPITE_PROTECTION if self.holds & _PROTECTION else -1)
+        return self.causes & (DESPITE_PROTECTION if self.holds & _PROTECTION else -1)
 
     def _asks(self) -> bool:
         """Whether it takes the customer's key to close."""
@@ -307,7 +307,7 @@ class Supply:
     def _keep_armed(self) -> None:
         """What is armed equals what stands: a cause that has come, a hold that protection no longer sets aside."""
         holds = self._holds_standing()
-        causes = self._causes_standing() & (_DELAYED | _AT_ONCE)
+        causes = self._causes_standing() & (DELAYED | AT_ONCE)
         if not holds and not causes and not self._armed:
             return
         for who in list(self._armed):
@@ -323,7 +323,7 @@ class Supply:
                     self._arm(hold, self.delay_s(hold, DEFAULT))
         for cause in range(16):
             if causes >> cause & 1 and OWN + cause not in self._armed:
-                self._arm(OWN + cause, 0 if _AT_ONCE >> cause & 1 else self.limits.trip_delay_s)
+                self._arm(OWN + cause, 0 if AT_ONCE >> cause & 1 else self.limits.trip_delay_s)
 
     def _first(self) -> int:
         """Who is due to trip first; -1 = no one."""
