@@ -27,6 +27,7 @@ LOAD_LIMIT = 1 << reasons.CAUSE_LOAD_LIMIT
 KEPT = OVERLOAD | OVER_VOLTAGE | UNDER_VOLTAGE | TEMPERATURE | LOAD_LIMIT
 
 _MAX_S = 0xFFFF
+_ABOVE, _TOO_LONG = 1, 2
 
 
 class Watchers:
@@ -39,7 +40,7 @@ class Watchers:
         self.above = False
         self._stable_for_s = 0
         self._for_s = dict.fromkeys((OVERLOAD, OVER_VOLTAGE, UNDER_VOLTAGE, TEMPERATURE, LOAD_LIMIT), 0)
-        self._over_s = [0] * 5  # above the power of a typed token, `max_current_ma`, and the three steps
+        self._over_s = [0] * 5  # above each step of overload, the power of a typed token, `max_current_ma`
 
     def step(self, elapsed_s: int, limits, load_ma: "int | None", power_limit_w: int, load_limit_w: int) -> None:
         """Look at the board and count. load_ma: current behind the contact, None while supply is off · power_limit_w,
@@ -74,22 +75,28 @@ class Watchers:
         power_w = self._board.power_w()
         if load_ma is None or power_w == UNKNOWN_W:
             power_w = 0
-        steps = ((power_limit_w, OVERLOAD_S), (limits.max_current_ma, OVERLOAD_S)) + limits.overload
-        calm, overloaded = True, False
-        for i in range(len(steps)):
-            most, after_s = steps[i]
-            self._over_s[i] += elapsed_s
-            if 0 < most < ((load_ma or 0) if i else power_w):
-                calm = False
-                overloaded = overloaded or self._over_s[i] >= after_s
-            else:
-                self._over_s[i] = 0
-        self._watch(OVERLOAD, elapsed_s, overloaded, calm, 0, limits.overload_rest_s)
+        load_ma = load_ma or 0
+        worst = max(
+            self._exceeds(3, power_w, power_limit_w, OVERLOAD_S, elapsed_s),
+            self._exceeds(4, load_ma, limits.max_current_ma, OVERLOAD_S, elapsed_s),
+        )
+        for i in range(3):
+            most_ma, after_s = limits.overload[i]
+            worst = max(worst, self._exceeds(i, load_ma, most_ma, after_s, elapsed_s))
+        self._watch(OVERLOAD, elapsed_s, worst == _TOO_LONG, not worst, 0, limits.overload_rest_s)
         above = 0 < load_limit_w < power_w
         if above and not self.above:
             self._board.indicate(INDICATE_TRIP, LOAD_LIMIT_S)
         self.above = above
         self._watch(LOAD_LIMIT, elapsed_s, above, not above, LOAD_LIMIT_S, load_limit_w and limits.overload_rest_s)
+
+    def _exceeds(self, i: int, value: int, most: int, after_s: int, elapsed_s: int) -> int:
+        """Whether a step of overload is exceeded: 0 no, _ABOVE, or _TOO_LONG already; most: 0 = no limit."""
+        if not 0 < most < value:
+            self._over_s[i] = 0
+            return 0
+        self._over_s[i] += elapsed_s
+        return _TOO_LONG if self._over_s[i] >= after_s else _ABOVE
 
     def _watch(self, bit: int, elapsed_s: int, bad, back, begin_s: int, end_s: int) -> None:
         """A condition that is `bad` for begin_s is a cause until it has been `back` for end_s."""
