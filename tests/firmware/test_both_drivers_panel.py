@@ -18,6 +18,11 @@ from tests.firmware.tokens import TID, TypedRig, token
 CLEAN = " " * 16
 
 try:
+    from micropython import heap_lock, heap_unlock
+except ImportError:
+    heap_lock = heap_unlock = None
+
+try:
     import framebuf
 except ImportError:
     framebuf = sys.modules["framebuf"] = chips.Framebuf
@@ -262,6 +267,13 @@ def test_a_token_by_hand():
     assert bench.rig.meter.account.balance_uc() == 10_000_000
     bench.turn(40)
     assert bench.buzzer.level == 0, "a sound ends"
+    bench.press(token(TID, 100))
+    bench.turn(40)
+    before = bench.buzzed
+    bench.press("#")
+    bench.turn(40)
+    assert bench.settle()[0] == "Used before     " and bench.buzzed - before == 3, "three short ones"
+    assert bench.buzzer.level == 0
 
 
 def test_a_long_press_closes_and_a_short_one_does_not():
@@ -311,3 +323,39 @@ def test_no_turn_writes_much():
             assert bench.time.now_us - before_us < 6000
         bench.switches.down = set()
         bench.turn(3)
+
+
+class Idle:
+    """A part at rest: no key is down, and whatever is written is taken."""
+
+    def write(self, row, column, text):
+        return True
+
+    def light(self, on):
+        pass
+
+    def contrast(self, level):
+        pass
+
+    def value(self, level=None):
+        return 1
+
+
+def test_a_turn_in_which_nothing_changes_takes_nothing_from_the_heap():
+    part = Idle()
+    rig = TypedRig()
+    rig.run(2)
+    shown = Panel(rig.meter)
+    front = Front(shown, Keypad([part] * 4, [part] * 3), part, [part] * 3, part)
+    for _ in range(100):
+        front.turn(TICK_MS)
+    shown.key("1", rig.mono_s)  # its click plays
+    if heap_lock:
+        heap_lock()
+    try:
+        for _ in range(100):
+            front.turn(TICK_MS)
+    finally:
+        if heap_lock:
+            heap_unlock()
+    assert shown.lines()[0].startswith("1 ")

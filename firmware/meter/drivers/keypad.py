@@ -22,14 +22,17 @@ class Keypad:
     def down(self) -> str:
         """Scan once; the key that is down, "" for none. Several keys at once are none: without diodes they cannot be
         told apart."""
-        found = ""
-        for row, keys in zip(self._rows, ROWS):
-            row.value(0)
-            for column, key in zip(self._columns, keys):
-                if not column.value():
-                    found += key
-            row.value(1)
-        read = found if len(found) == 1 else ""
+        read = ""
+        count = 0
+        for row in range(4):  # by index, which takes nothing from the heap
+            self._rows[row].value(0)
+            for column in range(3):
+                if not self._columns[column].value():
+                    read = ROWS[row][column]
+                    count += 1
+            self._rows[row].value(1)
+        if count > 1:
+            read = ""
         if read == self._read:
             self._down = read
         self._read = read

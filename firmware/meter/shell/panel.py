@@ -39,8 +39,8 @@ class Front:
         self._contrast = -1
         self._phase_ms = 0
         self._sound: "tuple[int, ...]" = ()
-        self._left_ms = 0  # of the first of `_sound`
-        self._on = 0
+        self._at = 0  # in `_sound`
+        self._left_ms = 0  # of that part of it
 
     def turn(self, elapsed_ms: int) -> None:
         """Look at the keypad, then say what has changed. elapsed_ms: since the last turn."""
@@ -55,8 +55,8 @@ class Front:
             self._look()
         self._write()
         self._phase_ms = (self._phase_ms + elapsed_ms) % _LAMPS_MS
-        for lamp, word in zip(self._lamps, self._words):
-            lamp.value(word >> self._phase_ms // _EIGHTH_MS & 1)
+        for lamp in range(3):
+            self._lamps[lamp].value(self._words[lamp] >> self._phase_ms // _EIGHTH_MS & 1)
         self._play(elapsed_ms)
 
     def _look(self) -> None:
@@ -91,18 +91,17 @@ class Front:
         sound = self._panel.buzzer()
         if sound:
             self._sound = sound
-            self._left_ms = sound[0]
-            self._on = 1
-        elif self._sound:
+            self._at = 0
+        elif self._at < len(self._sound):
             self._left_ms -= elapsed_ms
             if self._left_ms > 0:
                 return
-            self._sound = self._sound[1:]
-            self._left_ms = self._sound[0] if self._sound else 0
-            self._on = 1 - self._on if self._sound else 0
+            self._at += 1
         else:
             return
-        self._buzzer.value(self._on)
+        playing = self._at < len(self._sound)
+        self._left_ms = self._sound[self._at] if playing else 0
+        self._buzzer.value(1 if playing and not self._at & 1 else 0)
 
 
 async def serve(panel, keypad, display, lamps, buzzer) -> None:
