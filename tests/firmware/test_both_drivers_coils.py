@@ -5,7 +5,7 @@ from tests.firmware.chips.wires import Pin, Time
 
 ports.install()
 
-from meter.drivers import pulse_esp32, pulse_rp2, relay_esp32, relay_rp2  # noqa: E402
+from meter.drivers import pulse_esp32, pulse_out_esp32, pulse_out_rp2, pulse_rp2, relay_esp32, relay_rp2  # noqa: E402
 
 PULSE_MS = 50
 
@@ -123,3 +123,56 @@ def test_rp2_noise_is_no_pulse():
         pin.level = 0
         machine.run(40)
     assert counted.count() == 0
+
+
+# -- test output -------------------------------------------------------------------------------------------------------
+
+
+def lengths(history, end_us):
+    """(how long it was high, how long it was low behind it) of each pulse of a pin."""
+    times = [us for us, _ in history] + [end_us]
+    return [(off - on, after - off) for on, off, after in zip(times[::2], times[1::2], times[2::2])]
+
+
+def test_esp32_gives_every_pulse_that_was_counted_and_ends_in_time():
+    time = Time()
+    output = pulse_out_esp32.PulseOut(Pin(time))
+    total = 0
+    for count in (0, 1, 2, 20, 73, 0, 5):
+        output.give(count)
+        total += count
+        time.now_us += 1_000_000
+        played = output._channel.played
+        assert not played or played[-1][1] < time.now_us
+    rises = [
+        begin for (_, _, before), (begin, _, level) in zip([(0, 0, False)] + played, played) if level and not before
+    ]
+    assert len(rises) == total
+    output.give(3)
+    output.give(4)  # while the first ones play: they come afterwards
+    time.now_us += 1_000_000
+    output.give(0)
+    assert [level for _, _, level in output._channel.played].count(True) == total + 7
+
+
+def test_rp2_gives_every_pulse_that_was_counted_and_ends_in_time():
+    time = Time()
+    pin = Pin(time)
+    output = pulse_out_rp2.PulseOut(4, pin)
+    machine = rp2.StateMachine.made[-1]
+    total = 0
+    for count in (0, 1, 2, 20, 73, 0, 5):
+        output.give(count)
+        total += count
+        second_us = time.now_us + 1_000_000
+        run_until(machine, time, second_us)
+        assert not pin.level
+    assert len(pin.history) == 2 * total
+    assert {high // 1000 for high, _ in lengths(pin.history[:6], 0)[:2]} == {30}
+    assert not machine.tx
+
+
+def run_until(machine, time, end_us):
+    while time.now_us < end_us:
+        machine.run(1)
+        time.now_us += 10

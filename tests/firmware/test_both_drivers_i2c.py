@@ -2,8 +2,9 @@
 
 from meter.drivers.entropy import Entropy
 from meter.drivers.fram import PLACES, Witness
+from meter.drivers.lm75 import UNKNOWN_DC, Lm75
 from meter.drivers.pcf8563 import Pcf8563
-from tests.firmware.chips.i2c import Bus, Clock, Fram, PowerCut
+from tests.firmware.chips.i2c import Bus, Clock, Fram, PowerCut, Thermometer
 
 NEW_YEAR_2026_S = 1_767_225_600
 
@@ -141,6 +142,20 @@ def test_an_absent_fram_is_a_fault_and_no_error():
     driver = Witness(bus)
     driver.set_witness(5)
     assert driver.faults >= 3 and driver.witness() == 5
+
+
+# -- thermometer -------------------------------------------------------------------------------------------------------
+
+
+def test_temperatures_are_the_data_sheets():
+    chip = Thermometer()
+    bus = Bus({0x48: chip})
+    driver = Lm75(bus)
+    for eighths, tenths in ((200, 250), (1016, 1270), (1, 1), (0, 0), (-1, -2), (-200, -250), (-440, -550)):
+        chip.eighths = eighths
+        assert driver.temperature_dc() == tenths
+    del bus.chips[0x48]
+    assert driver.temperature_dc() == UNKNOWN_DC and driver.faults == 1
 
 
 # -- entropy -----------------------------------------------------------------------------------------------------------

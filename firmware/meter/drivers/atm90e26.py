@@ -66,6 +66,8 @@ class Atm90e26:
     metering, by the last reading.
     """
 
+    measures = True  # voltage, current and power besides energy
+
     def __init__(self, spi, cs, metering=METERING, measuring=MEASURING) -> None:
         self._spi = spi
         self._cs = cs

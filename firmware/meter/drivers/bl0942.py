@@ -80,7 +80,7 @@ class Bl0942:
     metering.
     """
 
-    neutral_ma = -1  # one current channel
+    measures = True
 
     def __init__(self, uart, scale: Scale, imp_per_kwh: int = 3200, address: int = 0) -> None:
         self._uart = uart

@@ -111,6 +111,8 @@ class Chip:
         assert level or not self.selected, "the select goes up after each frame"
         self.selected = not level
 
+    __call__ = value = cs  # the select is a pin
+
     def write_readinto(self, out, into):
         assert self.selected and len(out) == len(into) == 3, "a frame has 24 clocks"
         self.frames += 1

@@ -1,4 +1,4 @@
-"""An I2C bus with two chips: the clock PCF8563 (NXP, Rev. 11) and the FRAM MB85RC256V (Fujitsu DS501-00017)."""
+"""An I2C bus with chips: clock PCF8563 (NXP, Rev. 11), FRAM MB85RC256V (Fujitsu DS501-00017), thermometer LM75B."""
 
 ENODEV = 19
 
@@ -91,6 +91,18 @@ def _number(bcd):
 
 def _bcd(number):
     return number // 10 << 4 | number % 10
+
+
+class Thermometer:
+    """LM75B: degrees in eighths, as two bytes from register 0, left-aligned."""
+
+    address_bits = 8
+
+    def __init__(self, eighths=200):
+        self.eighths = eighths
+
+    def read_byte(self, place):
+        return ((self.eighths & 0x7FF) << 5).to_bytes(2, "big")[place]
 
 
 class Fram:

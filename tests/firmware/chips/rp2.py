@@ -1,7 +1,10 @@
 """The RP2's PIO as MicroPython 1.29 shows it, in place of its module `rp2`: an assembler for what the drivers use, and
 the machine that runs it one step after the other (RP2040 Datasheet, 3.4)."""
 
+from metersim.flash import NorFlash
+
 WORD = 0xFFFFFFFF
+DEVICE = [None]  # the block device of the whole storage
 _SYMBOLS = ("x", "y", "null", "pins", "pin", "osr", "isr", "block", "noblock", "x_dec", "y_dec", "not_x", "not_y")
 
 
@@ -94,13 +97,15 @@ class StateMachine:
         self.freq = freq
         self.in_pin = in_base
         self.jmp_pin = jmp_pin
-        self.set_pins = [set_base, set_base.next] if set_base is not None else []
+        levels = program.options.get("set_init", ())
+        self.set_pins = [] if set_base is None else [set_base]
+        if isinstance(levels, tuple) and len(levels) == 2:
+            self.set_pins.append(set_base.next)
         self.right = out_shiftdir == PIO.SHIFT_RIGHT
         self.registers = {"x": 0, "y": 0, "isr": 0, "osr": 0}
         self.tx = []
         self.rx = []
         self.pc = 0
-        self.steps = 0
         self._delay = 0
         self._running = False
         StateMachine.made.append(self)
@@ -118,6 +123,9 @@ class StateMachine:
         assert self.rx, "it would wait for ever"
         return self.rx.pop(0)
 
+    def tx_fifo(self):
+        return len(self.tx)
+
     def rx_fifo(self):
         return len(self.rx)
 
@@ -129,18 +137,24 @@ class StateMachine:
     # -- the machine
 
     def run(self, steps):
-        for _ in range(steps if self._running else 0):
-            self.steps += 1
+        while steps > 0 and self._running:
+            steps -= 1
             if self._delay:
                 self._delay -= 1
                 continue
             one = self.program.instructions[self.pc]
             at = self.pc
+            if one.name == "jmp" and one.arguments[0] == "x_dec" and self.program.labels[one.arguments[1]] == at:
+                passed = min(self.registers["x"], steps)  # it counts and does nothing else
+                self.registers["x"] -= passed
+                steps -= passed
             self.pc = self.program.target if at == self.program.end else at + 1
             if self._do(one):
                 self._delay = one.delay
             else:
                 self.pc = at  # it stalls
+                if one.name == "pull":
+                    return  # for as long as nobody puts a word
 
     def _do(self, one):
         """One instruction; False where it stalls."""
@@ -201,3 +215,42 @@ class StateMachine:
         assert count == 32 and self.program.options["autopush"] and len(self.rx) < 4
         self.rx.append(self.registers[source])
         return True
+
+
+class Pages:
+    """`rp2.Flash`: pages at multiples of 256, and the silence of a chip where 0 is to become 1."""
+
+    def __init__(self, sectors):
+        self.nor = NorFlash(sectors, lenient=True)
+        self.readblocks = self.nor.readblocks
+        self.ioctl = self.nor.ioctl
+
+    def writeblocks(self, block, buf, offset=None):
+        assert offset is not None, "without an offset rp2.Flash erases as well"
+        assert len(buf) % 256 == 0 and offset % 256 == 0
+        self.nor.writeblocks(block, buf, offset)
+
+
+def Flash(start=0, len=0):  # noqa: N802, A002 - its names
+    """The storage of the board, `DEVICE[0]`, or a part of it."""
+    return Part(DEVICE[0], start, len) if len else DEVICE[0]
+
+
+class Part:
+    """So many bytes of a device from a place on."""
+
+    def __init__(self, device, start, length):
+        self._device = device
+        self._first = start // 4096
+        self._blocks = length // 4096
+
+    def readblocks(self, block, buf, offset=0):
+        self._device.readblocks(self._first + block, buf, offset)
+
+    def writeblocks(self, block, buf, offset=None):
+        self._device.writeblocks(self._first + block, buf, offset)
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return self._blocks
+        return self._device.ioctl(op, self._first + arg if op == 6 else arg)

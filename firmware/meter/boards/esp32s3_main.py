@@ -1,0 +1,45 @@
+"""Starts the ESP32-S3 board: `main.py` of its frozen image imports this and calls `run()`.
+
+A sealed board has no console: its build has none (docs/firmware.md), and a program that ends starts the board again, it
+never falls back to a prompt.
+"""
+
+import asyncio
+import sys
+
+import machine
+import micropython
+
+from meter.boards.esp32s3 import SEALED, Esp32S3Board
+from meter.core import Meter
+from meter.panel import Panel
+from meter.shell import panel, settings, start
+from meter.shell.seconds import Seconds
+
+WATCHDOG_MS = 8000
+
+
+def links(meter, board, chosen) -> list:
+    """(name, function that makes the task) of everything but metering."""
+    return [
+        ("bus", start.line(meter, Meter.CARRIER_BUS, chosen.unit, lambda: board.bus(chosen.baud, chosen.parity))),
+        ("service", start.line(meter, Meter.CARRIER_LOCAL, chosen.unit, board.service)),
+        ("panel", lambda: panel.serve(Panel(meter), *board.front())),
+    ] + start.network(meter, chosen)
+
+
+def run() -> None:
+    """Run for ever; whatever ends it starts the board again."""
+    try:
+        board = Esp32S3Board()
+        if board.board_class == SEALED:
+            micropython.kbd_intr(-1)
+        else:
+            print("BENCH: not sealed, {}".format(", ".join(board.unsealed)))
+        chosen = settings.chosen(start.SETTINGS)
+        watchdog = machine.WDT(timeout=WATCHDOG_MS)
+        asyncio.run(start.run(board, Seconds(watchdog.feed), lambda meter: links(meter, board, chosen)))
+    except Exception as error:  # noqa: BLE001 - whatever it was, a meter goes on
+        sys.print_exception(error)
+    finally:
+        machine.reset()
