@@ -5,6 +5,7 @@ holder, so that what is shown can be spent and what is to be paid is enough; ene
 """
 
 import struct
+from binascii import hexlify
 
 from meter.release import LEGAL_VERSION, VERSION
 from meterlink import records, states
@@ -284,6 +285,7 @@ ITEMS = (
     (63, 0x04000409, "imp/kWh", lambda panel, n: str(panel.meter.energy.imp_per_kwh), 0),
     (BOARD, 0, "Board", lambda panel, n: ("", "BENCH", "sealed")[panel.meter.board.board_class], 0),
     (65, 0, "Account", lambda panel, n: str(panel.meter.account_epoch), 0),
+    (66, 0, "Legal hash", lambda panel, n: hexlify(panel.meter.update.legal_sha256[:8]).decode(), 0),
     (70, 0, "SGC", _key, 0),
     (71, 0, "Key revision", _key, 3),
     (72, 0, "Key expiry", _key, 4),

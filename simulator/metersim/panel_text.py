@@ -51,6 +51,10 @@ ITEM: dict[int, Text] = {
     63: ("meter constant", "有功常数"),
     64: ("class of the board: a bench board's keys can be read", "硬件类别：BENCH为试验板"),
     65: ("account epoch", "账户批次"),
+    66: (
+        "first 8 bytes of the legally relevant part's SHA-256, zeros where it is built in",
+        "法制相关部分SHA-256前8字节，内置时为零",
+    ),
     70: ("supply group code of the token key", "供电组代码SGC"),
     71: ("revision of the token key", "密钥版本KRN"),
     72: ("expiry number of the token key", "密钥有效期号KEN"),

@@ -197,6 +197,12 @@ def test_every_item_can_be_opened_before_and_after_commissioning():
                     front.press("**")
 
 
+def test_the_legal_part_by_version_and_hash():
+    front = Front()
+    front.rig.meter.update.legal_sha256 = bytes(range(0xE0, 0x100))
+    assert (front.item(61), front.item(66)) == ("1", "e0e1e2e3e4e5e6e7")
+
+
 def test_codes_are_unique_and_sorted_and_labels_fit():
     codes = [row[0] for row in panel_items.ITEMS]
     assert codes == sorted(set(codes))
