@@ -5,10 +5,10 @@ One object a link, so that what one master asks or latches does not move under a
 
 import struct
 
-from meter import core, register_account, register_senses, register_supply, reporting
+from meter import core, register_account, register_senses, register_supply, reporting, store
 from meter.ports import INDICATE_IDENTIFY
 from meter.release import LEGAL_VERSION, VERSION
-from meterlink import batches, modbus, orders, registers, results
+from meterlink import batches, flashmap, modbus, orders, records, registers, results
 from meterlink.batches import BatchError
 from meterlink.modbus import crc16
 from meterlink.parcels import ParcelError
@@ -158,6 +158,24 @@ class MeterRegisters(modbus.RegisterSpace):
     def _order_values(self) -> tuple:
         return len(self._order), self._order
 
+    def _logs(self) -> tuple:
+        kept = self._meter.store
+        held = ()
+        for place in (
+            store.NUISANCE,
+            records.KIND_SWITCH,
+            records.KIND_TOPUP,
+            records.KIND_DAILY,
+            records.KIND_MONTHLY,
+        ):
+            held += reporting.held_seq(kept.logs[place])
+        return held + (
+            flashmap.FORMAT,
+            kept.journal.erase_count,
+            (kept.intervals.generation + flashmap.INTERVALS_SECTORS) // flashmap.INTERVALS_SECTORS,
+            (kept.events.generation + flashmap.EVENTS_SECTORS) // flashmap.EVENTS_SECTORS,
+        )
+
     def _token_values(self) -> tuple:
         typed = self._meter.typed
         last = typed.last
@@ -292,6 +310,10 @@ class MeterRegisters(modbus.RegisterSpace):
         if file == registers.MINUTE_FILE:
             found = register_senses.minute(self._meter, record, count, out, offset)
             return 0 if found else modbus.ILLEGAL_ADDRESS
+        if file >> 8 in _LOGS and file & 0xFF:
+            place, length = _LOGS[file >> 8]
+            seq = ((file & 0xFF) - 1) * registers.FILE_RECORDS + record
+            return _read(self._meter.store.logs[place], seq, bytearray(length), count, out, offset)
         if count % registers.RECORD_REGISTERS:
             return modbus.ILLEGAL_VALUE
         if file == registers.HELD_FILE:
@@ -304,14 +326,7 @@ class MeterRegisters(modbus.RegisterSpace):
         event = file >= registers.EVENT_FILE
         ring = self._meter.store.events if event else self._meter.store.intervals
         base = registers.EVENT_FILE if event else registers.INTERVAL_FILE
-        seq = (file - base) * registers.FILE_RECORDS + record
-        for _ in range(count // registers.RECORD_REGISTERS):
-            if not ring.read_into(seq, self._record):
-                return modbus.ILLEGAL_ADDRESS
-            out[offset : offset + len(self._record)] = self._record
-            offset += len(self._record)
-            seq += 1
-        return 0
+        return _read(ring, (file - base) * registers.FILE_RECORDS + record, self._record, count, out, offset)
 
     def write_file(self, file: int, record: int, data: memoryview) -> int:
         """A record of an image."""
@@ -329,6 +344,28 @@ class MeterRegisters(modbus.RegisterSpace):
         return _VENDOR[object_id] if object_id < len(_VENDOR) else None
 
 
+def _read(ring, seq: int, record: bytearray, count: int, out: memoryview, offset: int) -> int:
+    """Records from `seq` on, `count` registers of them, by way of a buffer of one record."""
+    length = len(record)
+    if 2 * count % length:
+        return modbus.ILLEGAL_VALUE
+    for _ in range(2 * count // length):
+        if not ring.read_into(seq, record):
+            return modbus.ILLEGAL_ADDRESS
+        out[offset : offset + length] = record
+        offset += length
+        seq += 1
+    return 0
+
+
+# By the high byte of a file: place in Store.logs, and the length of a record
+_LOGS = {
+    registers.DAILY_FILE >> 8: (records.KIND_DAILY, records.FREEZE_LENGTH),
+    registers.MONTHLY_FILE >> 8: (records.KIND_MONTHLY, records.FREEZE_LENGTH),
+    registers.SWITCH_FILE >> 8: (records.KIND_SWITCH, records.SWITCH_LENGTH),
+    registers.TOPUP_FILE >> 8: (records.KIND_TOPUP, records.TOPUP_LENGTH),
+    registers.NUISANCE_FILE >> 8: (store.NUISANCE, records.RECORD_LENGTH),
+}
 _LOCAL = (registers.TOKEN_MAILBOX, registers.CALIBRATE_MAILBOX)  # mailboxes of the service port alone
 _CALIBRATED = {
     results.APPLIED: 0,
@@ -343,6 +380,7 @@ _EXCEPTION = {
 }
 _VALUES = {
     registers.UPDATE: MeterRegisters._update,
+    registers.LOGS: MeterRegisters._logs,
     registers.IDENT: MeterRegisters._ident,
     registers.HOT: MeterRegisters._hot,
     registers.RESULT: MeterRegisters._result,

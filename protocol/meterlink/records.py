@@ -89,7 +89,7 @@ def _seal(record: bytearray) -> bytes:
     return bytes(record)
 
 
-def pack(kind: int, *values) -> bytes:
+def pack(kind: int, *values: int) -> bytes:
     """A record of KIND_*: the values of its format, without the CRC."""
     return _seal(bytearray(struct.pack(FORMAT_OF[kind], *values, 0)))
 

@@ -22,6 +22,7 @@ ENERGY = 9
 QUANTITIES = 10
 ACCOUNT = 11
 SUPPLY = 12
+LOGS = 13
 UPDATE = 14
 
 SELF_TEST = 0x01020304
@@ -288,6 +289,28 @@ BLOCKS = (
         ),
     ),
     (
+        LOGS,
+        0x0C00,
+        "logs",
+        _HEADER
+        + (
+            ("nuisance_oldest", "u32", 0, ""),
+            ("nuisance_newest", "u32", 0, ""),
+            ("switch_oldest", "u32", 0, ""),
+            ("switch_newest", "u32", 0, ""),
+            ("topup_oldest", "u32", 0, ""),
+            ("topup_newest", "u32", 0, ""),
+            ("daily_oldest", "u32", 0, ""),
+            ("daily_newest", "u32", 0, ""),
+            ("monthly_oldest", "u32", 0, ""),
+            ("monthly_newest", "u32", 0, ""),
+            ("flash_format", "u16", 0, ""),
+            ("journal_erases", "u32", 0, ""),
+            ("interval_erases", "u32", 0, ""),
+            ("event_erases", "u32", 0, ""),
+        ),
+    ),
+    (
         UPDATE,
         0x0D00,
         "update",
@@ -321,6 +344,11 @@ TOKEN_MAILBOX = 0x1500  # 20 digits of a typed token; there on the service port 
 FILE_RECORDS = 10_000
 INTERVAL_FILE = 1
 EVENT_FILE = 0x8001
+DAILY_FILE = 0xE001  # the other logs (records.FORMAT_OF), likewise; as many registers a record as theirs has
+MONTHLY_FILE = 0xE101
+SWITCH_FILE = 0xE201
+TOPUP_FILE = 0xE301
+NUISANCE_FILE = 0xE401
 IMAGE_FILE = 0xF101  # FC 21: records of an image (`image.py`), 0 its offer, n its piece n - 1
 HELD_FILE = 0xF001  # the records of the last question of KIND_HELD, from record 1 on
 RECORD_REGISTERS = 12

@@ -8,9 +8,8 @@ equal inputs give equal runs.
 import random
 from collections.abc import Callable
 
-from meter import flashmap
 from meter.ports import Board
-from meterlink import states
+from meterlink import flashmap, states
 from metersim.flash import NorFlash
 from metersim.load import Constant, Load
 

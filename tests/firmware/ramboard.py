@@ -8,10 +8,9 @@ latching, its counter volatile, its RTC runs on. Orders are signed with the text
 import hashlib
 import struct
 
-from meter import flashmap
 from meter.core import Meter
 from meter.ports import Board
-from meterlink import bodies, orders, parcels, states, tariff
+from meterlink import bodies, flashmap, orders, parcels, states, tariff
 from meterlink.batches import pack_ask
 from meterlink.mac import MacKey
 from meterlink.p256 import N, P, add, double, multiple

@@ -1,9 +1,8 @@
-"""Power cuts at every flash operation while debts are placed and collected, top-ups settle and wait, emergency credit is
-taken, a reminder is heard, charges fall due, modes and accounts change: each holds whole or not at all, and done again
-it ends in the same state. Both interpreters."""
+"""Power cuts at every flash operation while debts are placed and collected, top-ups settle and wait, emergency credit
+is taken, a reminder is heard, charges fall due, modes and accounts change: each holds whole or not at all, and done
+again it ends in the same state. Both interpreters."""
 
-from meter import flashmap
-from meterlink import bodies, orders, reasons, results, states, tariff
+from meterlink import bodies, flashmap, orders, reasons, results, states, tariff
 from metersim.flash import NorFlash
 from tests.firmware import stated
 from tests.firmware.ramboard import START_S, RamBoard, Rig

@@ -2,7 +2,7 @@
 
 import gc
 
-from meter import flashmap
+from meterlink import flashmap
 from tests.firmware.ramboard import RamBoard, Rig
 
 SECOND_BYTES = 512  # on a 64-bit interpreter, whose objects are twice those of a meter

@@ -1,6 +1,6 @@
 """An hour of a whole meter, cut at every flash operation in every way; runs on both interpreters."""
 
-from meter import flashmap
+from meterlink import flashmap
 from metersim.flash import NorFlash
 from tests.firmware.power_model import Life
 from tests.powercut import sweep

@@ -2,8 +2,8 @@
 
 import struct
 
-from meter import flashmap, pricing, store
-from meterlink import bodies, calendar, events, orders, results
+from meter import pricing, store
+from meterlink import bodies, calendar, events, flashmap, orders, results
 from meterlink.records import FLAG_RATE_CHANGED
 from meterlink.shadow import Bill
 from meterlink.tariff import PER_DAY, PER_MONTH, Tariff

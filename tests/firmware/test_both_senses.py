@@ -2,7 +2,7 @@
 
 import struct
 
-from meter import calibration, flashmap
+from meter import calibration
 from meter.core import Meter
 from meter.ports import (
     INPUT_COVER,
@@ -13,7 +13,7 @@ from meter.ports import (
     INPUT_TERMINAL_COVER,
 )
 from meter.quantities import MINUTE_FORMAT, Quantities
-from meterlink import bodies, events, modbus, orders, registers, results, states, tariff
+from meterlink import bodies, events, flashmap, modbus, orders, registers, results, states, tariff
 from metersim.flash import NorFlash
 from tests.firmware.ramboard import METER, START_S, RamBoard, Rig
 from tests.firmware.test_both_registers import Master

@@ -3,8 +3,8 @@ each order holds whole or not at all, and the same order again ends in the same 
 
 import struct
 
-from meter import flashmap, held, store
-from meterlink import bodies, orders, reasons, results
+from meter import held, store
+from meterlink import bodies, flashmap, orders, reasons, results
 from metersim.flash import NorFlash
 from tests.firmware import stated
 from tests.firmware.ramboard import KEYS, RamBoard, Rig

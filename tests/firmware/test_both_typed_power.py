@@ -4,7 +4,8 @@ After each cut another meter starts from that flash. Credit is there once or not
 settles it; a key is the old one or the new one; a lock-out is never shorter than it was said to be.
 """
 
-from meter import flashmap, tids
+from meter import tids
+from meterlink import flashmap
 from meterlink.sts import results
 from meterlink.sts.token import CLEAR_CREDIT, CLEAR_TAMPER, MANAGE, SET_POWER, SUPPLY_HELP
 from metersim.flash import NorFlash

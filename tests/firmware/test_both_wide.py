@@ -1,6 +1,6 @@
 """Values beyond 30, 31 and 32 bits where a meter's controller has small integers of 31: money, energy, dates."""
 
-from meter.flashmap import TOTAL_SECTORS
+from meterlink.flashmap import TOTAL_SECTORS
 from metersim.flash import NorFlash
 from tests.firmware.ramboard import IMP_PER_KWH, PRICE_UC, START_S, RamBoard, Rig
 

@@ -6,7 +6,7 @@ checkpoints out: those are all alike, and an hour with every one of them is in t
 
 import pytest
 
-from meter import flashmap
+from meterlink import flashmap
 from metersim.flash import TORN, NorFlash
 from tests.firmware.power_model import Life
 from tests.powercut import sweep

@@ -98,7 +98,7 @@ def _interval(code_of: CodeOf, raw: bytes) -> Row:
     return [str(seq), values.utc(start_s), *map(str, numbers), flagged]
 
 
-def _event(code_of: CodeOf, raw: bytes) -> Row:
+def event_row(code_of: CodeOf, raw: bytes) -> Row:
     seq, time_s, code, boot, register, argument, detail = records.unpack_event(raw)
     name = code_of("event", names.of(names.EVENT, code))
     numbers = map(str, (boot, register, argument, detail))
@@ -129,7 +129,7 @@ _REASONED = (
 )
 
 INTERVALS = Kind(batches.KIND_INTERVALS, "interval", INTERVAL_COLUMNS, _interval)
-EVENTS = Kind(batches.KIND_EVENTS, "event", EVENT_COLUMNS, _event)
+EVENTS = Kind(batches.KIND_EVENTS, "event", EVENT_COLUMNS, event_row)
 
 
 async def intervals(session: Session, given: argparse.Namespace) -> int:
@@ -154,7 +154,7 @@ async def _read(session: Session, given: argparse.Namespace, kind: Kind) -> int:
     if first < oldest or asked > newest:
         session.say("held", oldest=oldest, newest=newest, first=first, last=asked)
     walk = Walk(kind.kind, first, min(asked, newest), key)
-    with _writer(session, given.csv, kind) as (writer, code_of):
+    with writer_of(session, given.csv, kind.columns) as (writer, code_of):
         async for raw in walk.run(session):
             writer.writerow(kind.row_of(code_of, raw))
     if given.csv is not None:
@@ -163,7 +163,7 @@ async def _read(session: Session, given: argparse.Namespace, kind: Kind) -> int:
 
 
 @contextmanager
-def _writer(session: Session, path: Path | None, kind: Kind) -> Iterator[tuple[Writer, CodeOf]]:
+def writer_of(session: Session, path: Path | None, columns: tuple[str, ...]) -> Iterator[tuple[Writer, CodeOf]]:
     """Where rows go, and the names of codes there: words on the screen, names in a file. What came is kept when the
     line gives out."""
     if path is not None:
@@ -173,11 +173,11 @@ def _writer(session: Session, path: Path | None, kind: Kind) -> Iterator[tuple[W
             raise UsageError(f"--csv: {path} cannot be made anew ({error.strerror})") from error
         with file:
             writer = csv.writer(file)
-            writer.writerow(kind.columns)
+            writer.writerow(columns)
             yield writer, lambda _, name: name
         return
     rows = _Rows()
-    rows.writerow([session.words.column(name) for name in kind.columns])
+    rows.writerow([session.words.column(name) for name in columns])
     try:
         yield rows, session.words.code
     finally:

@@ -131,6 +131,20 @@ CODE: Mapping[str, Mapping[str, Text]] = {
         "dutk": ("unique to the meter", "本表唯一密钥"),
         "dctk": ("common to the group", "组公共密钥"),
     },
+    "region": {
+        "journal": ("journal", "账本"),
+        "intervals": ("intervals", "曲线"),
+        "events": ("events", "事件"),
+        "nuisance": ("nuisance events", "滋扰事件"),
+        "switches": ("switches", "开合闸记录"),
+        "topups": ("top-ups", "充值记录"),
+        "daily": ("days", "日冻结"),
+        "monthly": ("months", "月冻结"),
+    },
+    "load": {
+        "household": ("a household, 3500 kWh a year", "居民，每年 3500 kWh"),
+        "full": ("60 A without end", "持续 60 A"),
+    },
     "outcome": {
         "unreachable": ("cannot be opened", "无法打开端口"),
         "lost": ("connection lost", "连接中断"),
@@ -194,6 +208,19 @@ SAY: Mapping[str, Text] = {
         "未验证真伪：需要电表密钥（--key-file）。",
     ),
     "written": ("Written to {file}.", "已写入 {file}。"),
+    "wear_load": (
+        "{load}: {energy} kWh a day, intervals of {minutes} min, {cycles} erases of a sector",
+        "{load}：每日 {energy} kWh，曲线周期 {minutes} 分钟，扇区擦除 {cycles} 次",
+    ),
+    "wear_least": ("It lasts {years} years; {design} are promised.", "可用 {years} 年；承诺 {design} 年。"),
+    "wear_less": (
+        "It lasts {years} years, less than the {design} that are promised.",
+        "可用 {years} 年，不足承诺的 {design} 年。",
+    ),
+    "unauthenticated": (
+        "These records carry a CRC and no MAC: they are as genuine as the line is.",
+        "此类记录只有校验码，没有 MAC：真实性取决于线路。",
+    ),
     "order_states": ("States", "内容"),
     "order_meter": ("For meter", "表号"),
     "order_epoch": ("Account epoch", "账户批次"),
@@ -296,6 +323,13 @@ SAY: Mapping[str, Text] = {
     "not_genuine": ("NOT genuine: {why}.", "不真实：{why}。"),
     "balances": ("The money adds up.", "金额平衡。"),
     "does_not_balance": ("The money does NOT add up.", "金额不平衡！"),
+    "image": ("Image", "映像"),
+    "sending": ("{done} of {of} pieces, {percent} %", "已发送 {done} / {of}，{percent} %"),
+    "update_state": ("The meter says: update {state}.", "电表状态：升级{state}。"),
+    "still_waiting": (
+        "Not done after {seconds} s; the meter goes on by itself.",
+        "{seconds} 秒内未完成，电表将继续自行处理。",
+    ),
     "scanning": ("unit {unit} of {units}", "地址 {unit} / {units}"),
     "found_meter": (
         "unit {unit}: meter {meter}, firmware {firmware}, {board}",
@@ -315,7 +349,46 @@ INTERVAL_COLUMNS = (
     "seq", "start_utc", "minutes", "import_wh", "export_wh", "import_reg_wh", "export_reg_wh", "flags",
 )  # fmt: skip
 EVENT_COLUMNS = ("seq", "time_utc", "code", "event", "boot", "import_reg_wh", "argument", "detail", "about")
+SWITCH_COLUMNS = (
+    "seq", "time_utc", "relay", "who", "signing_epoch", "version", "import_wh", "export_wh", "balance", "operations",
+)  # fmt: skip
+TOPUP_COLUMNS = (
+    "seq", "time_utc", "source", "account_epoch", "tid", "amount", "total", "paid", "lifted", "waiting", "balance",
+    "import_reg_wh",
+)  # fmt: skip
+FREEZE_COLUMNS = (
+    "seq", "day", "time_utc", "flags", "import_wh", "export_wh", "import_rates_wh", "export_rates_wh", "balance",
+    "charged", "credited", "earned", "demand_w", "demand_utc", "account_epoch",
+)  # fmt: skip
+WEAR_COLUMNS = ("region", "sectors", "records_a_day", "bytes_a_day", "erases_a_year", "years")
 COLUMN: Mapping[str, Text] = {
+    "relay": ("relay", "继电器"),
+    "who": ("for", "原因"),
+    "signing_epoch": ("signing epoch", "签发批次"),
+    "version": ("version", "版本"),
+    "operations": ("operations", "动作次数"),
+    "source": ("source", "来源"),
+    "account_epoch": ("account", "账户批次"),
+    "tid": ("token", "代码标识"),
+    "amount": ("amount", "金额"),
+    "total": ("source's total", "来源累计"),
+    "paid": ("debts and dues", "偿还欠款"),
+    "lifted": ("below zero", "补足透支"),
+    "waiting": ("waits", "超限待入账"),
+    "day": ("local day", "当地日期"),
+    "import_rates_wh": ("import by rate", "各费率正向"),
+    "export_rates_wh": ("export by rate", "各费率反向"),
+    "charged": ("charged", "累计电费"),
+    "credited": ("credited", "累计充值"),
+    "earned": ("earned", "上网收入"),
+    "demand_w": ("highest W", "最大需量 W"),
+    "demand_utc": ("from (UTC)", "需量开始 (UTC)"),
+    "region": ("region", "区域"),
+    "sectors": ("sectors", "扇区"),
+    "records_a_day": ("records a day", "每日记录"),
+    "bytes_a_day": ("bytes a day", "每日字节"),
+    "erases_a_year": ("erases a year", "每年擦除"),
+    "years": ("years", "年限"),
     "seq": ("number", "序号"),
     "start_utc": ("from (UTC)", "开始 (UTC)"),
     "time_utc": ("time (UTC)", "时间 (UTC)"),

@@ -21,11 +21,11 @@ import sys
 from meter.boards.fileflash import FileFlash
 from meter.boards.unix import TICK_LENGTH, UnixBoard
 from meter.core import Meter
-from meter.flashmap import TOTAL_SECTORS
 from meter.registers import MeterRegisters
 from meter.shell import app
 from meter.slots import TOTAL_SECTORS as SLOTS_SECTORS
 from meter.slots import Slots
+from meterlink.flashmap import TOTAL_SECTORS
 from meterlink.modbus import RtuServer, ServerPdu
 from meterlink.modbus_tcp import TcpServer
 

@@ -220,20 +220,23 @@ class MeterOnBus:
 
         Each has the right CRC and sequence number.
         """
+        return await self.logged(_FILES[kind], records.RECORD_LENGTH, first, count)
+
+    async def logged(self, base: int, length: int, first: int, count: int) -> list[bytes]:
+        """`count` records of `length` bytes from sequence number `first`, of the log that starts with file `base`
+        (registers.*_FILE). Each has the right CRC and sequence number."""
         found: list[bytes] = []
         while len(found) < count:
             seq = first + len(found)
-            _, number = registers.file_of(_FILES[kind], seq)
-            found += await self._some_records(
-                kind, seq, min(count - len(found), _RECORDS_IN_ONE, registers.FILE_RECORDS - number)
-            )
+            _, number = registers.file_of(base, seq)
+            most = min(_RECORDS_IN_ONE * records.RECORD_LENGTH // length, registers.FILE_RECORDS - number)
+            found += await self._some_records(base, length, seq, min(count - len(found), most))
         return found
 
-    async def _some_records(self, kind: int, seq: int, count: int) -> list[bytes]:
-        file, number = registers.file_of(_FILES[kind], seq)
-        length = records.RECORD_LENGTH
+    async def _some_records(self, base: int, length: int, seq: int, count: int) -> list[bytes]:
+        file, number = registers.file_of(base, seq)
         for _ in range(_TRIES):
-            data = await self.bus.read_file(self.unit, file, number, count * registers.RECORD_REGISTERS)
+            data = await self.bus.read_file(self.unit, file, number, count * length // 2)
             found = [data[at : at + length] for at in range(0, len(data), length)]
             if [records.check(one) for one in found] == list(range(seq, seq + count)):
                 return found

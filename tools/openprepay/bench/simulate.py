@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from meter.flashmap import SECTOR_BYTES, TOTAL_SECTORS
+from meterlink.flashmap import SECTOR_BYTES, TOTAL_SECTORS
 from metersim.board import VirtualBoard
 from metersim.inprocess import InProcessMeter
 from metersim.load import Household

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from meter.flashmap import TOTAL_SECTORS
+from meterlink.flashmap import TOTAL_SECTORS
 from meterlink.results import APPLIED
 from metersim.child import DEFAULT_HEAP
 from metersim.workbench import Workbench
