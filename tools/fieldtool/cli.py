@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from fieldtool import order, records, report, scan, show, token
+from fieldtool import logs, order, records, report, scan, show, token, wear
 from fieldtool.session import DONE, LINK, USAGE, Session, UsageError
 from fieldtool.words import LANGUAGES, Words, language_of
 from headend.links.bus import BadPort, Patience, bus_at
@@ -33,6 +33,8 @@ def main(argv: list[str]) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     words = Words(given.lang or language_of(os.environ))
+    if given.command == "wear":
+        return wear.wear(words, given.minutes)
     try:
         return asyncio.run(_run(given, words))
     except (UsageError, BadPort) as error:
@@ -98,6 +100,20 @@ def parser() -> argparse.ArgumentParser:
         )
         one.add_argument("--csv", type=Path, metavar="FILE", help="write a new CSV file instead of a table")
         _key_file(one)
+    for name, what in logs.HELP.items():
+        one = command(name, f"read {what}, checked and counted")
+        if name == "freezes":
+            one.add_argument("--months", action="store_true", help="months in place of days")
+        one.add_argument("--count", type=_positive, metavar="N", help="how many (default: all that the meter holds)")
+        one.add_argument("--csv", type=Path, metavar="FILE", help="write a new CSV file instead of a table")
+    one = commands.add_parser(
+        "wear",
+        help="how long a meter's flash lasts",
+        description="How long a meter's flash lasts, by the figures that its firmware uses. Asks no meter.",
+        allow_abbrev=False,
+    )
+    one.add_argument("--lang", choices=LANGUAGES, help="language (default: as LANG says)")
+    one.add_argument("--minutes", type=_minutes, default=15, metavar="N", help="length of an interval (default 15)")
     one = command("order", "hand a signed order to the meter and wait for its verdict")
     one.add_argument("file", type=Path, metavar="FILE", help='the order, as bytes or hexadecimal digits; "-": stdin')
     one.add_argument("--body", type=Path, metavar="FILE", help="its body, where that travels apart, in the same form")
@@ -139,6 +155,7 @@ def _within(low: int, high: int) -> Callable[[str], int]:
 
 
 _unit = _within(1, MAX_ADDRESS)
+_minutes = _within(1, 60)
 _selector = _within(0, 0xFFFF)
 _positive = _within(1, 0xFFFFFFFF)
 
@@ -157,6 +174,10 @@ _COMMANDS: dict[str, Command] = {
     "read": show.read,
     "intervals": records.intervals,
     "events": records.event_log,
+    "switches": logs.switches,
+    "topups": logs.topups,
+    "freezes": logs.freezes,
+    "nuisance": logs.nuisance,
     "order": order.order,
     "token": token.token,
     "report": report.report,
