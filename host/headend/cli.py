@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from headend import cli_epochs, cli_keys
+from headend import cli_epochs, cli_firmware, cli_keys
 from headend.clock import SystemClock
 from headend.keys.holder import KeyHolder
 from headend.keys.place import open_keys
@@ -80,6 +80,7 @@ def admin(argv: list[str]) -> int:
 
     cli_keys.add_to(things, hang)
     cli_epochs.add_to(things, hang)
+    cli_firmware.add_to(things, hang)
     return _run("admin", parser, argv)
 
 

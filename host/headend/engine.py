@@ -46,6 +46,7 @@ __all__ = ["Ack", "Action", "Ask", "Deliver", "Engine", "Policy"]
 
 # Why a message was not taken; each is counted under its name.
 UNKNOWN_TOPIC = "unknown_topic"
+UPDATE_PROGRESS = "update_progress"
 UNKNOWN_METER = "unknown_meter"
 WRONG_METER = "wrong_meter"  # it names another meter than the one it is said to come from
 WRONG_KIND = "wrong_kind"  # genuine, on a topic that is not for it
@@ -202,6 +203,10 @@ class Engine:
             except ReportError:
                 continue
         raise _NotTaken(FORGED)
+
+    def _take_progress(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        """How far a meter is with an image: of use to whoever sends it, and no proof of anything."""
+        return UPDATE_PROGRESS, []
 
     def _take_report(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         report, fresh_key = self._report(number, what, raw)
@@ -360,6 +365,7 @@ _TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action
     topics.UP_ORDER: Engine._take_order,
     topics.UP_INTERVALS: Engine._take_batch,
     topics.UP_EVENTS: Engine._take_batch,
+    topics.UP_UPDATE: Engine._take_progress,
 }
 
 

@@ -2,31 +2,40 @@
 from a slot after the boot stage has mounted it."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from headend.links import image
+from headend.fleet.meters import MeterRecord, add_meter
+from headend.links import image, image_mqtt
 from headend.links.blocks import Block
 from headend.links.bus import Bus, Patience, bus_at
 from headend.links.failures import LinkError
 from headend.links.image import Image
 from headend.links.meter import MeterOnBus
+from headend.store import identity, open_store
+from headend.store.schema import order
 from meter import release, update
-from meterlink import modbus, orders, registers, results, states, stating
-from metersim import bundle
+from meterlink import bodies_root, modbus, orders, registers, results, states, stating
+from metersim import bundle, workbench
 from metersim.board import VirtualBoard
 from metersim.child import ChildMeter
 from metersim.load import Constant
 from metersim.pty_line import PtyLine
 from metersim.workbench import Workbench
+from tests.brokers import Broker
+from tests.proxies import Proxy
 
 NUMBER = 260100000043
 CREDIT_UC = 80_000_000
 LIMIT_S = 120
+HEAP = "512K"
 SPEED = 20  # an ordered image waits 10 s before it is started
 NEXT = (release.RELEASE[0], release.RELEASE[1] + 1, 0)
 RAISES = "def options(given):\n    return given\n\n\ndef main(given):\n    raise OSError(given)\n"
@@ -45,9 +54,9 @@ def made(which: str) -> Image:
 
 
 class Place:
-    """A meter with slots on a line, and the orders of its bench."""
+    """A meter with slots on a line, and the orders of its bench; mqtt: the broker that it connects to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mqtt: str | None = None) -> None:
         self.bench = Workbench(NUMBER)
         self.line = PtyLine(folder / "line")
         self.board = VirtualBoard(Constant(600), seed=1)
@@ -56,6 +65,8 @@ class Place:
             folder=folder / "meter",
             record=self.bench.record(),
             serial=self.line.meter_path,
+            mqtt=mqtt,
+            heap=HEAP,
             speed=SPEED,
             slots=True,
             orders=[self.bench.credit(CREDIT_UC)],
@@ -221,3 +232,77 @@ def test_what_is_not_ordered_or_not_whole_does_not_run(place: Place) -> None:
 
     run(place, script)
     assert "on trial" not in place.meter.console()
+
+
+def test_over_a_broker_with_a_link_that_drops(tmp_path: Path) -> None:
+    """The meter's connection breaks after each 40 kB; what is there stays, and the order comes the same way."""
+    wanted = made("good")
+    told: list[int] = []
+    with Broker(tmp_path / "broker") as broker, Proxy(broker.host, broker.port) as proxy:
+        proxy.cut_after(40_000)
+        place = Place(tmp_path, mqtt=f"127.0.0.1:{proxy.port}")
+        try:
+            options = image_mqtt.OneMeter(broker.host, broker.port, "sender", meter=NUMBER, session_expiry_s=0)
+
+            async def script(meter: MeterOnBus) -> None:
+                sent = await image_mqtt.send(options, wanted, lambda done, of: told.append(done))
+                assert sent.state == states.UPDATE_WHOLE
+                assert told == sorted(told), "what is there is not sent again"
+                proxy.cut_after(None)
+                verdict = await meter.order(place.ordered(wanted))
+                assert verdict.code in (results.APPLIED, results.PENDING)
+                shown, ident = await until(meter, place, in_state(states.UPDATE_GOOD))
+                assert (shown.number("slot"), ident.values["firmware"]) == (1, "{}.{}.{}".format(*NEXT))
+                assert (await image_mqtt.send(options, wanted)).state == states.UPDATE_GOOD
+
+            run(place, script)
+            assert proxy.accepted > 3
+        finally:
+            place.close()
+
+
+def test_the_field_tool_brings_an_image_and_its_order(place: Place, tmp_path: Path) -> None:
+    wanted = made("good")
+    file, signed = tmp_path / "image", tmp_path / "order"
+    file.write_bytes(wanted.raw)
+    signed.write_bytes(place.ordered(wanted))
+    where = ["--port", str(place.line.link), "--lang", "en"]
+    done = openprepay("field", "update", str(file), *where)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "The meter says: update whole, waits for its order.")
+    assert f"{wanted.records} of {wanted.records} pieces, 100 %" in done.stderr
+    done = openprepay("field", "update", str(file), *where, "--order", str(signed), "--wait", str(LIMIT_S))
+    assert done.returncode == 0, done
+    assert "The meter says: Applied" in done.stdout
+    assert done.stdout.splitlines()[-1] == "The meter says: update done."
+    file.write_bytes(b"no image at all")
+    done = openprepay("field", "update", str(file), *where)
+    assert done.returncode == 2 and "holds no image" in done.stderr
+
+
+def test_the_head_end_states_an_image_and_brings_it(place: Place, tmp_path: Path) -> None:
+    wanted = made("good")
+    file, config = tmp_path / "image", tmp_path / "head-end.toml"
+    file.write_bytes(wanted.raw)
+    config.write_text(f'database = "sqlite:///{tmp_path}/head-end.sqlite"\n')
+    where = f"serial:{place.line.link}?unit=1&parity=N"
+    with open_store(f"sqlite:///{tmp_path}/head-end.sqlite", inline=True) as store:
+        store.write(identity.establish, 1_767_225_600, 1, 1, workbench.CURRENCY).result()
+        limits, plan = workbench.DEFAULT_LIMITS.encode(), workbench.DEFAULT_TARIFF.encode()
+        store.write(add_meter, 1_767_225_600, MeterRecord(NUMBER, "modbus", where, plan, limits)).result()
+    done = openprepay("admin", "firmware", "send", str(NUMBER), str(file), "--config", str(config))
+    assert (done.returncode, done.stdout) == (0, f"Meter {NUMBER}: whole, waits for its order.\n"), done
+    done = openprepay("admin", "firmware", "order", str(NUMBER), str(file), "--config", str(config), "--why", "patch")
+    assert done.returncode == 0 and wanted.sha256.hex() in done.stdout, done
+    with open_store(f"sqlite:///{tmp_path}/head-end.sqlite", inline=True) as store:
+        stated = store.read(lambda conn: conn.execute(select(order)).one())
+    assert (stated.meter, stated.aspect, stated.state) == (NUMBER, orders.ASPECT_FIRMWARE, "queued")
+    found = bodies_root.decode_firmware(stated.body)
+    assert found == (NEXT, release.LEGAL_VERSION, len(wanted.raw), wanted.sha256)
+    file.write_bytes(wanted.raw[:-8])
+    done = openprepay("admin", "firmware", "order", str(NUMBER), str(file), "--config", str(config))
+    assert done.returncode == 1 and "an image of the firmware" in done.stderr
+
+
+def openprepay(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "openprepay.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * LIMIT_S, check=False)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from fieldtool import logs, order, records, report, scan, show, token, wear
+from fieldtool import logs, order, records, report, scan, show, token, update, wear
 from fieldtool.session import DONE, LINK, USAGE, Session, UsageError
 from fieldtool.words import LANGUAGES, Words, language_of
 from headend.links.bus import BadPort, Patience, bus_at
@@ -119,6 +119,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--body", type=Path, metavar="FILE", help="its body, where that travels apart, in the same form")
     one = command("token", "type a token over the service port; it is used once, wherever it is typed")
     one.add_argument("digits", nargs="+", metavar="DIGITS", help="20 digits, in groups or not")
+    one = command("update", "bring an image of the firmware to the meter; it goes on where the meter is")
+    one.add_argument("file", type=Path, metavar="FILE", help="the image, as openprepay firmware bundle makes it")
+    one.add_argument("--order", type=Path, metavar="ORDER", help="its signed order, handed over behind it")
+    one.add_argument("--wait", type=_seconds, default=0.0, metavar="SECONDS", help="until it runs for good")
     one = command("report", "have the meter prove how it stands")
     one.add_argument("--aspect", choices=list(names.ASPECT.values()), default="credit", help="about (default credit)")
     one.add_argument("--selector", type=_selector, default=1, metavar="N", help="source or reason (default 1)")
@@ -183,4 +187,5 @@ _COMMANDS: dict[str, Command] = {
     "report": report.report,
     "scan": scan.scan,
     "watch": show.watch,
+    "update": update.update,
 }

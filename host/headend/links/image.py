@@ -13,9 +13,8 @@ from headend.links import failures
 from headend.links.blocks import Block
 from headend.links.failures import LinkError
 from headend.links.meter import MeterOnBus
-from headend.refusals import Refused
 from meterlink import image, modbus, registers, results, states
-from meterlink.image import ImageError, Manifest
+from meterlink.image import Manifest
 
 TRIES = 8  # in a row without a record that came through
 PAUSE_S = 2.0  # before the next of them
@@ -61,12 +60,9 @@ class Sent:
 
 
 def of(raw: bytes) -> Image:
-    """Refused where these bytes are no image."""
-    try:
-        manifest = image.read_manifest(raw)
-        image.read_offer(image.pack_offer(len(raw), bytes(32)))
-    except ImageError as error:
-        raise Refused("image", f"{len(raw)} bytes", f"an image of the firmware ({error})") from error
+    """ImageError where these bytes are no image."""
+    manifest = image.read_manifest(raw)
+    image.read_offer(image.pack_offer(len(raw), bytes(32)))
     return Image(raw, manifest, hashlib.sha256(raw).digest())
 
 
