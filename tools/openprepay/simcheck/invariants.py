@@ -11,13 +11,13 @@ from sqlalchemy import Connection, select
 from headend.ledger import balances, reconcile
 from headend.orders import lifecycle
 from headend.store.schema import entry, interval, meter_state, order
-from meterlink import records, states
-from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, Order
+from meterlink import events, records, states
+from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, ASPECT_TARIFF, Order
 from meterlink.reports import FIELDS, PAYLOAD_LENGTH, STRUCT
 from meterlink.shadow import Bill
 from metersim.board import MWS_PER_KWH
 from openprepay.simcheck.people import HOLDS, People
-from openprepay.simcheck.system import LIMITS, START_S, STEP_S, SimulatedMeter, System
+from openprepay.simcheck.system import LIMITS, START_S, STEP_S, SWITCH_S, SimulatedMeter, System
 
 COVER_SLACK_S = 60  # dwell, and steps that a power cut swallowed
 
@@ -230,13 +230,17 @@ class Invariants:
     def _shadow_bill(self, conn: Connection, meter: SimulatedMeter) -> None:
         """Price the stored intervals by the same tariff: the meter's charge, to the unit."""
         rows = conn.execute(select(interval).where(interval.c.meter == meter.number).order_by(interval.c.seq)).all()
+        firmware = meter.unit.meter
+        if self._system.later and _ordered_s(firmware) >= SWITCH_S:
+            return  # it came late and took over within an interval, which says so
         bill = Bill(self._system.tariff)
         bill.turn(START_S)
-        for row in rows:
-            bill.add(row.start_s, row.import_wh, row.export_wh)
-        firmware = meter.unit.meter
         rest_wh = firmware.energy.import_wh - sum(row.import_wh for row in rows)
-        bill.add(firmware.now_s(), rest_wh)
+        used = [(row.start_s, row.import_wh, row.export_wh) for row in rows]
+        for start_s, import_wh, export_wh in [*used, (firmware.now_s(), rest_wh, 0)]:
+            if self._system.later and bill.plan is not self._system.later and start_s >= SWITCH_S:
+                bill.switch(self._system.later, SWITCH_S)
+            bill.add(start_s, import_wh, export_wh)
         account = firmware.account
         require(
             7,
@@ -245,3 +249,15 @@ class Invariants:
             f"meter {meter.number}: shadow bill {bill.charged_uc}, meter {account.charged_uc}",
         )
         self.checks += 1
+
+
+def _ordered_s(firmware: Any) -> int:
+    """When the meter applied its newest tariff order, by its log; SWITCH_S or later where the log does not tell."""
+    ring = firmware.store.events
+    buffer = bytearray(records.RECORD_LENGTH)
+    for seq in range(ring.newest, ring.oldest - 1, -1):
+        if ring.read_into(seq, buffer):
+            event = records.unpack_event(bytes(buffer))
+            if event[2] == events.ORDER_APPLIED and event[6] >> 8 == ASPECT_TARIFF:
+                return int(event[1])
+    return SWITCH_S

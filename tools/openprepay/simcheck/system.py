@@ -15,6 +15,7 @@ from headend.keys.signer import Signer
 from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
 from headend.ledger.channels import add_channel, new_token
+from headend.orders import statements
 from headend.orders.actions import Ack, Action, Deliver
 from headend.store import Store, identity, open_store
 from meter.exchange import Exchange
@@ -26,6 +27,7 @@ from metersim.load import Load
 from openprepay.simcheck.network import Network
 
 START_S = 1_767_225_600
+SWITCH_S = START_S + 9_000
 STEP_S = 5  # of virtual time between two rounds
 REPLAY_MS = 90_000
 CHANNEL = "counter-1"
@@ -107,8 +109,16 @@ def _tariff(rng: random.Random, seed: int) -> Tariff:
     )
 
 
+def _later(plan: Tariff) -> Tariff | None:
+    """What a tariff of everything at once gives way to, in the third hour of the run."""
+    if not plan.steps_wh:
+        return None
+    prices = tuple(price_uc + 77_777 for price_uc in plan.prices_uc_per_kwh)
+    return Tariff(prices, plan.slots, -6, SWITCH_S, steps_wh=(500, 2_500), charges=((PER_MONTH, 1),))
+
+
 class System:
-    """One run on one seed."""
+    """One run on one seed. later: the tariff that takes over at SWITCH_S, where one does."""
 
     def __init__(self, seed: int, meters: int = 3) -> None:
         self.seed = seed
@@ -123,6 +133,9 @@ class System:
         self.tariff = _tariff(self.rng, seed)
         self.store.write(self._establish).result()
         self.meters = [self._add(60_000_000 + index) for index in range(meters)]
+        self.later = _later(self.tariff)
+        for meter in self.meters if self.later else ():
+            self.store.write(statements.set_tariff, START_S, meter.number, self.later, "operator").result()
         self.events = 0  # everything that can have changed the database or a meter's orders
         self.log: list[str] = []
         self.kept: list[Callable[[], None]] = []  # messages that somebody on the network has kept
