@@ -7,7 +7,8 @@ witness, the relay and the clock of that moment, and compares it with what the f
   it;
 - registers are at least what was ever shown, at most what flowed; money balances, and agrees with the energy;
 - the interval log has every number once, each record byte for byte as it was shown, and its deltas add up;
-- what the relay does was committed before: a relay that moved finds its intent, or a counted attempt.
+- what the relay does was committed before: a relay that moved finds its intent, or a counted attempt;
+- every sale has its record and no other has one, and so has each decision to switch; what was shown of any log stays.
 """
 
 from meterlink import bodies, orders, records, results, states, tariff
@@ -136,6 +137,7 @@ class Life(Rig):
         self.check_money(other)
         self.check_intervals(other)
         self.check_relay(other)
+        self.check_logs(other)
         events = [records.unpack_event(record) for record in other.records(meter.store.events)]
         assert [event[0] for event in events] == list(range(1, len(events) + 1))
         if self.order_under_way is not None:
@@ -182,6 +184,20 @@ class Life(Rig):
         assert skip + len(held) == other.meter.profile.seq == max(0, log.newest), "what was decided is in the log"
         assert log.oldest == (1 if log.newest > 0 else -1)
         assert register <= other.meter.energy.import_wh
+
+    def check_logs(self, other):
+        for kind in records.FORMAT_OF:
+            shown, held = self.logged(kind), other.logged(kind)
+            assert held[: len(shown)] == shown
+            assert [one[0] for one in held] == list(range(1, len(held) + 1))
+            assert len(held) == other.meter.store.newest[kind], "what was decided is in the log"
+        account = other.meter.account
+        sold_uc = sum([one[5] for one in other.logged(records.KIND_TOPUP)])
+        assert sold_uc == account.credited_uc + account.waiting_uc
+        switches = other.logged(records.KIND_SWITCH)
+        assert len(switches) <= other.meter.supply.relay.operations
+        if switches:
+            assert switches[-1][2] == (other.meter.supply.control == states.CONTROL_CONNECTED)
 
     def check_relay(self, other):
         supply = other.meter.supply
