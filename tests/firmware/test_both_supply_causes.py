@@ -127,6 +127,7 @@ def load(rig, *steps, **changed):
 
 
 def test_a_load_above_the_limit_for_a_minute_trips_and_comes_back_after_its_rest():
+    """OP-ORD-61"""
     rig = rig_of(overload_rest_s=120, overload_closes=1)
     assert rig.give(load(rig, (0, 1000), (5000, 0))) == results.APPLIED
     rig.board.watts = 1000
@@ -195,6 +196,7 @@ def test_a_load_order_that_cannot_be_stored_changes_nothing():
 
 
 def test_who_limits_needs_a_clock_and_who_lifts_a_limit_does_not():
+    """OP-ORD-61"""
     rig = rig_of()
     rig.give(load(rig, (0, 1000), (100_000, 0)))
     rig.board.clock_valid = False

@@ -75,6 +75,7 @@ def off(rig, reason=ARREARS):
 
 
 def test_a_release_that_the_mode_does_not_list_is_refused_and_changes_nothing():
+    """OP-ORD-60"""
     for mode in MODES:
         for close, letter in ((DIRECT, "a"), (PERMIT, "d")):
             for reason in (ARREARS, SAFETY):
