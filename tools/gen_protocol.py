@@ -97,6 +97,7 @@ PARTS: dict[str, Callable[[], str]] = {
             ("`pending`", "PENDING_"),
             ("`clock`", "CLOCK_"),
             ("`alarms` (bits)", "ALARM_"),
+            ("`update_state`", "UPDATE_"),
         )
     ),
     "events": lambda: table(("code", "event", "argument and detail"), constants(events)),

@@ -105,6 +105,7 @@ def test_the_order_may_come_first():
 
 
 def test_without_an_order_it_waits_for_ever():
+    """OP-UPD-03"""
     rig = Updated()
     rig.receive()
     rig.run(7200, STEP)
@@ -131,6 +132,7 @@ def test_it_starts_in_a_quiet_moment():
 
 
 def test_an_image_that_is_refused():
+    """OP-UPD-03"""
     older = (release.RELEASE[0], release.RELEASE[1], 0)
     if release.RELEASE[2] == 0:
         older = (0, 0, 255)
@@ -168,6 +170,7 @@ def test_an_order_that_says_another_release_than_the_image():
 
 
 def test_records_that_do_not_fit():
+    """OP-UPD-01"""
     rig = Updated()
     take = rig.update.take
     assert take(0, 1, bytes(128)) == results.BODY_MISSING  # nothing was offered
@@ -192,6 +195,7 @@ def test_a_board_without_slots_takes_none():
 
 
 def test_nobody_wears_the_flash_out():
+    """OP-UPD-04"""
     rig = Updated()
     taken = 0
     for seed in range(20):
@@ -206,6 +210,7 @@ def test_nobody_wears_the_flash_out():
 
 
 def test_an_image_that_is_ordered_is_not_put_aside():
+    """OP-UPD-04"""
     rig = Updated()
     assert rig.give(rig.order_image()) == results.APPLIED
     assert rig.offer() == results.APPLIED
@@ -234,6 +239,7 @@ def test_flash_that_does_not_take_a_piece():
 
 
 def test_a_power_cut_costs_the_pieces_of_a_sector():
+    """OP-UPD-02"""
     rig = Updated()
     rig.offer()
     rig.send(50)
@@ -262,6 +268,7 @@ def on_trial(carrier=0):
 
 
 def test_nobody_speaks_to_it_so_it_is_rolled_back():
+    """OP-UPD-05"""
     rig = on_trial()
     rig.until_restart(update.LIMIT_S + 1)
     rig.boot()
@@ -281,6 +288,7 @@ def test_nobody_speaks_to_it_so_it_is_rolled_back():
 
 
 def test_the_link_that_brought_it_has_to_work():
+    """OP-UPD-05"""
     for carrier, other, state in (
         (2, 0, states.UPDATE_TRIAL),
         (0, 2, states.UPDATE_TRIAL),

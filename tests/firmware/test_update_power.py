@@ -96,6 +96,7 @@ def cut_everywhere(flash: NorFlash, torn: int | str, check: Callable[[NorFlash],
 
 @pytest.mark.parametrize("torn", TORN)
 def test_cut_at_every_operation_of_the_slots(torn: int | str) -> None:
+    """OP-UPD-06"""
     life = Life(make(4096 + 640))
     rig = life.rig
     cut_everywhere(rig.slot_flash, torn, lambda flash: life.check(rig.board.flash.fork(), flash))
@@ -106,6 +107,7 @@ def test_cut_at_every_operation_of_the_slots(torn: int | str) -> None:
 
 @pytest.mark.parametrize("torn", TORN)
 def test_cut_at_every_operation_of_the_journal(torn: int | str) -> None:
+    """OP-UPD-06"""
     life = Life(make(4096 + 640))
     rig = life.rig
     cut_everywhere(rig.board.flash, torn, lambda flash: life.check(flash, rig.slot_flash.fork()))
