@@ -1,10 +1,10 @@
 """The provisioning record: what a meter is given at commissioning, before it takes any order.
 
-Layout: format 1 (2) | meter 6 | use 1 | account_epoch 2 | signing_epoch 2 | tag_key_version 1 | tag_key 32
-| imp_per_kwh 4 | interval_minutes 1 | currency 2 | keys n 1 | n x (role 1, key_version 1, public key X||Y 64)
-| limits length 1 + body | tariff length 1 + body | decoder length 1 (0 or 25) + (key 16, supply group code 4, key
-type 1, tariff index 1, key revision number 1, key expiry number 1, base date 1) | first 16 bytes of SHA-256 over all
-before.
+Layout: format 1 (2; 3 where the tariff has more than 255 bytes, whose length takes 2 then) | meter 6 | use 1
+| account_epoch 2 | signing_epoch 2 | tag_key_version 1 | tag_key 32 | imp_per_kwh 4 | interval_minutes 1 | currency 2
+| keys n 1 | n x (role 1, key_version 1, public key X||Y 64) | limits length 1 + body | tariff length 1 or 2 + body
+| decoder length 1 (0 or 25) + (key 16, supply group code 4, key type 1, tariff index 1, key revision number 1, key
+expiry number 1, base date 1) | first 16 bytes of SHA-256 over all before.
 
 It holds secrets (the per-meter key, the decoder key): it is made by the head end's key store, travels only to the
 meter, and is kept by neither tool nor log.
@@ -18,12 +18,13 @@ from meterlink.mac import KEY_LENGTH, equal
 from meterlink.orders import MAX_METER, ROLE_CONTROL, ROLE_ROOT, OrderError
 
 FORMAT = 2
+FORMAT_LONG = 3
 USE_BENCH = 1  # keys of a bench: refused by a sealed meter
 USE_PRODUCTION = 2  # refused by a bench meter, whose keys can be read out
 MAX_KEYS = 6
 CURRENCY_ENERGY = 0  # the account counts kWh: a "micro-currency" is a milliwatt-hour, a kWh costs 1 kWh
 CHECK_LENGTH = 16
-MAX_LENGTH = 800
+MAX_LENGTH = 1278  # its tail, behind 256 bytes, is one value in a meter's journal
 
 _HEAD = ">BHIBHHB32sIBHB"
 _HEAD_LENGTH = 53
@@ -40,10 +41,10 @@ class Provision:
 
     meter 1..10^14-1 · account_epoch 1..65535 · tag_key 32 bytes · imp_per_kwh 1..1 000 000 · interval_minutes a
     divisor of 60 · currency ISO 4217 numeric, or CURRENCY_ENERGY · keys: ((role, key_version, public key of 64 bytes),
-    …), at most 6 · limits and tariff: encoded bodies (`bodies.Limits.encode`, `tariff.Tariff.encode`) of at most 255
-    bytes; a longer tariff is ordered afterwards · use: USE_* · decoder: None, or (decoder key of 16 bytes, attributes
-    as `bodies_root.decode_decoder` has them) · signing_epoch: of the database that the meter is made for; how far ahead
-    an order is counts from there.
+    …), at most 6 · limits (at most 255 bytes) and tariff: encoded bodies (`bodies.Limits.encode`,
+    `tariff.Tariff.encode`) · use: USE_* · decoder: None, or (decoder key of 16 bytes, attributes as
+    `bodies_root.decode_decoder` has them) · signing_epoch: of the database that the meter is made for; how far ahead an
+    order is counts from there.
     """
 
     def __init__(
@@ -88,7 +89,6 @@ class Provision:
         _range("use", self.use, USE_BENCH, USE_PRODUCTION)
         _range("keys", len(self.keys), 1, MAX_KEYS)
         _range("limits length", len(self.limits), 0, 0xFF)
-        _range("tariff length", len(self.tariff), 0, 0xFF)
         if not 1 <= self.interval_minutes <= 60 or 60 % self.interval_minutes:
             raise ProvisionError("interval_minutes: {} given, a divisor of 60 expected".format(self.interval_minutes))
         for role, version, key in self.keys:
@@ -106,7 +106,7 @@ class Provision:
         """The record as it goes to the meter."""
         out = struct.pack(
             _HEAD,
-            FORMAT,
+            FORMAT if len(self.tariff) <= 0xFF else FORMAT_LONG,
             self.meter >> 32,
             self.meter & 0xFFFFFFFF,
             self.use,
@@ -121,9 +121,11 @@ class Provision:
         )
         for role, version, key in self.keys:
             out += bytes((role, version)) + key
-        out += bytes((len(self.limits),)) + self.limits + bytes((len(self.tariff),)) + self.tariff
+        out += bytes((len(self.limits),)) + self.limits
+        out += len(self.tariff).to_bytes(1 if len(self.tariff) <= 0xFF else 2, "big") + self.tariff
         decoder = struct.pack(_DECODER, self.decoder[0], *self.decoder[1]) if self.decoder else b""
         out += bytes((len(decoder),)) + decoder
+        _range("record length", len(out) + CHECK_LENGTH, 0, MAX_LENGTH)
         return out + hashlib.sha256(out).digest()[:CHECK_LENGTH]
 
 
@@ -135,8 +137,7 @@ def decode(raw: bytes) -> Provision:
     if not equal(hashlib.sha256(raw[:-CHECK_LENGTH]).digest()[:CHECK_LENGTH], raw[-CHECK_LENGTH:]):
         raise ProvisionError("record: its check sum is wrong")
     f = struct.unpack_from(_HEAD, raw, 0)
-    if f[0] != FORMAT:
-        raise ProvisionError("format: {} given, {} expected".format(f[0], FORMAT))
+    _range("format", f[0], FORMAT, FORMAT_LONG)
     at = _HEAD_LENGTH
     keys = []
     for _ in range(f[11]):
@@ -144,8 +145,10 @@ def decode(raw: bytes) -> Provision:
         at += 66
     limits = raw[at + 1 : at + 1 + raw[at]]
     at += 1 + raw[at]
-    tariff = raw[at + 1 : at + 1 + raw[at]]
-    at += 1 + raw[at]
+    wide = f[0] - FORMAT + 1
+    length = int.from_bytes(raw[at : at + wide], "big")
+    tariff = raw[at + wide : at + wide + length]
+    at += wide + length
     if raw[at] not in (0, _DECODER_LENGTH) or at + 1 + raw[at] + CHECK_LENGTH != len(raw):
         raise ProvisionError("record: {} bytes do not fit its fields".format(len(raw)))
     decoder = None

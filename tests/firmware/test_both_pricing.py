@@ -4,6 +4,7 @@ import struct
 
 from meter import pricing, store
 from meterlink import bodies, calendar, events, flashmap, orders, results
+from meterlink.provision import MAX_LENGTH, ProvisionError
 from meterlink.records import FLAG_RATE_CHANGED
 from meterlink.shadow import Bill
 from meterlink.tariff import PER_DAY, PER_MONTH, Tariff
@@ -219,6 +220,19 @@ def test_long_tariffs_follow_one_another():
     rig.outage(1)
     assert rig.meter.pricing.active.prices_uc_per_kwh[0] == 108 and rig.meter.pricing.passive is None
     assert rig.meter.pricing.active_version == (1, rig.version)
+
+
+def test_a_meter_is_made_with_a_long_tariff():
+    plan = long_plan(1)
+    rig = Rig(plan=plan)
+    rig.outage(1)
+    assert rig.meter.pricing.active.encode() == plan.encode() and rig.meter.pricing.active_version == (0, 0)
+    try:
+        rig.record(tariff=bytes(MAX_LENGTH), limits=bytes(255))
+    except ProvisionError as error:
+        assert str(error).startswith("record length")
+    else:
+        raise AssertionError("taken")
 
 
 def test_a_tariff_that_cannot_be_stored_changes_nothing():
