@@ -105,7 +105,10 @@ class Update:
                 else:  # power went before the boot stage was told
                     self.state = states.UPDATE_ARMED
             if slots.running:
-                self.legal_sha256 = self._manifest(slots.running).legal_sha256
+                try:
+                    self.legal_sha256 = self._manifest(slots.running).legal_sha256
+                except (OSError, image.ImageError):
+                    pass  # flash that decays in its last page; what runs has passed its self-test
         legal = LEGAL_VERSION, self.legal_sha256[:8]
         if legal != self._legal:
             if self._legal[0]:
@@ -230,8 +233,7 @@ class Update:
         return image.read_manifest(bytes(raw))
 
     def _release(self) -> int:
-        major, minor, patch = self._manifest(self.slot).release
-        return major << 16 | minor << 8 | patch
+        return _packed(self._manifest(self.slot).release)
 
     def _ordered(self) -> "tuple | None":
         """(release, legal version, length, SHA-256, order's version) of the `firmware` order that is held and was not
@@ -257,7 +259,11 @@ class Update:
                 self._begins += 1
         work = _WORK.get(self.state)
         if work:
-            work(self, elapsed_s)
+            try:
+                work(self, elapsed_s)
+            except (OSError, image.ImageError):
+                if self.state != states.UPDATE_TRIAL:  # there the boot stage counts the starts
+                    self._refuse(results.STORAGE_FAILED)
 
     def _whole(self, elapsed_s: int) -> None:
         """Wait for the order; it must name what is here."""
@@ -298,15 +304,12 @@ class Update:
         """The self-test: seconds of metering, a commit, and an answer on the kind of link that brought the image, which
         has to bring the next one too."""
         self.trial_s += elapsed_s
-        try:
-            if self._passed():
-                self.slots.mark_good()
-                self._good()
-            elif self.trial_s >= LIMIT_S:
-                self.slots.roll_back(REASON_TEST)
-                self.restart = True
-        except OSError:
-            pass  # the boot stage counts the starts
+        if self._passed():
+            self.slots.mark_good()
+            self._good()
+        elif self.trial_s >= LIMIT_S:
+            self.slots.roll_back(REASON_TEST)
+            self.restart = True
 
     def _passed(self) -> bool:
         meter = self._meter
@@ -322,7 +325,7 @@ class Update:
 
     def _good(self) -> None:
         self._become(states.UPDATE_GOOD, results.APPLIED)
-        self._meter.note(events.UPDATE_GOOD, self._release(), self.slot)
+        self._meter.note(events.UPDATE_GOOD, _packed(RELEASE), self.slot)
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
@@ -347,6 +350,11 @@ class Update:
         return image.Progress(
             self.state, self.running(), self.result, self.length, self.digest[:8], self.next_record(), RELEASE
         ).pack()
+
+
+def _packed(release: "tuple[int, int, int]") -> int:
+    major, minor, patch = release
+    return major << 16 | minor << 8 | patch
 
 
 _WORK = {

@@ -322,6 +322,17 @@ def test_a_journal_that_cannot_be_written_fails_the_self_test():
     assert rig.update.state == states.UPDATE_TRIAL and rig.board.slots.good == 0
 
 
+def test_a_slot_that_decays_while_its_image_waits():
+    rig = Updated()
+    rig.receive()
+    first = (slots.STATE_SECTORS * 4096 + len(rig.raw) - image.MANIFEST_LENGTH) * 8
+    for bit in range(first, first + 8):
+        rig.slot_flash.flip(bit)
+    assert rig.give(rig.order_image()) == results.APPLIED
+    rig.run(60)
+    assert (rig.update.state, rig.update.result) == (states.UPDATE_IDLE, results.STORAGE_FAILED)
+
+
 def test_slots_keep_their_state_over_many_changes():
     flash = NorFlash(slots.TOTAL_SECTORS, unit_bytes=8)
     for turn in range(700):
