@@ -10,7 +10,7 @@ import sys
 import machine
 import micropython
 
-from meter.boards.esp32s3 import SEALED, Esp32S3Board
+from meter.boards.esp32s3 import Esp32S3Board
 from meter.core import Meter
 from meter.panel import Panel
 from meter.shell import panel, settings, start
@@ -32,10 +32,10 @@ def run() -> None:
     """Run for ever; whatever ends it starts the board again."""
     try:
         board = Esp32S3Board()
-        if board.board_class == SEALED:
-            micropython.kbd_intr(-1)
-        else:
+        if board.unsealed:
             print("BENCH: not sealed, {}".format(", ".join(board.unsealed)))
+        else:
+            micropython.kbd_intr(-1)
         chosen = settings.chosen(start.SETTINGS)
         watchdog = machine.WDT(timeout=WATCHDOG_MS)
         asyncio.run(start.run(board, Seconds(watchdog.feed), lambda meter: links(meter, board, chosen)))

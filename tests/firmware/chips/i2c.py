@@ -18,6 +18,9 @@ class Bus:
             raise OSError(ENODEV)
         return self.chips[address]
 
+    def writeto(self, address, data):
+        self._chip(address).take(bytes(data))
+
     def readfrom_mem_into(self, address, place, buf, addrsize=8):
         chip = self._chip(address)
         assert addrsize == chip.address_bits
@@ -91,6 +94,16 @@ def _number(bcd):
 
 def _bcd(number):
     return number // 10 << 4 | number % 10
+
+
+class Sink:
+    """A chip that takes what it is given, such as a display's adapter."""
+
+    def __init__(self):
+        self.taken = 0
+
+    def take(self, data):
+        self.taken += len(data)
 
 
 class Thermometer:

@@ -8,6 +8,20 @@ BUSES = {}  # "spi", "i2c", or the number of a UART -> what hangs there
 mem32 = {}
 
 
+class WDT:
+    """A watchdog that lets so many meals pass and then bites, for a test that is to end."""
+
+    meals = 1_000_000
+
+    def __init__(self, timeout):
+        assert timeout <= 8388, "the most that an RP2040 has"
+
+    def feed(self):
+        WDT.meals -= 1
+        if WDT.meals <= 0:
+            raise Reset
+
+
 class Reset(Exception):
     """The board was started again."""
 
