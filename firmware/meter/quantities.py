@@ -6,7 +6,6 @@ anew, and says nothing of the time before.
 """
 
 import struct
-from array import array
 
 QUANTITIES = 5
 VOLTAGE, CURRENT, POWER, POWER_FACTOR, FREQUENCY = range(QUANTITIES)
@@ -23,9 +22,10 @@ class Spread:
 
     def __init__(self, phases: int) -> None:
         self._count = phases * QUANTITIES
-        self.low = array("l", [0] * self._count)
-        self.high = array("l", [0] * self._count)
-        self._sum = array("q", [0] * self._count)
+        # Lists: what is read of an array of 32 or 64 bits is a new object each time, on words of 32 bits.
+        self.low = [0] * self._count
+        self.high = [0] * self._count
+        self._sum = [0] * self._count
         self.start_s = 0
         self.seconds = 0
 
