@@ -3,8 +3,7 @@
 POWER_UP = 1  # argument: seconds without power where the clock knows, else -1; detail: 1 after an unclean stop
 POWER_DOWN = 2
 CLOCK_SET = 3  # argument: seconds that the clock moved (saturated); detail: 1 where it was unknown before
-FLASH_DAMAGED = 4  # argument: records lost; detail: region (1 journal, 2 intervals, 3 events, 4 nuisance,
-# 5 switches, 6 top-ups, 7 days, 8 months)
+FLASH_DAMAGED = 4  # argument: records lost; detail: region (1 journal, 2 intervals, 3 events, 4-8 other logs)
 STORAGE_FAILED = 5
 HISTORY_LOST = 6
 NOT_LOGGED = 7  # argument: events that anybody can cause, and that were too many to be logged

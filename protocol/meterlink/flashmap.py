@@ -79,7 +79,7 @@ LOADS = (  # name, energy in a day in Wh
     ("household", 3_500_000 // 365),  # 3500 kWh a year
     ("full", 60 * 230 * 24),  # 60 A at 230 V without end
 )
-NUISANCE_A_DAY = 144  # as the meter's allowance for them has it: one in ten minutes
+NUISANCE_A_DAY = 288  # as the meter bounds them: one in ten minutes, and how many were left out before it
 
 
 class Region:

@@ -103,7 +103,7 @@ class Life(Rig):
                 )
             if day == 5:
                 self.order_and_wait(self.order(orders.ASPECT_LIMITS, LIMITS.encode()))
-                self.order_and_wait(self.credit(2_000_000, 1_000_000, source=2))
+                self.order_and_wait(self.credit(4_000_000, 1_000_000, source=2))
             self.live(18 * 3600, stride_s)
 
     # -- after a cut ---------------------------------------------------------------------------------------------------

@@ -114,3 +114,19 @@ def test_a_meter_writes_no_more_than_the_budget_says():
     assert len(sizes) <= flashmap.ticks_a_day(60 * 230 * 24) // 24 + 6
     assert len(full) <= 6 and max(full) <= flashmap.FULL_BYTES, full
     assert 900 < len(sizes) - len(full), "ticks"
+
+
+def test_a_start_reads_a_bounded_part_of_a_full_flash():
+    """The journal as far back as it ever reaches, twice at most; of the rings a few records a sector."""
+    rig = Rig(credit_uc=10**12)
+    kept = rig.meter.store
+    for seq in range(1, flashmap.INTERVALS_SECTORS * 170):
+        kept.intervals.append(pack_interval(seq, 1_767_225_600 + seq * 900, 0, 0, 0, 0, 15, 0))
+    while kept.journal._used() < flashmap.JOURNAL_SECTORS - 2:
+        assert rig.meter.commit([])
+    before = rig.board.flash.read_bytes
+    rig.outage()
+    read = rig.board.flash.read_bytes - before
+    journal = flashmap.JOURNAL_SECTORS * flashmap.SECTOR_BYTES
+    assert journal // 2 < read <= 2 * journal + 256 * flashmap.TOTAL_SECTORS, read
+    assert rig.meter.commissioned and not rig.meter.history_lost and rig.meter.store.intervals.newest > 5000
