@@ -24,6 +24,11 @@ TRIGGER = {
     transitions.MANUAL_ON: "key",
     transitions.MANUAL_OFF: "key held for 3 s",
 }
+TRIPS = (
+    (supply.AT_ONCE, "at once"),
+    (supply.LOAD_LIMIT, f"after {supply.LOAD_LIMIT_S} s"),
+    (supply.DELAYED, "after the delay"),
+)
 
 
 def modes_of(letter: str) -> list[int]:
@@ -57,9 +62,7 @@ def causes() -> str:
     rows: list[tuple[object, ...]] = []
     for number, name in names.CAUSE.items():
         bit = 1 << number
-        trips = (
-            "at once" if supply.AT_ONCE & bit else "after the delay" if supply.DELAYED & bit else "no, prevents a close"
-        )
+        trips = next((text for bits, text in TRIPS if bits & bit), "no, prevents a close")
         protected = "counts" if supply.DESPITE_PROTECTION & bit else "set aside"
         rows.append((number, f"`{name}`", *LABEL["cause"][name], trips, protected))
     return table(("number", "cause", "", "中文", "opens the relay", "under protection"), rows)

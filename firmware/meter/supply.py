@@ -8,7 +8,8 @@ Intent (`control`) moves by the transitions that the mode lists (`transitions`) 
 
 - A hold that stands opens the relay after its delay (remote off, b; from ready, c). The delay is the longer of what
   the order says and what the limits say, so that a flood of stops can be called back; safety does not wait.
-- A cause opens it (local off, g): what would do harm at once, the others after the limits' delay.
+- A cause opens it (local off, g): what would do harm at once, load control after a minute, the others after the limits'
+  delay.
 - When the last hold goes: release with *direct* closes by itself (a), with *permit* makes ready (d) and the
   customer's key closes (e). One *permit* among the releases since the trip asks for the key, whatever order they came
   in. Safety always asks for it, as do the end of an account and an overload that came too often. In a mode without d
@@ -44,6 +45,7 @@ from meterlink.bodies import CLOSE_PERMIT, DEFAULT, HOLD, RELEASE, Limits
 from meterlink.reasons import BY_KEY, OWN
 
 KEY_S = 3  # the key is held for so long to open the relay
+LOAD_LIMIT_S = 60  # above the limit of load control for so long trips: a kettle may boil
 HOUR_S = 3600  # in which supply closes by itself `overload_closes` times
 WORN_PARTS = 10  # a relay is told to be worn when less than a tenth of its rated operations is left
 
@@ -60,7 +62,9 @@ _UNCOMMISSIONED = 1 << reasons.CAUSE_NOT_COMMISSIONED
 _RETIRED = 1 << reasons.CAUSE_RETIRED
 
 DELAYED = _CREDIT | _RETIRED | UNDER_VOLTAGE  # trips after the limits' delay
-AT_ONCE = OVERLOAD | OVER_VOLTAGE | TEMPERATURE | LOAD_LIMIT
+AT_ONCE = OVERLOAD | OVER_VOLTAGE | TEMPERATURE
+_TRIPS = DELAYED | AT_ONCE | LOAD_LIMIT
+_LOAD_LIMIT = OWN + reasons.CAUSE_LOAD_LIMIT  # the customer may end it at any time: no event tells that it is armed
 _HARM = OVER_VOLTAGE | TEMPERATURE  # heeds neither protection nor dwell, as a safety hold does
 DESPITE_PROTECTION = _HARM | UNSTABLE | _UNCOMMISSIONED | _RETIRED
 _COUNTED = (OVERLOAD, LOAD_LIMIT)  # closes by itself so often, then asks for the key
@@ -175,7 +179,7 @@ class Supply:
         causes = self.causes
         return (
             (causes & TEMPERATURE != 0) << states.ALARM_TEMPERATURE
-            | (causes & LOAD_LIMIT != 0 or self._watchers.above) << states.ALARM_LOAD_LIMIT
+            | (causes & LOAD_LIMIT != 0) << states.ALARM_LOAD_LIMIT
             | (self.relay.operations >= self._worn()) << states.ALARM_RELAY_WORN
         )
 
@@ -300,20 +304,21 @@ class Supply:
             delay_s = min(delay_s, self._resume_s)
         self._armed[who] = self._mono_s + delay_s
         if self.control == _ON:
-            self._log(events.TRIP_ARMED, delay_s, who)
+            if who != _LOAD_LIMIT:
+                self._log(events.TRIP_ARMED, delay_s, who)
             if delay_s:
                 self._board.indicate(INDICATE_TRIP, min(delay_s, 0xFFFF))
 
     def _keep_armed(self) -> None:
         """What is armed equals what stands: a cause that has come, a hold that protection no longer sets aside."""
         holds = self._holds_standing()
-        causes = self._causes_standing() & (DELAYED | AT_ONCE)
+        causes = self._causes_standing() & _TRIPS
         if not holds and not causes and not self._armed:
             return
         for who in list(self._armed):
             if not (causes >> (who - OWN) if who >= OWN else holds >> who) & 1:
                 del self._armed[who]
-                if self.control == _ON and not self._armed:
+                if self.control == _ON and not self._armed and who != _LOAD_LIMIT:
                     self._log(events.TRIP_WITHDRAWN, 0, who)
         if self.control != _ON:
             return
@@ -323,7 +328,12 @@ class Supply:
                     self._arm(hold, self.delay_s(hold, DEFAULT))
         for cause in range(16):
             if causes >> cause & 1 and OWN + cause not in self._armed:
-                self._arm(OWN + cause, 0 if AT_ONCE >> cause & 1 else self.limits.trip_delay_s)
+                self._arm(OWN + cause, self._cause_delay_s(1 << cause))
+
+    def _cause_delay_s(self, cause: int) -> int:
+        if cause & LOAD_LIMIT:
+            return LOAD_LIMIT_S
+        return 0 if cause & AT_ONCE else self.limits.trip_delay_s
 
     def _first(self) -> int:
         """Who is due to trip first; -1 = no one."""

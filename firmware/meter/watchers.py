@@ -4,16 +4,16 @@ Each condition becomes a cause (reasons.CAUSE_*) once it has lasted, and ends on
 
 - overload: a current above `max_current_ma` for 10 s or above a step of `overload` for its time, each counted for
   itself, or a power above the limit of a typed token for 10 s; gone for `overload_rest_s`.
-- load limit: more power than load control allows for 60 s; gone for `overload_rest_s`, or with the limit.
+- load limit: more power than load control allows, at once (the trip waits); gone as soon as there is less, or with the
+  limit, once it has opened the relay after `overload_rest_s`.
 - over-voltage, under-voltage: beyond its limit for `voltage_s`; back by 2 % for `stable_s`.
 - temperature: above its limit for 10 s, at once while supply is off; back by 10 degrees for 10 s.
 """
 
-from meter.ports import INDICATE_TRIP, UNKNOWN_DC, UNKNOWN_DV, UNKNOWN_W
+from meter.ports import UNKNOWN_DC, UNKNOWN_DV, UNKNOWN_W
 from meterlink import reasons
 
 OVERLOAD_S = 10  # above the limit for so long trips
-LOAD_LIMIT_S = 60  # a kettle may boil
 TEMPERATURE_S = 10
 TEMPERATURE_BACK_DC = 100
 VOLTAGE_BACK = 50  # back by a fiftieth of the limit
@@ -32,12 +32,11 @@ _ABOVE, _TOO_LONG = 1, 2
 
 class Watchers:
     """causes: bits of those that stand (`KEPT` are to be kept over a restart), and UNSTABLE while the voltage has not
-    been good for `stable_s` · above: whether the load is above the limit of load control now."""
+    been good for `stable_s`."""
 
     def __init__(self, board) -> None:
         self._board = board
         self.causes = 0
-        self.above = False
         self._stable_for_s = 0
         self._for_s = dict.fromkeys((OVERLOAD, OVER_VOLTAGE, UNDER_VOLTAGE, TEMPERATURE, LOAD_LIMIT), 0)
         self._over_s = [0] * 5  # above each step of overload, the power of a typed token, `max_current_ma`
@@ -72,8 +71,9 @@ class Watchers:
             self.causes |= UNSTABLE
 
     def _load(self, elapsed_s: int, limits, load_ma: "int | None", power_limit_w: int, load_limit_w: int) -> None:
+        off = load_ma is None
         power_w = self._board.power_w()
-        if load_ma is None or power_w == UNKNOWN_W:
+        if off or power_w == UNKNOWN_W:
             power_w = 0
         load_ma = load_ma or 0
         worst = max(
@@ -85,10 +85,8 @@ class Watchers:
             worst = max(worst, self._exceeds(i, load_ma, most_ma, after_s, elapsed_s))
         self._watch(OVERLOAD, elapsed_s, worst == _TOO_LONG, not worst, 0, limits.overload_rest_s)
         above = 0 < load_limit_w < power_w
-        if above and not self.above:
-            self._board.indicate(INDICATE_TRIP, LOAD_LIMIT_S)
-        self.above = above
-        self._watch(LOAD_LIMIT, elapsed_s, above, not above, LOAD_LIMIT_S, load_limit_w and limits.overload_rest_s)
+        rest_s = limits.overload_rest_s if load_limit_w and off else 0
+        self._watch(LOAD_LIMIT, elapsed_s, above, not above, 0, rest_s)
 
     def _exceeds(self, i: int, value: int, most: int, after_s: int, elapsed_s: int) -> int:
         """Whether a step of overload is exceeded: 0 no, _ABOVE, or _TOO_LONG already; most: 0 = no limit."""

@@ -45,6 +45,7 @@ class Bench:
         self.causes = 0
         self.fails = False
         self.stored = stored
+        self.stored_load = bodies.encode_load(())
         self.left_s = 0
         self.switches = []
         self.events = []
@@ -63,6 +64,7 @@ class Bench:
         self.supply.limits = self.limits
         if self.stored:
             self.supply.unpack(self.stored)
+        self.supply.load.unpack(self.stored_load)
         self.supply.resume(0, self.left_s or -1, [])
 
     def note(self, code, argument, detail):
@@ -72,6 +74,7 @@ class Bench:
         if self.fails:
             return False
         self.stored = self.supply.pack()
+        self.stored_load = self.supply.load.pack()
         self.left_s = self.supply.left_s()
         if switch:
             self.switches.append(switch)
@@ -101,6 +104,14 @@ class Bench:
         self.supply.order(hold, action, close, delay_s, spread_s)
         if not self.commit(None):
             self.supply.restore(before)
+
+    def limit_load(self, power_w):
+        """What a load order does; 0 = ends it."""
+        before = self.supply.load.state()
+        body = bodies.encode_load(((0, power_w), (0xFFFFFFFF, 0)) if power_w else ())
+        self.supply.load.take(body, bodies.decode_load(body))
+        if not self.commit(None):
+            self.supply.load.restore(before)
 
     def hold(self, hold, delay_s=0):
         self.give(hold, bodies.HOLD, delay_s=delay_s)

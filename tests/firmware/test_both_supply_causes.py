@@ -134,9 +134,12 @@ def test_a_load_above_the_limit_for_a_minute_trips_and_comes_back_after_its_rest
     rig.run(200)
     assert rig.board.closed
     rig.board.watts = 1500
+    rig.run(1)
+    assert rig.board.shown[-1] == (2, 60), "the customer is warned"
+    assert rig.meter.supply.why() == ("cause", LOAD_LIMIT)
+    assert rig.meter.supply.pending() == (states.PENDING_TRIP, 60)
     rig.run(59)
-    assert rig.board.closed and rig.board.shown[-1] == (2, 60), "the customer is warned, once"
-    assert rig.report().alarms >> states.ALARM_LOAD_LIMIT & 1
+    assert rig.board.closed and rig.report().alarms >> states.ALARM_LOAD_LIMIT & 1
     rig.run(1)
     assert not rig.board.closed and rig.report().causes == 1 << LOAD_LIMIT
     rig.board.watts = 500
@@ -150,6 +153,19 @@ def test_a_load_above_the_limit_for_a_minute_trips_and_comes_back_after_its_rest
     assert not rig.board.closed
     rig.run(1000)
     assert not rig.board.closed and rig.meter.supply.why() == ("key", 0)
+
+
+def test_a_load_that_comes_and_goes_trips_nothing_and_fills_no_log():
+    rig = rig_of()
+    rig.give(load(rig, (0, 1000), (100_000, 0)))
+    told = rig.meter.log.newest
+    for _ in range(20):
+        rig.board.watts = 1500
+        rig.run(50)
+        rig.board.watts = 900
+        rig.run(1)
+    assert rig.board.closed and rig.meter.log.newest == told
+    assert rig.meter.supply.pending() == (states.PENDING_NONE, 0)
 
 
 def test_steps_come_and_go_by_the_clock():

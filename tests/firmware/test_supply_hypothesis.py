@@ -90,6 +90,11 @@ class Supplies(RuleBasedStateMachine):
         self.bench.board.watts = watts
         self.wait(after_s)
 
+    @rule(power_w=st.sampled_from((0, 500, 2000)), after_s=st.sampled_from((1, 30, 90)))
+    def limit_load(self, power_w: int, after_s: int) -> None:
+        self.bench.limit_load(power_w)
+        self.wait(after_s)
+
     @rule(voltage=st.sampled_from((2300, 1700, 1880, 2590, 2700)), after_s=AFTER_S)
     def feed(self, voltage: int, after_s: int) -> None:
         self.bench.board.voltage = voltage
