@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from meterlink import orders, topics
+from meterlink.image import ImageError
 from meterlink.provision import CURRENCY_ENERGY, ProvisionError, decode
 from metersim import keypad
 from metersim.board import VirtualBoard
@@ -62,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--folder", type=Path, metavar="DIR", help="keep the flash image here from run to run")
     one.add_argument(
         "--heap", default=DEFAULT_HEAP, metavar="SIZE", help=f"MicroPython's heap (default {DEFAULT_HEAP})"
+    )
+    one.add_argument(
+        "--image",
+        type=Path,
+        metavar="FILE",
+        help="give the meter two places for images, and write FILE.order: the bench's order to run this one",
     )
     keypad.add_arguments(
         commands.add_parser(
@@ -168,6 +175,8 @@ def _meter(arguments: argparse.Namespace) -> int:
     mqtt = _broker(arguments.mqtt) if arguments.mqtt else None
     credit = bench.credit(_amount_uc(arguments.credit)) if arguments.credit else None
     record = _record(arguments, bench)
+    if arguments.image is not None:
+        _state_image(arguments, bench)
     line = PtyLine(arguments.serial) if arguments.serial else None
     service = PtyLine(arguments.service_port) if arguments.service_port else None
     meter = ChildMeter(
@@ -184,6 +193,7 @@ def _meter(arguments: argparse.Namespace) -> int:
         heap=arguments.heap,
         micropython=arguments.micropython,
         orders=[credit] if credit else [],
+        slots=arguments.image is not None,
     )
     try:
         meter.start()
@@ -197,6 +207,18 @@ def _meter(arguments: argparse.Namespace) -> int:
             if one:
                 one.close()
     return 0
+
+
+def _state_image(arguments: argparse.Namespace, bench: Workbench) -> None:
+    """Write the order that an image needs; its version is the time, so that it outranks those before it."""
+    if not arguments.micropython:
+        raise UsageError("--image: images run under MicroPython; --micropython expected beside it")
+    try:
+        raw = arguments.image.read_bytes()
+        order = bench.firmware(raw, version=int(time.time()))
+        arguments.image.with_name(arguments.image.name + ".order").write_bytes(order)
+    except (OSError, ImageError) as error:
+        raise UsageError(f"--image: {arguments.image} cannot be used ({error})") from error
 
 
 def _introduce(arguments: argparse.Namespace, bench: Workbench) -> None:

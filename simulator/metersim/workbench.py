@@ -8,7 +8,8 @@ import hashlib
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from meterlink import bodies, orders
+from meterlink import bodies, orders, stating
+from meterlink.image import read_manifest
 from meterlink.mac import MacKey
 from meterlink.provision import Provision
 from meterlink.sts import dkga04, issue
@@ -121,6 +122,12 @@ class Workbench:
             flags=flags,
         ).encode()
         return orders.seal(statement, self.sign(role, orders.digest(statement)), self.mac_key)
+
+    def firmware(self, image: bytes, version: int | None = None) -> bytes:
+        """The order to run an image; ImageError where it is none."""
+        found = read_manifest(image)
+        body = stating.firmware(found.release, found.legal_version, len(image), hashlib.sha256(image).digest())
+        return self.order(orders.ASPECT_FIRMWARE, body, version=version)
 
     def sign(self, role: int, digest: bytes) -> bytes:
         """r||s over a digest of 32 bytes."""

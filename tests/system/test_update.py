@@ -77,9 +77,7 @@ class Place:
         return bus_at(str(self.line.link), 9600, "N", Patience(quiet_s=0.2))
 
     def ordered(self, wanted: Image) -> bytes:
-        found = wanted.manifest
-        body = stating.firmware(found.release, found.legal_version, len(wanted.raw), wanted.sha256)
-        return self.bench.order(orders.ASPECT_FIRMWARE, body)
+        return self.bench.firmware(wanted.raw)
 
     def close(self) -> None:
         self.meter.stop()
