@@ -1,4 +1,4 @@
-"""A board's main runs: metering, links, panel; from the sources on both interpreters, and as the image that is flashed."""
+"""A board's main runs: metering, links, panel; from the sources and as the image that is flashed."""
 
 import subprocess
 import sys

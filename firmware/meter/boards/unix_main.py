@@ -15,19 +15,15 @@ replay_ms=N         how long an unacknowledged batch waits to be published again
 """
 
 import asyncio
-import os
 import sys
 
 from meter.boards.fileflash import FileFlash
 from meter.boards.unix import TICK_LENGTH, UnixBoard
 from meter.core import Meter
-from meter.registers import MeterRegisters
-from meter.shell import app
+from meter.shell import app, start
 from meter.slots import TOTAL_SECTORS as SLOTS_SECTORS
 from meter.slots import Slots
 from meterlink.flashmap import TOTAL_SECTORS
-from meterlink.modbus import RtuServer, ServerPdu
-from meterlink.modbus_tcp import TcpServer
 
 _NAMES = (
     "world",
@@ -87,47 +83,24 @@ def links(meter: Meter, option: dict) -> list:
     """(name, function that makes the task) of every link that was asked for."""
     found = []
     unit = int(option.get("unit", "1"))
-    baud = int(option.get("baud", "9600"))
     for name, carrier in (("serial", Meter.CARRIER_BUS), ("service", Meter.CARRIER_LOCAL)):
         if name in option:
-            found.append((name, line(MeterRegisters(meter, carrier), unit, option[name], baud)))
+            found.append((name, start.line(meter, carrier, unit, pty(option[name], int(option.get("baud", "9600"))))))
     if "tcp" in option:
-        from meter.shell.tcp import TcpShell
-
         host, _, port = option["tcp"].rpartition(":")
-        shell = TcpShell(lambda place: TcpServer(ServerPdu(MeterRegisters(meter, meter.tcp_carrier(place))), unit))
-        found.append(("tcp", lambda: shell.serve(host, int(port))))
+        found.append(("tcp", start.modbus_tcp(meter, unit, host, int(port))))
     if "mqtt" in option:
-        found.append(("mqtt", uplink(meter, option).serve))
+        host, _, port = option["mqtt"].rpartition(":")
+        broker = dict(option, host=host, port=port)
+        found.append(("mqtt", start.uplink(meter, broker).serve))
     return found
 
 
-def line(space: MeterRegisters, unit: int, path: str, baud: int):
-    """A function that makes the task which serves Modbus RTU on a pty."""
+def pty(path: str, baud: int):
+    """A function that opens a pty as a line."""
     from meter.boards.pty_link import PtyLink
-    from meter.shell import rtu
 
-    server = RtuServer(ServerPdu(space), unit)
-    return lambda: rtu.serve(server, PtyLink(path, baud))
-
-
-def uplink(meter: Meter, option: dict):
-    """The MQTT uplink that was asked for."""
-    from meter.shell.tcp_stream import tls_context
-    from meter.shell.uplink import Uplink
-
-    host, _, port = option["mqtt"].rpartition(":")
-    tls = None
-    if "ca" in option:
-        tls = (tls_context(option["ca"], option.get("cert"), option.get("key")), option.get("server", host))
-    return Uplink(
-        meter,
-        host,
-        int(port),
-        lambda n: int.from_bytes(os.urandom(4), "big") % n,
-        tls,
-        replay_ms=int(option.get("replay_ms", "5000")),
-    )
+    return lambda: PtyLink(path, baud)
 
 
 def local_orders(meter: Meter, folder: str) -> None:

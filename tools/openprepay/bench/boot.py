@@ -187,9 +187,9 @@ import gc, json
 gc.collect()
 before = gc.mem_alloc()
 from meter.boards import unix_main
-unix_main.options, unix_main.line, unix_main.uplink
+unix_main.options, unix_main.links
 from meter.boards import pty_link
-from meter.shell import rtu, tcp_stream, uplink
+from meter.shell import rtu, start, tcp_stream, uplink
 gc.collect()
 print(json.dumps({"code": gc.mem_alloc() - before}))
 """
