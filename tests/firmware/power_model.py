@@ -160,7 +160,7 @@ class Life(Rig):
         assert meter.account.credited_uc in (self.sure_uc, self.maybe_uc), (meter.account.credited_uc, self.sure_uc)
         assert meter.energy.import_wh >= max(self.shown_wh, self.meter.committed()[1])
         assert meter.account.charged_uc >= self.meter.committed()[9]
-        assert meter.committed()[1] == meter.energy.import_wh
+        assert meter.committed()[1] == meter.energy.import_wh == sum(meter.energy.import_rates)
         if meter.boot <= self.meter.boot + 1:  # before it has lived on
             assert meter.energy.import_wh <= self.meter.energy.import_wh
             assert meter.account.charged_uc <= self.meter.account.charged_uc

@@ -200,6 +200,22 @@ def test_nothing_is_frozen_while_the_time_is_not_known():
     assert day[1] == START_S + 5 * DAY_S and day[4] & records.FLAG_CLOCK_CHANGED
 
 
+def test_a_midnight_while_flash_fails_is_told_with_its_own_registers():
+    rig = ready()
+    rig.run(DAY_S - 600, 300)
+    for sector in range(flashmap.TOTAL_SECTORS):
+        rig.board.flash.wear_out(sector)
+    rig.run(600, 60)
+    midnight_wh = rig.meter.energy.import_wh
+    rig.run(3600, 60)
+    assert rig.logged(DAYS) == [] and rig.meter.store.failed
+    for sector in range(flashmap.TOTAL_SECTORS):
+        rig.board.flash.wear_out(sector, 0)
+    rig.run(300, 60)
+    (day,) = rig.logged(DAYS)
+    assert day[1] == START_S + DAY_S and day[6] == midnight_wh < rig.meter.energy.import_wh
+
+
 def test_the_logs_hold_what_is_promised():
     rig = ready(plan=tariff.Tariff((1000,)))
     rig.run(90 * DAY_S, 900)
