@@ -65,6 +65,7 @@ def test_who_opens_and_closes_has_a_name_and_words() -> None:
         ("cause", names.CAUSE),
         ("who", names.WHO),
         ("alarm", names.ALARM),
+        ("update", names.UPDATE),
         ("flag", names.FLAG),
         ("aspect", names.ASPECT),
         ("role", names.ROLE),
