@@ -131,8 +131,69 @@ def test_tariff_and_limits_are_shown_as_last_ordered(site: Site) -> None:
         "special_days": [],
         "offsets": [],
     }
-    defaults = {"max_current_ma": 0, "credit_limit": None, "typed_cap": None}
+    defaults = {
+        "max_current_ma": 0,
+        "credit_limit": None,
+        "typed_cap": None,
+        "emergency": "0.00",
+        "emergency_from": "0.00",
+        "overdraft": "0.00",
+        "min_close": "0.00",
+        "settlement": "smets2",
+        "supply_mode": 0,
+        "rules": [],
+        "friendly": None,
+        "over_voltage_dv": 0,
+        "under_voltage_dv": 0,
+        "voltage_s": 10,
+        "max_temperature_dc": 0,
+        "overload": [],
+        "overload_rest_s": 60,
+        "overload_closes": 0,
+    }
     assert shown["limits"] == {**LIMITS, "alarm": "10.00", "alarm2": "5.00", **defaults}
+
+
+def test_the_rules_of_credit_are_limits_that_come_back_as_they_were_given(site: Site) -> None:
+    client = site.client()
+    wanted = {
+        **LIMITS,
+        "alarm": "10.00",
+        "alarm2": "5.00",
+        "max_current_ma": 60_000,
+        "credit_limit": "500.00",
+        "typed_cap": None,
+        "emergency": "5.00",
+        "emergency_from": "1.00",
+        "overdraft": "20.00",
+        "min_close": "2.50",
+        "settlement": "state_grid",
+        "supply_mode": 4,
+        "rules": ["reminder", "suspend"],
+        "friendly": {
+            "start": "18:00",
+            "end": "07:15",
+            "days": ["fri", "sat", "sun"],
+            "special_days": True,
+            "jitter_s": 900,
+        },
+        "over_voltage_dv": 2650,
+        "under_voltage_dv": 1800,
+        "voltage_s": 30,
+        "max_temperature_dc": 900,
+        "overload": [{"current_ma": 80_000, "after_s": 300}],
+        "overload_rest_s": 120,
+        "overload_closes": 3,
+    }
+    assert client.put(f"{ME}/limits", json=wanted).status_code == 202
+    assert client.get(ME).json()["limits"] == wanted
+    row = site.store.read(lambda conn: conn.execute(select(meter.c.limits)).scalar_one())
+    read = bodies.decode_limits(row)
+    assert (read.friendly_from, read.friendly_until, read.friendly_days) == (72, 29, 0b11110000)
+    assert (read.emergency_uc, read.overdraft_uc, read.rules) == (5_000_000, 20_000_000, 3)
+    late = {**wanted, "friendly": {"start": "24:00"}}
+    answer = client.put(f"{ME}/limits", json=late)
+    assert answer.status_code == 422 and answer.json()["field"] == "friendly.start"
 
 
 def test_typed_tokens_are_limited_and_turned_off_by_an_order(site: Site) -> None:

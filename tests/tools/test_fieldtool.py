@@ -333,6 +333,27 @@ def test_an_order_for_another_meter_is_not_sent(
     assert space.one.meter.result(0).pending_id == pending
 
 
+RULED = bodies.Limits(
+    9,
+    5,
+    900,
+    10,
+    30,
+    10,
+    0,
+    emergency_uc=5_000_000,
+    emergency_from_uc=1_000_000,
+    overdraft_uc=20_000_000,
+    settlement=bodies.SETTLEMENT_STATE_GRID,
+    supply_mode=4,
+    rules=bodies.RULE_REMINDER,
+    friendly_from=72,
+    friendly_until=29,
+    friendly_days=0b1100000,
+    over_voltage_dv=2650,
+)
+
+
 @pytest.mark.parametrize(
     ("aspect", "selector", "body", "says"),
     [
@@ -374,7 +395,29 @@ def test_an_order_for_another_meter_is_not_sent(
             orders.ASPECT_LIMITS,
             0,
             bodies.Limits(9, 5, 900, 10, 30, 10, 0, 500_000_000, 80_000_000).encode(),
-            "typed tokens up to a balance of 500.00 CNY, typed tokens up to 80.00 CNY in 30 days",
+            "credit above a balance of 500.00 CNY waits, a typed token above it is refused, typed tokens up to 80.00",
+        ),
+        (orders.ASPECT_LIMITS, 0, RULED.encode(), "emergency credit of 5.00 CNY, offered at 1.00 CNY or below, over"),
+        (orders.ASPECT_LIMITS, 0, RULED.encode(), "what is below zero first, then debts, trips once at the second al"),
+        (orders.ASPECT_LIMITS, 0, RULED.encode(), "no trip for want of credit from 18:00 to 07:15 on Sat, Sun, mode"),
+        (orders.ASPECT_LIMITS, 0, RULED.encode(), "mode 4 of disconnect control, off above 265.0 V for 10 s"),
+        (
+            orders.ASPECT_DEBT,
+            2,
+            bodies.DebtTerms(90_000_000, 10_000_000, bodies.DEBT_SHARED, 1250, 0, 1, 0, 5_000_000).encode(),
+            "debt 2: 90.00 CNY placed, 10.00 CNY withdrawn in all, 12.50 % of each top-up, at most 5.00 CNY a week",
+        ),
+        (
+            orders.ASPECT_DEBT,
+            1,
+            bodies.DebtTerms(90_000_000, 0, bodies.DEBT_TIMED, 0, 1_500_000, 2, 0, 0).encode(),
+            "0.00 CNY withdrawn in all, 1.50 CNY a month",
+        ),
+        (
+            orders.ASPECT_LOAD,
+            0,
+            bodies.encode_load(((START_S, 2000), (START_S + 3600, 0))),
+            "from 2026-05-28 20:26:40 UTC at most 2000 W, from 2026-05-28 21:26:40 UTC no limit",
         ),
         (
             orders.ASPECT_MODE,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fieldtool import tariffs, values
+from fieldtool import rules, tariffs, values
 from fieldtool.session import DONE, NOT_SO, Session, UsageError, file_bytes
 from fieldtool.words import Words
 from meterlink import (
@@ -152,7 +152,7 @@ def _limits(words: Words, stated: Statement, unit: str) -> str:
         parts.append(words.say("credit_limit", amount=values.money(body.credit_limit_uc, unit)))
     if body.typed_cap_uc < bodies.MAX_UC:
         parts.append(words.say("typed_cap", amount=values.money(body.typed_cap_uc, unit)))
-    return words.join(parts)
+    return words.join([*parts, *rules.limits(words, body, unit)])
 
 
 def _clock(words: Words, stated: Statement, unit: str) -> str:
@@ -224,4 +224,6 @@ _CONTENT = {
     orders.ASPECT_EPOCH: _epoch,
     orders.ASPECT_RECOVER: _recover,
     orders.ASPECT_RETIRE: _retire,
+    orders.ASPECT_DEBT: rules.debt,
+    orders.ASPECT_LOAD: rules.load,
 }

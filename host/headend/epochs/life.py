@@ -17,7 +17,15 @@ from headend.store import lock_meter
 from headend.store.schema import closing as closing_row
 from headend.store.schema import entry, meter, meter_state, meter_trust, order
 from meterlink import bodies_root, reasons
-from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS, ASPECT_LIMITS, ASPECT_SUPPLY, ASPECT_TARIFF
+from meterlink.orders import (
+    ASPECT_CREDIT,
+    ASPECT_DEBT,
+    ASPECT_KEYS,
+    ASPECT_LIMITS,
+    ASPECT_LOAD,
+    ASPECT_SUPPLY,
+    ASPECT_TARIFF,
+)
 
 TENANT = "tenant"
 EXCHANGED = "exchanged"
@@ -147,14 +155,14 @@ def _lock(conn: Connection, number: int) -> tuple[Row[Any], Any]:
 
 
 def _carry_over(conn: Connection, now_s: int, number: int, old: int, new: int, kept_holds: int) -> None:
-    """Statements that the meter has not seen go on for the new account, but for credit and for holds that go."""
+    """Statements that the meter has not seen go on for the new account, but for credit, debts and holds that go."""
     for row in _unsent(conn, number, old):
         dropped = row.aspect == ASPECT_SUPPLY and not kept_holds >> row.selector & 1
-        if row.aspect == ASPECT_CREDIT or dropped:
+        if row.aspect in (ASPECT_CREDIT, ASPECT_DEBT) or dropped:
             lifecycle.move(
                 conn, now_s, row.id, "supersede", f"its account was closed before it was sent; {new} follows"
             )
-        elif row.aspect in (ASPECT_TARIFF, ASPECT_LIMITS) or row.aspect == ASPECT_SUPPLY:
+        elif row.aspect in (ASPECT_TARIFF, ASPECT_LIMITS, ASPECT_LOAD, ASPECT_SUPPLY):
             # Never sent, so a signature under the old account is nobody's.
             values = {"account_epoch": new, "signed": None, "digest": None}
             conn.execute(update(order).where(order.c.id == row.id).values(values))

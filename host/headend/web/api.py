@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headend.web import accounts, books, health, meters, orders, payments, reads, tokens
+from headend.web import accounts, books, health, meters, orders, payments, reads, terms, tokens
 from headend.web.access import ADMIN, ORDERS, PAYMENTS, READ
 from headend.web.bodies_json import LimitsBody
 from headend.web.operations import Nothing, Operation
@@ -101,6 +101,26 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         scope=ORDERS,
         answers={202: orders.OrderState},
         body=LimitsBody,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "PUT",
+        "/meters/{meter}/debts/{debt}",
+        terms.put_debt,
+        scope=ORDERS,
+        answers={202: orders.OrderState},
+        body=terms.DebtRequest,
+        query=Nothing,
+        problems=(_METER,),
+    ),
+    Operation(
+        "PUT",
+        "/meters/{meter}/load",
+        terms.put_load,
+        scope=ORDERS,
+        answers={202: orders.OrderState},
+        body=terms.LoadRequest,
         query=Nothing,
         problems=(_METER,),
     ),

@@ -29,6 +29,11 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[0-9]{1,14}$"},
         "example": "000000000017",
     },
+    "debt": {
+        "description": "Number of the debt on the meter.",
+        "schema": {"type": "string", "pattern": "^[1-3]$"},
+        "example": "1",
+    },
     "payment_id": {
         "description": "The channel's own id, percent-encoded where needed.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
