@@ -23,6 +23,7 @@ from meter.eventlog import EventLog, Nuisance, split
 from meter.freeze import Freeze
 from meter.inbox import CARRIERS, Inbox
 from meter.latches import Latches
+from meter.line import Line
 from meter.parcel import Parcels
 from meter.profile import Profile
 from meter.senses import Senses
@@ -85,7 +86,8 @@ class Meter:
         self.emergency = Emergency(self)
         self.cover = Cover(self)
         self.kept += [self.charges, self.emergency, self.cover] + self.debts
-        self.kept.append(self.freeze)
+        self.line = Line(self)
+        self.kept += [self.freeze, self.line]
         self.given: "provision.Provision | None" = None
         self.mac_key: "MacKey | None" = None  # the one that the meter proves with, first of its per-meter keys
         self.signing_keys: "tuple[tuple[int, int, bytes], ...]" = ()
@@ -234,6 +236,7 @@ class Meter:
         self.typed.step(elapsed_s)
         self.nuisance.step(elapsed_s)
         self.update.step(elapsed_s)
+        self.line.step(elapsed_s)
         if crossed or self._period_open or self._kept_fresh() or self._checkpoint_due():
             self.commit(self.typed.waiting())
         self._write_events()

@@ -5,7 +5,7 @@ One object a link, so that what one master asks or latches does not move under a
 
 import struct
 
-from meter import core, register_account, register_senses, register_supply, reporting, store
+from meter import core, line, register_account, register_senses, register_supply, reporting, store
 from meter.ports import INDICATE_IDENTIFY
 from meter.release import LEGAL_VERSION, VERSION
 from meterlink import batches, flashmap, modbus, orders, records, registers, results
@@ -209,6 +209,9 @@ class MeterRegisters(modbus.RegisterSpace):
     def _quantities(self) -> tuple:
         return register_senses.quantities(self._meter)
 
+    def _line(self) -> tuple:
+        return line.block(self._meter)
+
     def _update(self) -> tuple:
         update = self._meter.update
         return (
@@ -283,6 +286,10 @@ class MeterRegisters(modbus.RegisterSpace):
     def _take_calibration(self, mail: bytes) -> int:
         """Busy where the seal switch is closed, failed where flash is."""
         return _CALIBRATED.get(self._meter.senses.calibration.take(mail), modbus.ILLEGAL_VALUE)
+
+    def _take_line(self, mail: bytes) -> int:
+        """The bus follows once it is quiet."""
+        return _CALIBRATED.get(self._meter.line.take(mail), modbus.ILLEGAL_VALUE)
 
     def _take_ack(self, mail: bytes) -> int:
         try:
@@ -366,7 +373,8 @@ _LOGS = {
     registers.TOPUP_FILE >> 8: (records.KIND_TOPUP, records.TOPUP_LENGTH),
     registers.NUISANCE_FILE >> 8: (store.NUISANCE, records.RECORD_LENGTH),
 }
-_LOCAL = (registers.TOKEN_MAILBOX, registers.CALIBRATE_MAILBOX)  # mailboxes of the service port alone
+# Mailboxes of the service port alone
+_LOCAL = (registers.TOKEN_MAILBOX, registers.CALIBRATE_MAILBOX, registers.LINE_MAILBOX)
 _CALIBRATED = {
     results.APPLIED: 0,
     results.SEALED: modbus.DEVICE_BUSY,
@@ -380,6 +388,7 @@ _EXCEPTION = {
 }
 _VALUES = {
     registers.UPDATE: MeterRegisters._update,
+    registers.LINE: MeterRegisters._line,
     registers.LOGS: MeterRegisters._logs,
     registers.IDENT: MeterRegisters._ident,
     registers.HOT: MeterRegisters._hot,
@@ -401,4 +410,5 @@ _MAILBOXES = {
     registers.PARCEL_MAILBOX: MeterRegisters._take_parcel,
     registers.TOKEN_MAILBOX: MeterRegisters._take_token,
     registers.CALIBRATE_MAILBOX: MeterRegisters._take_calibration,
+    registers.LINE_MAILBOX: MeterRegisters._take_line,
 }

@@ -44,6 +44,7 @@ KEY_SIGNING_KEYS = 20
 KEY_TYPED = 21  # typed tokens: lock-out, sums of the month, limit of power, sections of a key change
 KEY_DECODER = 22  # their key and its attributes, and how far keys before it had come
 KEY_TIDS = 24  # and the 4 after it: those that were taken
+KEY_LINE = 30  # settings of the bus
 KEY_UPDATE = 38  # read and written alike by every release
 KEY_TARIFF_BODIES = 33  # and the 2 after it: bodies of tariffs; KEY_TARIFF and KEY_TARIFF_PASSIVE say which is which
 KEY_RUNNING = 36  # what the tariff counts over time
@@ -99,6 +100,7 @@ _LIGHT = (
     KEY_LATCHES,
     KEY_STARTS,
     KEY_FREEZE,
+    KEY_LINE,
     KEY_LOGS + records.KIND_SWITCH,
     KEY_LOGS + records.KIND_TOPUP,
     KEY_LOGS + records.KIND_DAILY,

@@ -74,6 +74,10 @@ UPDATE_STARTED = 130  # an image goes on trial; argument: its release as above; 
 UPDATE_GOOD = 131  # it has passed its self-test; argument: its release; detail: its slot
 UPDATE_ROLLED_BACK = 132  # argument: slot of the image; detail: 1 self-test not passed, 2 started too often
 LEGAL_PART_CHANGED = 133  # argument: legal version that runs; detail: the one before
+LINE_CHANGED = 144  # settings of the bus; argument: baud; detail: stop bits << 12 | parity << 8 | address
+LINE_KEPT = 145  # they hold, as the meter was heard with them; likewise
+LINE_UNDONE = 146  # the ones before are back; likewise, of these
+LINE_DISTURBED = 147  # argument: damaged frames on the bus within an hour
 
 # What anybody can cause: logged within bounds, in a ring of its own.
-NUISANCE = (NOT_LOGGED, ORDER_REFUSED, TOKEN_REFUSED, TOKENS_LOCKED)
+NUISANCE = (NOT_LOGGED, ORDER_REFUSED, TOKEN_REFUSED, TOKENS_LOCKED, LINE_DISTURBED)

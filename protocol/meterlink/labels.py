@@ -214,6 +214,10 @@ LABEL: Mapping[str, Mapping[str, Text]] = {
         "update_started": ("new firmware on trial", "新固件试运行"),
         "update_good": ("new firmware passed its self-test", "新固件自检通过"),
         "update_rolled_back": ("back to the firmware before", "固件回退"),
+        "line_changed": ("settings of the bus changed", "总线参数变更"),
+        "line_kept": ("settings of the bus hold", "总线参数确认"),
+        "line_undone": ("settings of the bus undone", "总线参数恢复"),
+        "line_disturbed": ("many damaged frames on the bus", "总线误码过多"),
         "legal_part_changed": ("legally relevant part changed", "计量相关软件变更"),
     },
     "result": {

@@ -347,6 +347,9 @@ class RtuServer:
         self._frame = frame
         self._request_pdu = memoryview(frame)[1:]
         self._reply_pdu = self.reply[1:]
+        self.requests = 0  # intact ones for this slave; 16 bits, as those of the receiver
+        self.broadcasts = 0
+        self.replying = False  # a reply is on its way; set by who sends it
 
     def set_address(self, address: int) -> None:
         """1..247, else ValueError."""
@@ -372,14 +375,20 @@ class RtuServer:
         (SL 2.1); an exception reply under our own address is nobody's request.
         """
         length = self.receiver.silence()
-        if length == 0 or not self._is_mine() or self._frame[1] & 0x80:
+        if length == 0 or not self._is_mine():
             return 0
+        broadcast = self._frame[0] == BROADCAST
+        if broadcast:
+            self.broadcasts = self.broadcasts + 1 & 0xFFFF
+        elif self._frame[1] & 0x80:
+            return 0
+        else:
+            self.requests = self.requests + 1 & 0xFFFF
         length -= 3
         wanted = request_length(self._request_pdu, length)
         if wanted and _is_zero(self._frame, 3 + wanted, 3 + length):
             # Zeros leave a right CRC right, and a driver that lets go of the line can look like one.
             length = wanted
-        broadcast = self._frame[0] == BROADCAST
         if broadcast and self._frame[1] not in (WRITE_SINGLE, WRITE_MULTIPLE):
             return 0
         size = 1 + self._pdu.handle(self._request_pdu, length, self._reply_pdu)

@@ -24,6 +24,7 @@ ACCOUNT = 11
 SUPPLY = 12
 LOGS = 13
 UPDATE = 14
+LINE = 15
 
 SELF_TEST = 0x01020304
 MAP_VERSION = 2
@@ -326,6 +327,34 @@ BLOCKS = (
             ("legal_sha256", "b32", 0, ""),
         ),
     ),
+    (
+        LINE,
+        0x0E00,
+        "line",
+        _HEADER
+        + (
+            ("address", "u16", 0, ""),
+            ("baud", "u32", 0, "bit/s"),
+            ("parity", "u16", 0, ""),
+            ("stop_bits", "u16", 0, ""),
+            ("former_address", "u16", 0, ""),
+            ("former_baud", "u32", 0, "bit/s"),
+            ("former_parity", "u16", 0, ""),
+            ("former_stop_bits", "u16", 0, ""),
+            ("undone_s", "u16", 0, "s"),
+            ("frames", "u16", 0, ""),
+            ("bad_frames", "u16", 0, ""),
+            ("overruns", "u16", 0, ""),
+            ("requests", "u16", 0, ""),
+            ("broadcasts", "u16", 0, ""),
+            ("foreign_frames", "u16", 0, ""),
+            ("bus_heard_s", "u32", 0, "s"),
+            ("tcp_heard_s", "u32", 0, "s"),
+            ("mqtt_heard_s", "u32", 0, "s"),
+            ("mqtt_state", "u16", 0, ""),
+            ("mqtt_connects", "u32", 0, ""),
+        ),
+    ),
 )
 
 # Write-only mailboxes, one FC 16 from the base address: length in bytes, CRC-16/MODBUS of the bytes, the bytes padded
@@ -338,6 +367,7 @@ ACK_MAILBOX = 0x1200
 IDENTIFY = 0x1300  # FC 06: blink and beep for that many seconds, 0..600
 PARCEL_MAILBOX = 0x1400  # a piece of a body that travels apart (`parcels.py`)
 CALIBRATE_MAILBOX = 0x1600  # see meter.calibration; on the service port only, and with the seal switch open
+LINE_MAILBOX = 0x1700  # a body of `lines.py`; on the service port only
 TOKEN_MAILBOX = 0x1500  # 20 digits of a typed token; there on the service port only, elsewhere exception 2
 
 # FC 20: record number is the sequence number modulo 10 000, file the base + sequence // 10 000; 12 registers a record.

@@ -33,8 +33,7 @@ SEALED = 2
 PARTITION = "meter"
 SLOTS_PARTITION = "romfs"  # which MicroPython maps into memory
 _KEY_BYTES = 32
-_BITS = {"none": 10, "even": 11, "odd": 11}
-_PARITY = {"none": None, "even": 0, "odd": 1}
+_PARITY = (None, 0, 1)  # none, even, odd, as `machine.UART` takes them
 
 
 class Esp32S3Board(ChipBoard):
@@ -71,19 +70,20 @@ class Esp32S3Board(ChipBoard):
         )
         self.slots = slots()
 
-    def bus(self, baud: int, parity: str) -> Rs485:
-        """The RS-485 line."""
+    def bus(self, baud: int, parity: int, stop_bits: int) -> Rs485:
+        """The RS-485 line, set as `meterlink.lines` says."""
         uart = machine.UART(
             1,
             baudrate=baud,
             parity=_PARITY[parity],
+            stop=stop_bits,
             tx=wiring.BUS_TX,
             rx=wiring.BUS_RX,
             txbuf=300,
             rxbuf=300,
             timeout=0,
         )
-        return Rs485(uart, _output(wiring.BUS_ENABLE, 0), baud, time, _BITS[parity])
+        return Rs485(uart, _output(wiring.BUS_ENABLE, 0), baud, time, 9 + (parity > 0) + stop_bits)
 
     def service(self) -> Rs485:
         """The service port: 9600 8E1, two wires, no driver to enable."""

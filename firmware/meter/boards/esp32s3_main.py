@@ -22,7 +22,7 @@ WATCHDOG_MS = 8000
 def links(meter, board, chosen) -> list:
     """(name, function that makes the task) of everything but metering."""
     return [
-        ("bus", start.line(meter, Meter.CARRIER_BUS, chosen.unit, lambda: board.bus(chosen.baud, chosen.parity))),
+        ("bus", start.bus(meter, chosen.line(), lambda settings: board.bus(*settings[1:]))),
         ("service", start.line(meter, Meter.CARRIER_LOCAL, chosen.unit, board.service)),
         ("panel", lambda: panel.serve(Panel(meter), *board.front())),
     ] + start.network(meter, chosen)

@@ -25,8 +25,7 @@ from meter.drivers.rs485 import Rs485
 from meter.ports import INPUT_COVER, INPUT_SEAL_OPEN, INPUT_SUPPLY_BAD
 from meterlink.flashmap import SECTOR_BYTES, TOTAL_SECTORS
 
-_BITS = {"none": 10, "even": 11, "odd": 11}
-_PARITY = {"none": None, "even": 0, "odd": 1}
+_PARITY = (None, 0, 1)  # none, even, odd, as `machine.UART` takes them
 
 # State machines: relay and pulses in one PIO block, the test output in the other; a block holds 32 instructions.
 _MACHINE_RELAY = 0
@@ -59,19 +58,22 @@ class PicoWBoard(ChipBoard):
             )
         )
 
-    def bus(self, baud: int, parity: str) -> Rs485:
-        """The RS-485 line."""
+    def bus(self, baud: int, parity: int, stop_bits: int) -> Rs485:
+        """The RS-485 line, set as `meterlink.lines` says."""
         uart = machine.UART(
             0,
             baudrate=baud,
             parity=_PARITY[parity],
+            stop=stop_bits,
             tx=machine.Pin(wiring.BUS_TX),
             rx=machine.Pin(wiring.BUS_RX),
             txbuf=300,
             rxbuf=300,
             timeout=0,
         )
-        return Rs485(uart, machine.Pin(wiring.BUS_ENABLE, machine.Pin.OUT, value=0), baud, time, _BITS[parity])
+        return Rs485(
+            uart, machine.Pin(wiring.BUS_ENABLE, machine.Pin.OUT, value=0), baud, time, 9 + (parity > 0) + stop_bits
+        )
 
     def front(self) -> tuple:
         """(keypad, display, lamps, buzzer), as `shell.panel.serve` takes them."""

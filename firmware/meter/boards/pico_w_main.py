@@ -5,7 +5,6 @@ import asyncio
 import machine
 
 from meter.boards.pico_w import PicoWBoard
-from meter.core import Meter
 from meter.panel import Panel
 from meter.shell import panel, settings, start
 from meter.shell.seconds import Seconds
@@ -16,7 +15,7 @@ WATCHDOG_MS = 8000  # 8388 is the most that the RP2040 has
 def links(meter, board, chosen) -> list:
     """(name, function that makes the task) of everything but metering."""
     return [
-        ("bus", start.line(meter, Meter.CARRIER_BUS, chosen.unit, lambda: board.bus(chosen.baud, chosen.parity))),
+        ("bus", start.bus(meter, chosen.line(), lambda settings: board.bus(*settings[1:]))),
         ("panel", lambda: panel.serve(Panel(meter), *board.front())),
     ] + start.network(meter, chosen)
 

@@ -6,7 +6,8 @@ provision=FILE      provisioning record, taken when the meter is not commissione
 orders=DIR         signed orders order-0.bin, order-1.bin … given to the local port at boot
 witness=N           value of the monotonic witness, 0 at first
 unit=N              Modbus address, 1..247 (default 1)
-serial=PATH         serve Modbus RTU on this pty; baud=N decides its silences (default 9600)
+serial=PATH         serve Modbus RTU on this pty; baud=N decides its silences (default 9600),
+                    parity=none|even|odd (default even) nothing; all of it and unit until the bus is set otherwise
 service=PATH        serve the service port on this pty: Modbus RTU that takes typed tokens as well
 tcp=HOST:PORT       serve Modbus TCP
 mqtt=HOST:PORT      connect to this broker; with ca=FILE cert=FILE key=FILE server=NAME over TLS
@@ -24,6 +25,7 @@ from meter.shell import app, start
 from meter.slots import TOTAL_SECTORS as SLOTS_SECTORS
 from meter.slots import Slots
 from meterlink.flashmap import TOTAL_SECTORS
+from meterlink.lines import PARITIES
 
 _NAMES = (
     "world",
@@ -34,6 +36,7 @@ _NAMES = (
     "unit",
     "serial",
     "baud",
+    "parity",
     "service",
     "tcp",
     "mqtt",
@@ -83,9 +86,12 @@ def links(meter: Meter, option: dict) -> list:
     """(name, function that makes the task) of every link that was asked for."""
     found = []
     unit = int(option.get("unit", "1"))
-    for name, carrier in (("serial", Meter.CARRIER_BUS), ("service", Meter.CARRIER_LOCAL)):
-        if name in option:
-            found.append((name, start.line(meter, carrier, unit, pty(option[name], int(option.get("baud", "9600"))))))
+    baud = int(option.get("baud", "9600"))
+    if "serial" in option:
+        settings = (unit, baud, PARITIES.index(option.get("parity", "even")), 1)
+        found.append(("serial", start.bus(meter, settings, lambda settings: pty(option["serial"], settings[1]))))
+    if "service" in option:
+        found.append(("service", start.line(meter, Meter.CARRIER_LOCAL, unit, lambda: pty(option["service"], baud))))
     if "tcp" in option:
         host, _, port = option["tcp"].rpartition(":")
         found.append(("tcp", start.modbus_tcp(meter, unit, host, int(port))))
@@ -97,10 +103,10 @@ def links(meter: Meter, option: dict) -> list:
 
 
 def pty(path: str, baud: int):
-    """A function that opens a pty as a line."""
+    """Opens a pty as a line."""
     from meter.boards.pty_link import PtyLink
 
-    return lambda: PtyLink(path, baud)
+    return PtyLink(path, baud)
 
 
 def local_orders(meter: Meter, folder: str) -> None:

@@ -71,6 +71,10 @@ class Rs485:
         while uart.any():
             uart.read(uart.any())
 
+    def close(self) -> None:
+        """Lets go of the line. The port is set anew by the next one that is made on it."""
+        self._enable(0)
+
     async def _until(self, since_us: int, wait_us: int) -> None:
         """Wait for so long after a moment, the last part in place."""
         time = self._time

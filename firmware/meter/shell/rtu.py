@@ -1,4 +1,4 @@
-"""Serves Modbus RTU on a link: one asyncio task.
+"""Serves Modbus RTU on a link: one asyncio task, and one more on the bus, whose settings may change.
 
 A link is a half-duplex character line, given by the board:
 
@@ -10,8 +10,16 @@ A link is a half-duplex character line, given by the board:
     async write(buf)
                     returns when the last stop bit has left. What the port itself sends is never read back.
 
+    close()         for links of the bus: another one is about to be opened on the same port
+
 Each wait is bounded but the one between frames.
 """
+
+import asyncio
+
+from meter.shell.pause import sleep_ms
+
+LOOK_MS = 500  # how often the settings of the bus are looked at
 
 
 async def serve(server, link):
@@ -26,5 +34,33 @@ async def serve(server, link):
             n = await link.readinto(chunk, link.turnaround_ms if server.whole() else link.silence_ms)
         n = server.end()
         if n:
+            server.replying = True
             await link.write(server.reply[:n])
+            server.replying = False
             server.answered()
+
+
+async def bus(line, server, open_link):
+    """Serve the bus as it is set, until cancelled or until it is gone. line: `meter.line.Line` · `open_link(settings)`
+    opens it. Where the settings change it is opened anew, between a reply and the next request."""
+    while True:
+        settings = line.settings
+        server.set_address(settings[0])
+        server.replying = False
+        link = open_link(settings)
+        line.opened(server)
+        task = asyncio.create_task(serve(server, link))
+        try:
+            while not task.done():
+                await sleep_ms(LOOK_MS)
+                if line.settings != settings and not server.replying and not server.receiver.length:
+                    task.cancel()
+                    break
+            try:
+                await task
+            except asyncio.CancelledError:
+                if line.settings == settings:
+                    raise  # it is this task that ends
+        finally:
+            task.cancel()
+            link.close()

@@ -1,6 +1,6 @@
 """What a board is to be connected to: a JSON file on it, `links.json`. It holds nothing that decides about money.
 
-    {"unit": 1, "baud": 9600, "parity": "even", "tcp": true,
+    {"unit": 1, "baud": 9600, "parity": "even", "stop_bits": 1, "tcp": true,
      "wifi": {"ssid": "…", "key": "…", "country": "CN"},
      "mqtt": {"host": "broker.example", "port": 8883, "ca": "/ca.der", "cert": "/cert.der", "key": "/key.der"}}
 
@@ -10,8 +10,8 @@ console, and the board runs with what stands here: it meters, and its service po
 
 import json
 
-BAUDS = (1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200)
-PARITIES = ("none", "even", "odd")
+from meterlink.lines import BAUDS, PARITIES
+
 _MQTT = ("host", "port", "ca", "cert", "key", "server", "replay_ms")
 _WIFI = ("ssid", "key", "country")
 
@@ -21,10 +21,12 @@ class SettingsError(ValueError):
 
 
 class Settings:
-    """unit, baud, parity: of the bus · tcp: whether Modbus TCP is served · wifi, mqtt: dicts as above, or None."""
+    """unit, baud, parity, stop_bits: of the bus, until it is set over the service port · tcp: whether Modbus TCP is
+    served · wifi, mqtt: dicts as above, or None.
+    """
 
     def __init__(self, given: dict) -> None:
-        known = {"unit": 1, "baud": 9600, "parity": "even", "tcp": False, "wifi": None, "mqtt": None}
+        known = {"unit": 1, "baud": 9600, "parity": "even", "stop_bits": 1, "tcp": False, "wifi": None, "mqtt": None}
         for name in given:
             if name not in known:
                 raise SettingsError("{}: not a setting; one of {} expected".format(name, ", ".join(sorted(known))))
@@ -32,6 +34,7 @@ class Settings:
         self.unit = known["unit"]
         self.baud = known["baud"]
         self.parity = known["parity"]
+        self.stop_bits = known["stop_bits"]
         self.tcp = known["tcp"]
         self.wifi = known["wifi"]
         self.mqtt = known["mqtt"]
@@ -39,9 +42,14 @@ class Settings:
             raise SettingsError("unit: {} given, 1..247 expected".format(self.unit))
         _one_of("baud", self.baud, BAUDS)
         _one_of("parity", self.parity, PARITIES)
+        _one_of("stop_bits", self.stop_bits, (1, 2))
         _one_of("tcp", self.tcp, (False, True))
         _part("wifi", self.wifi, _WIFI, ("ssid",))
         _part("mqtt", self.mqtt, _MQTT, ("host", "port"))
+
+    def line(self) -> tuple:
+        """The bus, as `start.bus` takes it."""
+        return self.unit, self.baud, PARITIES.index(self.parity), self.stop_bits
 
 
 def read(path: str) -> Settings:

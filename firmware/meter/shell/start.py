@@ -6,7 +6,7 @@ import os
 
 from meter.core import Meter
 from meter.registers import MeterRegisters
-from meter.shell import app, rtu
+from meter.shell import app
 from meterlink.modbus import RtuServer, ServerPdu
 from meterlink.provision import ProvisionError
 
@@ -33,8 +33,20 @@ def commission(meter: Meter, path: str = RECORD) -> None:
 
 def line(meter: Meter, carrier: int, unit: int, open_link):
     """A function that makes the task which serves Modbus RTU on the link that `open_link()` opens."""
+    from meter.shell import rtu
+
     server = RtuServer(ServerPdu(MeterRegisters(meter, carrier)), unit)
     return lambda: rtu.serve(server, open_link())
+
+
+def bus(meter: Meter, settings: tuple, open_link):
+    """A function that makes the task which serves the bus: as `settings` (of `meter.line.Line`) say until it was set
+    over the service port. `open_link(settings)` opens it."""
+    from meter.shell import rtu
+
+    meter.line.given = settings
+    server = RtuServer(ServerPdu(MeterRegisters(meter, Meter.CARRIER_BUS)), settings[0])
+    return lambda: rtu.bus(meter.line, server, open_link)
 
 
 def modbus_tcp(meter: Meter, unit: int, host: str, port: int):
