@@ -144,7 +144,8 @@ class _Globals:
         self._taken: dict[str, set[str]] = {}  # file -> names that its globals cannot have
         for module, found in survey.found.items():
             self._has[module] = {attributes.get(name, name) for name in found} | set(PLACES[:3])
-            self._taken[module] = {attributes.get(name, name) for name in survey.members[module]}
+            hidden = survey.members[module] | (survey.parameters[module] & survey.named)
+            self._taken[module] = {attributes.get(name, name) for name in hidden}
         self._known = list(attributes.values())
 
     def choose(self) -> dict[str, dict[str, str]]:
@@ -208,21 +209,21 @@ class _Survey:
     attributes: that the image makes, or names of parameters that calls name · named: those parameters · globals: module
     -> name -> the global that it holds under that name · uses: global -> modules whose files have its name · holders:
     global -> modules that hold it · found: module -> other names in its file · members: module -> names in its classes
-    · made: names that the image gives to something, renamed or not.
+    · parameters: module -> those of its functions · made: names that the image gives to something, renamed or not.
     """
 
     def __init__(self, trees: Trees, kept: set[str]) -> None:
         self._kept = set(kept)
         self._parts = {part for name in trees for part in name.split(".")}
         self._keys: set[str] = set()  # of calls
-        parameters: set[str] = set()
+        self.parameters: dict[str, set[str]] = {}
         self.attributes: set[str] = set()
         self.found: dict[str, set[str]] = {}
         self.members: dict[str, set[str]] = {}
         for module, tree in trees.items():
-            parameters |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+            self.parameters[module] = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
             self._look(module, tree, trees)
-        self.named = parameters & self._keys
+        self.named = set().union(*self.parameters.values()) & self._keys
         self.globals = self._globals(trees)
         self.made = self.attributes | self.named | {name for names in self.globals.values() for name in names}
         self.made |= {name for tree in trees.values() for name, _, _ in imports(tree)}
