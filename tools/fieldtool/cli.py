@@ -11,16 +11,16 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from fieldtool import line as bus_line
 from fieldtool import logs, order, records, report, scan, show, token, update, wear
 from fieldtool.session import DONE, LINK, USAGE, Session, UsageError
 from fieldtool.words import LANGUAGES, Words, language_of
 from headend.links.bus import BadPort, Patience, bus_at
 from headend.links.failures import LinkError
 from headend.links.meter import MeterOnBus
-from meterlink import names
+from meterlink import lines, names
 from meterlink.modbus import MAX_ADDRESS
 
-BAUDS = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 PARITIES = ("E", "N", "O")
 
 Command = Callable[[Session, argparse.Namespace], Awaitable[int]]
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "(Modbus TCP)",
     )
     line.add_argument("--unit", type=_unit, default=1, metavar="N", help="Modbus address, 1..247 (default 1)")
-    line.add_argument("--baud", type=int, choices=BAUDS, default=9600, metavar="N", help="default 9600")
+    line.add_argument("--baud", type=int, choices=lines.BAUDS, default=9600, metavar="N", help="default 9600")
     line.add_argument("--parity", choices=PARITIES, default="E", help="default E")
     common.add_argument("--lang", choices=LANGUAGES, help="language (default: as LANG says)")
 
@@ -119,6 +119,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--body", type=Path, metavar="FILE", help="its body, where that travels apart, in the same form")
     one = command("token", "type a token over the service port; it is used once, wherever it is typed")
     one.add_argument("digits", nargs="+", metavar="DIGITS", help="20 digits, in groups or not")
+    one = command("line", "show the settings of the meter's bus, or set them over its service port")
+    one.add_argument("--set-address", type=_unit, metavar="N", help="Modbus address, 1..247")
+    one.add_argument("--set-baud", type=int, choices=lines.BAUDS, metavar="N", help="1200..115200")
+    one.add_argument("--set-parity", type=_parity, metavar="NAME", help=", ".join(lines.PARITIES))
+    one.add_argument("--set-stop-bits", type=int, choices=(1, 2), metavar="N", help="1 or 2")
     one = command("update", "bring an image of the firmware to the meter; it goes on where the meter is")
     one.add_argument("file", type=Path, metavar="FILE", help="the image, as openprepay firmware bundle makes it")
     one.add_argument("--order", type=Path, metavar="ORDER", help="its signed order, handed over behind it")
@@ -164,6 +169,12 @@ _selector = _within(0, 0xFFFF)
 _positive = _within(1, 0xFFFFFFFF)
 
 
+def _parity(text: str) -> int:
+    if text not in lines.PARITIES:
+        raise argparse.ArgumentTypeError(f"{text!r} given, one of {', '.join(lines.PARITIES)} expected")
+    return lines.PARITIES.index(text)
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -188,4 +199,5 @@ _COMMANDS: dict[str, Command] = {
     "scan": scan.scan,
     "watch": show.watch,
     "update": update.update,
+    "line": bus_line.line,
 }

@@ -77,6 +77,17 @@ FIELD: Mapping[str, Text] = {
     "result": ("Last result", "最近结果"),
     "source_credited_uc": ("Credited by the source", "该来源累计充值"),
     "source_refunded_uc": ("Refunded by the source", "该来源累计退费"),
+    "line": ("Bus", "总线参数"),
+    "frames": ("Good frames", "正确帧"),
+    "requests": ("of them for this meter", "其中发给本表"),
+    "foreign_frames": ("of them for and of others", "其中其他设备"),
+    "broadcasts": ("of them for all", "其中广播"),
+    "bad_frames": ("Damaged frames", "错误帧"),
+    "overruns": ("of them too long", "其中超长"),
+    "bus_heard_s": ("Read over the bus", "总线最近抄读"),
+    "tcp_heard_s": ("Read over Modbus TCP", "Modbus TCP 最近抄读"),
+    "mqtt_heard_s": ("Heard from the broker", "最近收到 MQTT"),
+    "mqtt_state": ("Uplink", "上行连接"),
 }
 
 # Headings of `read` and the fields under each.
@@ -131,6 +142,8 @@ CODE: Mapping[str, Mapping[str, Text]] = {
         "dutk": ("unique to the meter", "本表唯一密钥"),
         "dctk": ("common to the group", "组公共密钥"),
     },
+    "parity": {"none": ("no parity", "无校验"), "even": ("even parity", "偶校验"), "odd": ("odd parity", "奇校验")},
+    "uplink": {"none": ("none", "无"), "down": ("down", "断开"), "up": ("up", "已连接")},
     "region": {
         "journal": ("journal", "账本"),
         "intervals": ("intervals", "曲线"),
@@ -354,6 +367,19 @@ SAY: Mapping[str, Text] = {
     "typed_elsewhere": (
         "This line takes no tokens: type it at the keypad, or connect to the meter's service port.",
         "此线路不接受代码：请在键盘输入，或连接电表服务口。",
+    ),
+    "line": (
+        "address {address}, {baud} bit/s, {parity}, stop bits: {stop}",
+        "地址 {address}，{baud} bit/s，{parity}，停止位 {stop}",
+    ),
+    "uplink": ("{state}; connections: {count}", "{state}；连接次数 {count}"),
+    "line_trial": (
+        "On trial: unless the meter is asked over its bus within {seconds} s, it goes back to {former}.",
+        "试用中：{seconds} 秒内总线上未收到对本表的请求，则恢复为 {former}。",
+    ),
+    "line_elsewhere": (
+        "A bus is not set from the bus: connect to the meter's service port.",
+        "不能通过总线修改总线参数：请连接电表服务口。",
     ),
     "verdict": ("The meter says: {verdict}", "电表判定：{verdict}"),
     "no_verdict": ("The meter holds it; no verdict: {why}", "电表已收到，没有判定：{why}"),

@@ -3,6 +3,7 @@
 import asyncio
 
 from meter.exchange import Exchange
+from meter.line import MQTT_DOWN, MQTT_UP
 from meter.shell.backoff import Backoff
 from meter.shell.mqtt import MqttClient
 from meter.shell.mqtt_codec import MqttError
@@ -23,6 +24,7 @@ class Uplink:
     def __init__(self, meter, host, port, random, tls=None, keepalive_s=60, replay_ms=5000) -> None:
         self._exchange = Exchange(meter, replay_ms)
         self._number = meter.number
+        self._line = meter.line
         self._random = random
         unpublished: "tuple[str, bytes] | None" = None
         self._unpublished = unpublished  # said, and not known to have reached the broker: a receipt is said only once
@@ -48,14 +50,19 @@ class Uplink:
 
     async def serve(self):
         """Connect, serve and connect again until cancelled."""
+        line = self._line
+        line.mqtt_state = MQTT_DOWN
         backoff = Backoff(FIRST_WAIT_MS, LONGEST_WAIT_MS, self._random)
         while True:
             try:
                 await self._client.connect()
                 self.connects += 1
+                line.mqtt_state = MQTT_UP
+                line.mqtt_connects = self.connects
                 await self._session(backoff)
             except MqttError as error:
                 print("mqtt: {}".format(error))
+            line.mqtt_state = MQTT_DOWN
             await sleep_ms(backoff.next_ms())
 
     async def _session(self, backoff):

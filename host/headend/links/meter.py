@@ -178,6 +178,12 @@ class MeterOnBus:
                 raise lost
             return shown
 
+    async def set_line(self, body: bytes) -> None:
+        """Set the meter's bus (a body of `meterlink.lines`). LinkError with exception 2 where this is no service
+        port."""
+        async with self._one_at_a_time():
+            await self._mail(registers.LINE_MAILBOX, body)
+
     async def identify(self, seconds: int) -> None:
         """Let the meter blink for 0..600 s."""
         await self.bus.write_one(self.unit, registers.IDENTIFY, seconds)
