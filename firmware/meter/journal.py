@@ -39,6 +39,7 @@ from meterlink.flashmap import record_bytes
 HEADER_BYTES = flashmap.SECTOR_HEADER_BYTES
 RECORD_BYTES = flashmap.JOURNAL_RECORD_BYTES
 ENTRY_BYTES = flashmap.JOURNAL_ENTRY_BYTES
+WINDOW = flashmap.JOURNAL_WINDOW
 MAX_PAYLOAD = 640  # unless the journal is given another
 MAX_VALUE = MAX_PAYLOAD - ENTRY_BYTES
 MIN_SECTORS = 4
@@ -199,7 +200,11 @@ class Journal:
 
     def erase_due(self) -> bool:
         """Whether `erase_step` has something to do, best done while the line is quiet."""
-        return not self._next_clean or self._used() > self._count - 2 or self._hurt >= 0
+        return not self._next_clean or self._used() > self._window() or self._hurt >= 0
+
+    def _window(self) -> int:
+        """How far back values are left: a start reads from the oldest on. Copying them costs a third of what is new."""
+        return min(self._count - 2, 2 + self._live_bytes // (self._size // WINDOW))
 
     def erase_step(self) -> None:
         """One step of what is due: erase and mark one sector, or copy one record forward. StorageError as `commit`."""

@@ -51,6 +51,7 @@ EVENTS_AHEAD = 16  # events come in bursts
 
 JOURNAL_FIRST = 60
 JOURNAL_SECTORS = 40
+JOURNAL_WINDOW = 4  # the values that count may spread over so many times their own size, and two sectors
 LIVE_BYTES = 24_576  # budget of all values in the journal; they are copied once a turn
 MAX_COMMIT = 2304  # the largest credit order with all that it may change, and what waits to ride along
 
@@ -61,7 +62,7 @@ OLD_MAX_COMMIT = 896
 # A checkpoint of the state is due after so much time or so much energy, whichever comes first.
 CHECKPOINT_S = 60
 CHECKPOINT_WH = 10
-MAX_TICK = 40  # bytes of a short checkpoint; where it takes more a full one is written
+MAX_TICK = 36  # bytes of a short checkpoint; where it takes more a full one is written
 FULL_BYTES = 288  # of a record with a full checkpoint and the interval that it closes
 
 JOURNAL_RECORD_BYTES = 16  # of a record, before its payload
@@ -106,9 +107,10 @@ def ticks_a_day(wh_a_day: int) -> int:
 
 def turn_bytes() -> int:
     """What is new in one turn of the journal at least: each sector may waste what a full record does not fill, and the
-    values that count are copied once."""
+    values that count are copied once in each window."""
     sector = SECTOR_BYTES - SECTOR_HEADER_BYTES - FULL_BYTES
-    return JOURNAL_SECTORS * sector - LIVE_BYTES - record_bytes(MAX_COMMIT)
+    window = 2 + LIVE_BYTES * JOURNAL_WINDOW // SECTOR_BYTES
+    return JOURNAL_SECTORS * (window * sector - LIVE_BYTES - record_bytes(MAX_COMMIT)) // window
 
 
 def journal(wh_a_day: int, interval_minutes: int) -> Region:
