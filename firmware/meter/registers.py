@@ -160,7 +160,7 @@ class MeterRegisters(modbus.RegisterSpace):
 
     def _logs(self) -> tuple:
         kept = self._meter.store
-        held = ()
+        held: tuple = ()
         for place in (
             store.NUISANCE,
             records.KIND_SWITCH,
