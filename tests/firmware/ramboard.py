@@ -1,27 +1,22 @@
 """A board in memory for the tests of the core, and a maker of genuine orders for it. Both interpreters.
 
-The board is driven by its test: set `watts`, `voltage`, `sensed`, let time pass with `Rig.run`. Its relay is
-latching, its counter volatile, its RTC runs on. Orders are signed with the textbook form of ECDSA over the curve of
-`meterlink.p256`.
+The board (`metersim.ramboard`) is driven by its test: set `watts`, `voltage`, let time pass with `Rig.run`. Orders are
+signed by `metersim.textbook`.
 """
 
 import hashlib
 import struct
 
 from meter.core import Meter
-from meter.ports import Board
-from meterlink import bodies, flashmap, orders, parcels, states, tariff
+from meterlink import bodies, orders, parcels, tariff
 from meterlink.batches import pack_ask
 from meterlink.mac import MacKey
-from meterlink.p256 import N, P, add, double, multiple
-from meterlink.p256_base import ODD_MULTIPLES
 from meterlink.provision import Provision
 from meterlink.reports import Report
-from metersim.flash import NorFlash
+from metersim.ramboard import IMP_PER_KWH, START_S, RamBoard  # noqa: F401 - tests take them from here
+from metersim.textbook import public_key, sign
 
-START_S = 1_767_225_600  # a multiple of a day
 METER = 123_456_789_012
-IMP_PER_KWH = 1000  # a pulse is a watt-hour
 PRICE_UC = 1_000_000  # per kWh: a watt-hour is 1000 uc
 NONCE = b"question"
 
@@ -31,131 +26,7 @@ LIMITS = bodies.Limits(
 _SEEDS = {orders.ROLE_ROOT: 11, orders.ROLE_CREDIT: 12, orders.ROLE_CONTROL: 13}
 
 
-def times_base(k):
-    """k·G in affine coordinates, by doubling and adding."""
-    x, t, z = 1, 1, 0
-    gx, gt = multiple(ODD_MULTIPLES, 1)
-    for bit in range(255, -1, -1):
-        if z:
-            x, t, z = double(x, t, z)
-        if k >> bit & 1:
-            x, t, z = add(x, t, z, gx, gt)
-    w = pow(z, P - 2, P)
-    return x * w * w % P, t * w * w * w * pow(2, P - 2, P) % P
-
-
-def public_key(secret):
-    x, y = times_base(secret)
-    return x.to_bytes(32, "big") + y.to_bytes(32, "big")
-
-
-def sign(secret, digest):
-    """r||s; the nonce is a hash of key and digest, which is enough for a test."""
-    k = int.from_bytes(hashlib.sha256(b"k" + secret.to_bytes(32, "big") + digest).digest(), "big") % (N - 1) + 1
-    r = times_base(k)[0] % N
-    s = pow(k, N - 2, N) * (int.from_bytes(digest, "big") + r * secret) % N
-    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
-
-
 KEYS = {role: public_key(seed) for role, seed in _SEEDS.items()}
-
-
-class RamBoard(Board):
-    """Set by the test: watts (power drawn while current can flow), voltage (1/10 V), stuck (None, or what the contact
-    stays at), blind (no contact sense), bypassed, clock_valid, input_bits (ports.INPUT_*), measures (whether the chip
-    tells quantities), pulses_cut, backwards (load and supply exchanged)."""
-
-    def __init__(self, flash=None):
-        super().__init__(flash or NorFlash(flashmap.TOTAL_SECTORS, unit_bytes=8))
-        self.watts = 0
-        self.voltage = 2300
-        self.closed = True
-        self.stuck = None
-        self.blind = False
-        self.bypassed = False
-        self.clock_valid = True
-        self.unix_s = START_S
-        self.coils = []  # (unix_s, close)
-        self.shown = []
-        self.kept_witness = 0
-        self.imported = 0
-        self.exported = 0
-        self.input_bits = 0
-        self.measures = False
-        self.pulses_cut = False
-        self.backwards = False
-        self.constants = None
-        self.random = 0
-        self._rest = 0
-
-    def pass_time(self, seconds):
-        self.unix_s += seconds
-        if self.flows():
-            self._rest += self.watts * seconds * IMP_PER_KWH
-            pulses = 0 if self.pulses_cut else self._rest // 3_600_000
-            if self.backwards:
-                self.exported += pulses
-            else:
-                self.imported += pulses
-            self._rest %= 3_600_000
-
-    def flows(self):
-        return self.watts and (self.closed or self.bypassed)
-
-    def pulses(self):
-        return self.imported, self.exported
-
-    def contact(self):
-        if self.blind:
-            return states.CONTACT_UNKNOWN
-        return states.CONTACT_CLOSED if self.closed else states.CONTACT_OPEN
-
-    def load_ma(self):
-        return self.watts * 10_000 // self.nominal_dv if self.flows() else 0
-
-    def voltage_dv(self):
-        return self.voltage
-
-    def power_w(self):
-        return self.watts if self.flows() else 0
-
-    def quantities(self):
-        if not self.measures:
-            return ()
-        sign = -1 if self.backwards else 1
-        return ((self.voltage, self.load_ma(), sign * self.power_w(), sign * 1000, 5000),)
-
-    def inputs(self):
-        return self.input_bits
-
-    def calibrate(self, constants):
-        self.constants = constants
-
-    def coil(self, close):
-        self.coils.append((self.unix_s, close))
-        if self.stuck is None:
-            self.closed = close
-
-    def rtc(self):
-        return self.unix_s, self.clock_valid
-
-    def set_rtc(self, unix_s):
-        self.unix_s = unix_s
-        self.clock_valid = True
-
-    def entropy(self, count):
-        self.random += 1
-        return hashlib.sha256(str(self.random).encode()).digest()[:count]
-
-    def witness(self):
-        return self.kept_witness
-
-    def set_witness(self, value):
-        assert value >= self.kept_witness, "the witness only rises"
-        self.kept_witness = value
-
-    def indicate(self, what, seconds):
-        self.shown.append((what, seconds))
 
 
 class Rig:
