@@ -178,7 +178,7 @@ def _behind(meter) -> bool:
     record = bytearray(records.RECORD_LENGTH)
     if not ring.read_into(ring.newest, record):
         return False
-    f = records.unpack_interval(record)
+    f = records.unpack_interval(bytes(record))
     ahead = [(f[2] - energy.import_wh) & 0xFFFFFFFF, (f[3] - energy.export_wh) & 0xFFFFFFFF]
     ahead = [wh if wh < _HALF else 0 for wh in ahead]  # beyond it: behind
     energy.import_wh += ahead[0]
