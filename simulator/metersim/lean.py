@@ -21,6 +21,7 @@ LOUD = {"ProvisionError"}  # told to who stands at the meter
 COMPUTED = {"meterlink.registers": ("LAYOUTS",), "meterlink.reports": ("STRUCT",)}
 """Tables that a module makes of larger ones, which a meter then does without: they are computed for the image."""
 
+CODED = {"MqttError"}  # a word that is given to one is its code
 SENTENCE_MAKERS = {"_bad"}  # helpers that make an exception out of a sentence
 
 Constant = int | str | bytes
@@ -220,13 +221,17 @@ class _PutIn(ast.NodeTransformer):
         self.generic_visit(node)
         called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         if called in SENTENCE_MAKERS or (called.endswith("Error") and called not in LOUD):
-            node.args = [ast.Constant("") if _is_sentence(one) else one for one in node.args]
+            node.args = [ast.Constant("") if _is_sentence(one, called in CODED) else one for one in node.args]
         return node
 
 
-def _is_sentence(node: ast.expr) -> bool:
-    made = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format"
-    return made or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+def _is_sentence(node: ast.expr, coded: bool) -> bool:
+    """Whether an argument is what only people read. coded: a single word is not."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Attribute) and node.func.attr == "format"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+        return _is_sentence(node.left, False)
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and not (coded and " " not in node.value)
 
 
 def _shorten(tree: ast.Module, known: Mapping[str, Mapping[str, Constant]], own: Mapping[str, Constant]) -> None:

@@ -6,8 +6,9 @@ a traceback can be read (`readable`).
 
 Not renamed: names of modules and packages; what comes from outside the image (what the interpreter's own types have,
 as it tells itself; whatever a file that handles hardware asks of an object); names of an entry module, which others
-start; names with two underscores. A parameter that no call names is told by its place: its name becomes one that every
-MicroPython has in flash. Other local names are not in a `.mpy` at all.
+start; names with two underscores. What a class asks of itself alone may have a name that unrelated classes use as well,
+and so may names of modules that do not know each other. A parameter that no call names is told by its place: its name
+becomes one that every MicroPython has in flash. Other local names are not in a `.mpy` at all.
 """
 
 import ast
@@ -18,6 +19,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from metersim.shake import BY_STRING, Trees, bound, imports, literal, modules_of
 
@@ -28,34 +30,9 @@ PLACES = (
 """Names of parameters by their place: in the fixed list of strings of MicroPython (py/makeqstrdata.py), so that a
 `.mpy` holds a number for each."""
 
-_FREE = (
-    *(
-        "append",
-        "clear",
-        "endswith",
-        "from_bytes",
-        "get",
-        "isalpha",
-        "isdigit",
-        "islower",
-        "isspace",
-        "isupper",
-        "join",
-    ),
-    *(
-        "lstrip",
-        "replace",
-        "rsplit",
-        "rstrip",
-        "setdefault",
-        "sort",
-        "split",
-        "startswith",
-        "strip",
-        "to_bytes",
-        "upper",
-    ),
-    "bytecode",
+_FREE = tuple(
+    "append clear endswith from_bytes get isalpha isdigit islower isspace isupper join lstrip replace rsplit rstrip "
+    "setdefault sort split startswith strip to_bytes upper bytecode".split()
 )
 """More of them, for the names that most files use. No names of built-in functions, which would be hidden, and none that
 the interpreter asks of an object."""
@@ -67,24 +44,24 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
-class Table:
-    """What was renamed. attributes: name -> short name, of attributes and of parameters that calls name · globals:
-    module -> its names -> short names · files: path -> the name that a traceback has for it."""
+class Table(NamedTuple):
+    """What was renamed. attributes: name -> short name, of attributes and of parameters that calls name · own: module
+    -> attributes that its classes ask of themselves alone -> short names · globals: module -> its names -> short names
+    · files: module -> the name that a traceback has for its file."""
 
-    def __init__(self, attributes: dict[str, str], globals_: dict[str, dict[str, str]], files: dict[str, str]) -> None:
-        self.attributes = attributes
-        self.globals = globals_
-        self.files = files
+    attributes: dict[str, str]
+    own: dict[str, dict[str, str]]
+    globals: dict[str, dict[str, str]]
+    files: dict[str, str]
 
     def pack(self) -> str:
         """As JSON."""
-        return json.dumps({"attributes": self.attributes, "globals": self.globals, "files": self.files}, indent=0)
+        return json.dumps(self._asdict(), indent=0)
 
     @classmethod
     def unpack(cls, text: str) -> "Table":
         """Of what `pack` made."""
-        read = json.loads(text)
-        return cls(read["attributes"], read["globals"], read["files"])
+        return cls(**json.loads(text))
 
 
 def shorten(trees: Trees, entries: Iterable[str], outside: Iterable[str]) -> Table:
@@ -96,12 +73,17 @@ def shorten(trees: Trees, entries: Iterable[str], outside: Iterable[str]) -> Tab
     survey = _Survey(trees, kept | set(outside))
     free = [name for name in (*_FREE, *PLACES) if name not in survey.made]
     new = itertools.chain(free, _names(survey.taken()))
-    attributes = dict(zip(survey.by_use(), new, strict=False))
-    choice = _Globals(survey, attributes, new)
-    chosen = choice.choose()
+    choice = _Choice(survey, dict(zip(survey.by_use(), new, strict=False)), new)
+    attributes = choice.private()
+    chosen = choice.globals()
     for module, tree in trees.items():
         _Rename(module, tree, trees, attributes, chosen, survey).visit(tree)
-    return Table(attributes, {module: names for module, names in chosen.items() if names}, choice.files())
+    public = {name: short for name, short in attributes.items() if name not in survey.families}
+    own = {
+        module: {name: attributes[name] for name in sorted(found & set(survey.families))}
+        for module, found in survey.found.items()
+    }
+    return Table(public, own, chosen, choice.files())
 
 
 def readable(text: str, table: Table) -> str:
@@ -109,7 +91,7 @@ def readable(text: str, table: Table) -> str:
     several, all of them."""
     files = {short: name for name, short in table.files.items()}
     long: dict[str, list[str]] = {}
-    for names in (table.attributes, *table.globals.values()):
+    for names in (table.attributes, *table.own.values(), *table.globals.values()):
         for name, short in names.items():
             if name not in long.setdefault(short, []):
                 long[short].append(name)
@@ -119,9 +101,8 @@ def readable(text: str, table: Table) -> str:
 
     def traced(match: re.Match[str]) -> str:
         module = files.get(match[1], match[1])
-        here = {short: name for name, short in table.globals.get(module, {}).items()}
-        known = {short: name for name, short in table.attributes.items()}
-        names = [found[match[3]] for found in (here, known) if match[3] in found]
+        known = (table.globals.get(module, {}), table.own.get(module, {}), table.attributes)
+        names = [name for one in known for name, short in one.items() if short == match[3]]
         return f'File "{module}", line {match[2]}, in {"|".join(names) or match[3]}'
 
     text = re.sub(r'File "([\w.]+)", line (\d+), in (\w+)', traced, text)
@@ -130,37 +111,50 @@ def readable(text: str, table: Table) -> str:
     return re.sub(r"(?<=')(\w+)(?=' object)", lambda match: of(match[1]), text)
 
 
-class _Globals:
-    """Chooses short names for the names of modules.
+class _Choice:
+    """Chooses the short names that need not differ from all others, so that most of their files have them already.
 
-    Two of them may be the same where no module holds both; and one may be that of an attribute. So each takes a name
-    that most of its files have already.
+    Names of modules: two of them may be the same where no module holds both; and one may be that of an attribute.
+    Attributes that a class asks of itself alone: two of them may be the same where no object has both.
     """
 
-    def __init__(self, survey: "_Survey", attributes: Mapping[str, str], new: Iterator[str]) -> None:
+    def __init__(self, survey: "_Survey", attributes: dict[str, str], new: Iterator[str]) -> None:
         self._survey = survey
+        self._attributes = attributes
         self._new = new
-        self._has: dict[str, set[str]] = {}  # file -> strings in it
-        self._taken: dict[str, set[str]] = {}  # file -> names that its globals cannot have
-        for module, found in survey.found.items():
-            self._has[module] = {attributes.get(name, name) for name in found} | set(PLACES[:3])
-            hidden = survey.members[module] | (survey.parameters[module] & survey.named)
-            self._taken[module] = {attributes.get(name, name) for name in hidden}
+        self._has = {  # file -> strings in it
+            module: {attributes.get(name, name) for name in found - set(survey.families)} | set(PLACES[:3])
+            for module, found in survey.found.items()
+        }
         self._known = list(attributes.values())
 
-    def choose(self) -> dict[str, dict[str, str]]:
+    def private(self) -> dict[str, str]:
+        """All attributes -> short names, those that classes ask of themselves with them."""
+        survey = self._survey
+        anywhere = {self._attributes.get(name, name) for name in survey.anywhere}
+        taken = {
+            family: anywhere | {self._attributes.get(name, name) for name in names - set(survey.families)}
+            for family, names in survey.family_names.items()
+        }
+        for name in sorted(survey.families, key=lambda one: (-len(survey.families[one]), one)):
+            files = {module for module, found in survey.found.items() if name in found}
+            held = [taken[family] for family in survey.families[name]]
+            self._attributes[name] = self._best(files, held)
+        return self._attributes
+
+    def globals(self) -> dict[str, dict[str, str]]:
         """Module -> names that are its own -> short names."""
-        chosen: dict[str, dict[str, str]] = {module: {} for module in self._survey.globals}
+        survey = self._survey
+        chosen: dict[str, dict[str, str]] = {module: {} for module in survey.globals}
+        taken = {}
+        for module in survey.globals:
+            hidden = survey.members[module] | (survey.parameters[module] & survey.named)
+            taken[module] = {self._attributes.get(name, name) for name in hidden}
         for module, name in sorted(
-            self._survey.uses, key=lambda one: (-len(self._survey.uses[one]), -len(self._survey.holders[one]), one)
+            survey.uses, key=lambda one: (-len(survey.uses[one]), -len(survey.holders[one]), one)
         ):
-            files, holders = self._survey.uses[module, name], self._survey.holders[module, name]
-            short = self._best(files, holders)
-            chosen[module][name] = short
-            for file in files:
-                self._has[file].add(short)
-            for file in holders:
-                self._taken[file].add(short)
+            held = [taken[file] for file in survey.holders[module, name]]
+            chosen[module][name] = self._best(survey.uses[module, name], held)
         return chosen
 
     def files(self) -> dict[str, str]:
@@ -171,19 +165,24 @@ class _Globals:
             found[module] = next(known, "") or next(self._new)
         return found
 
-    def _best(self, files: set[str], holders: set[str]) -> str:
+    def _best(self, files: set[str], held: list[set[str]]) -> str:
+        """A name for something that `files` speak of, and that none of the sets `held` has; they have it then."""
         best, best_cost = "", 1 << 30
         for name in self._known:
-            if not any(name in self._taken[file] for file in holders):
+            if not any(name in one for one in held):
                 missing = sum(name not in self._has[file] for file in files)
                 cost = missing * (2 if name in _FREE or name in PLACES else len(name) + 2)
                 if cost < best_cost:
                     best, best_cost = name, cost
                     if not cost:
-                        return name
+                        break
         if best_cost > 4 * len(files):
             best = next(self._new)
             self._known.append(best)
+        for file in files:
+            self._has[file].add(best)
+        for one in held:
+            one.add(best)
         return best
 
 
@@ -210,6 +209,10 @@ class _Survey:
     -> name -> the global that it holds under that name · uses: global -> modules whose files have its name · holders:
     global -> modules that hold it · found: module -> other names in its file · members: module -> names in its classes
     · parameters: module -> those of its functions · made: names that the image gives to something, renamed or not.
+
+    A *family* is a class with all that it inherits from or gives to. families: attribute that classes ask of themselves
+    alone (`self.name`) -> their families · family_names: family -> all attributes that are asked of its objects in its
+    own classes · anywhere: attributes that any object may be given, or asked for, by others.
     """
 
     def __init__(self, trees: Trees, kept: set[str]) -> None:
@@ -232,6 +235,10 @@ class _Survey:
         self.holders: dict[tuple[str, str], set[str]] = {}
         for module, tree in trees.items():
             self._use(module, tree, trees)
+        self.families: dict[str, set[int]] = {}
+        self.family_names: dict[int, set[str]] = {}
+        self.anywhere: set[str] = set()
+        self._find_families(trees)
 
     def _own(self, name: str) -> bool:
         return name not in self._kept and not (name.startswith("__") and name.endswith("__"))
@@ -298,10 +305,78 @@ class _Survey:
                 if of[0] and self._own(of[1]):
                     self.uses.setdefault(of, set()).add(module)
 
+    def _find_families(self, trees: Trees) -> None:
+        classes = {
+            (module, node.name): node
+            for module, tree in trees.items()
+            for node in tree.body
+            if isinstance(node, ast.ClassDef)
+        }
+        family = {one: number for number, one in enumerate(classes)}
+        for (module, _), node in classes.items():
+            for base in node.bases:
+                of = self._global_of(module, base, modules_of(trees[module], trees))
+                if of in family:
+                    old, new = family[of], family[module, node.name]
+                    family = {one: new if number == old else number for one, number in family.items()}
+        owners: dict[str, set[int]] = {}
+        others: set[str] = set(self.named)
+        for module, tree in trees.items():
+            for top in tree.body:
+                own = isinstance(top, ast.ClassDef) and (module, top.name) in family
+                here = family[module, top.name] if own and isinstance(top, ast.ClassDef) else -1
+                self._ask(module, top, here, {name: family[of] for of in family if of[0] == module for name in of[1:]})
+                for name, numbers in self._asked.items():
+                    owners.setdefault(name, set()).update(numbers)
+                others |= self._asked_of_others
+        self.anywhere |= self._kept & set(owners)
+        for name, numbers in owners.items():
+            for number in numbers:
+                self.family_names.setdefault(number, set()).add(name)
+            if name not in others and self._own(name):
+                self.families[name] = numbers
+
+    def _ask(self, module: str, top: ast.stmt, here: int, classes: Mapping[str, int]) -> None:
+        """What one statement of a module asks of objects: `_asked` of itself or of classes by their names (name ->
+        families), `_asked_of_others`. here: the family of the class that it is, or -1."""
+        self._asked: dict[str, set[int]] = {}
+        self._asked_of_others: set[str] = set()
+        inner = [one for one in ast.walk(top) if isinstance(one, ast.ClassDef) and one is not top]
+        within = {one for outer in inner for one in ast.walk(outer)}
+        if isinstance(top, ast.ClassDef):
+            for one in _scope(top.body):
+                for name in _top_names(one):
+                    self._asked.setdefault(name, set()).add(here)
+        for outer in inner:
+            self._asked_of_others |= {name for one in _scope(outer.body) for name in _top_names(one)}
+        for node in ast.walk(top):
+            if isinstance(node, ast.Attribute):
+                base = node.value.id if isinstance(node.value, ast.Name) else ""
+                if base == "self" and here >= 0 and node not in within:
+                    self._asked.setdefault(node.attr, set()).add(here)
+                elif base in classes:
+                    self._asked.setdefault(node.attr, set()).add(classes[base])
+                else:
+                    self._asked_of_others.add(node.attr)
+                    if not isinstance(node.ctx, ast.Load):
+                        self.anywhere.add(node.attr)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BY_STRING:
+                name = literal(module, node)
+                self._asked_of_others.add(name)
+                self.anywhere.add(name)
+
+    def _global_of(self, module: str, node: ast.expr, modules: Mapping[str, str]) -> tuple[str, str]:
+        """The global that an expression names, or ("", "")."""
+        if isinstance(node, ast.Name):
+            return self.globals[module].get(node.id, ("", ""))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            return self.globals.get(modules.get(node.value.id, ""), {}).get(node.attr, ("", ""))
+        return "", ""
+
     def by_use(self) -> list[str]:
-        """The attributes to be shortened, those that most files use first."""
+        """The attributes to be shortened whose names must differ, those that most files use first."""
         uses = Counter(name for found in self.found.values() for name in found)
-        return sorted(self.attributes, key=lambda name: (-uses[name], name))
+        return sorted(self.attributes - set(self.families), key=lambda name: (-uses[name], name))
 
     def taken(self) -> set[str]:
         """Names that stay as they are."""

@@ -169,6 +169,36 @@ class Whole(Part):
     def append(self, key):
         self.others.append(key)
         return self
+class Base:
+    def __init__(self):
+        self._one, self._two, self.shown = 1, 2, 3
+    def both(self):
+        return self._one, self._two, self._hook()
+    def _hook(self):
+        return "base"
+class Child(Base):
+    _count = 0
+    def __init__(self):
+        super().__init__()
+        self._three, self._four = 3, 4
+        Child._count += 1
+    def all(self):
+        return self.both(), self._three, self._four, Child._count, self._label()
+    def _hook(self):
+        return "child"
+    @staticmethod
+    def _label():
+        return "label"
+class Lonely:
+    def __init__(self):
+        self._five = 5
+    def told(self):
+        return self._five, hasattr(self, "shown"), hasattr(self, "given"), getattr(self, "both", None)
+def families():
+    child, lonely = Child(), Lonely()
+    before = lonely.told()
+    lonely.given = child.shown
+    return child.all(), Child().all(), Base().both(), before, lonely.told(), lonely.given, getattr(child, "shown")
 def shadowed(parts, key):
     return parts.amount_uc + key
 def main():
@@ -183,7 +213,7 @@ def main():
         parts.fail(7)
     except parts.PartError as error:
         found.append((error.code, error.args))
-    found.append(parts.crowded(3, unit_wh=5))
+    found += [parts.crowded(3, unit_wh=5), families()]
     return found
 print(repr(main()))
 """,
@@ -250,9 +280,11 @@ def test_renamed_programs_say_the_same(tmp_path: Path) -> None:
     table = image.table
     assert {"amount_uc", "unit_wh"} <= set(table.attributes)
     assert {"measure", "counted", "PartError"} <= set(table.globals["package.parts"])
-    assert not {"append", "struct", "__init__"} & set(table.attributes) and "entry" not in table.globals
+    assert not {"append", "struct", "__init__"} & set(table.attributes) and not table.globals["entry"]
     assert not re.search(r"\bamount_uc|inner", "".join(image.texts.values()))
     said = _run(tmp_path / "long", RENAMED)
+    own = table.own["entry"]
+    assert len({own[name] for name in ("_one", "_two", "_hook", "_three", "_four", "_label")}) == 6, "one object"
     assert _run(tmp_path / "short", image.texts) == said and "(7, (7,))" in said
 
 
@@ -269,7 +301,7 @@ def main(invert_all):
     return Meter(machine.Pin(1)).active()
 """
     image = lean.image({"driver.py": driver, "main.py": "from driver import main\nmain(invert_all=2)\n"}, ["main"], [])
-    renamed = image.table.attributes
+    renamed = image.table.attributes | image.table.own["driver"]
     assert f"self.{renamed['pin']}.active(" in image.texts["driver.py"]
     assert "invert_all=1" in image.texts["driver.py"] and "active" not in renamed and "duty_u16" in renamed
 
@@ -277,11 +309,13 @@ def main(invert_all):
 def test_tracebacks_of_an_image_can_be_read() -> None:
     table = short.Table(
         {"verify_slice": "aB", "balance_uc": "f"},
+        {"meter.core": {"_left": "aC"}},
         {"meter.core": {"split": "f"}, "meter.shell.mqtt": {"MqttError": "c", "_packet": "aB"}},
         {"meter.core": "dE", "meter.shell.mqtt": "key"},
     )
     said = """Traceback (most recent call last):
   File "dE", line 1, in aB
+  File "dE", line 1, in aC
   File "key", line 1, in aB
   File "asyncio/core.py", line 1, in aB
 link mqtt: c: 5
@@ -290,6 +324,7 @@ c: the word c
 """
     meant = """Traceback (most recent call last):
   File "meter.core", line 1, in verify_slice
+  File "meter.core", line 1, in _left
   File "meter.shell.mqtt", line 1, in _packet|verify_slice
   File "asyncio/core.py", line 1, in aB
 link mqtt: MqttError: 5
