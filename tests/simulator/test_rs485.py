@@ -186,18 +186,16 @@ def test_a_driver_that_stays_on_spoils_what_comes_meanwhile_and_no_more() -> Non
 # --- everything at once -----------------------------------------------------------------------------------------------
 
 units_there = st.integers(1, 20)  # of which 17..20 are nobody
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("ask"), units_there, st.integers(1, 20)),
-        st.tuples(st.just("gaps"), units_there, st.lists(st.integers(0, 6000), min_size=8, max_size=8)),
-        st.tuples(st.just("write"), st.integers(0, 20), st.integers(0, 0xFFFF)),
-        st.tuples(st.just("cut"), units_there, st.integers(1, 7)),
-        st.tuples(st.just("other"), units_there, st.integers(1, 20)),
-        st.tuples(st.just("noise"), st.binary(min_size=1, max_size=12), st.integers(0, 9000)),
-        st.tuples(st.just("wait"), st.integers(0, 60_000), st.none()),
-    ),
-    max_size=25,
+things = st.one_of(
+    st.tuples(st.just("ask"), units_there, st.integers(1, 20)),
+    st.tuples(st.just("gaps"), units_there, st.lists(st.integers(0, 6000), min_size=8, max_size=8)),
+    st.tuples(st.just("write"), st.integers(0, 20), st.integers(0, 0xFFFF)),
+    st.tuples(st.just("cut"), units_there, st.integers(1, 7)),
+    st.tuples(st.just("other"), units_there, st.integers(1, 20)),
+    st.tuples(st.just("noise"), st.binary(min_size=1, max_size=12), st.integers(0, 9000)),
 )
+# What happens, and for how long nothing else does then; None: until the line is quiet.
+steps = st.lists(st.tuples(things, st.one_of(st.none(), st.none(), st.integers(0, 60_000))), max_size=12)
 
 
 @settings(max_examples=150, deadline=None)
@@ -205,12 +203,16 @@ steps = st.lists(
     steps=steps, seed=st.integers(0, 0xFFFF), baud=st.sampled_from((1200, 9600, 38_400)), late_us=st.integers(0, 9000)
 )
 def test_what_arrives_whole_is_answered_once_by_whom_it_is_for(
-    steps: list[tuple[str, object, object]], seed: int, baud: int, late_us: int
+    steps: list[tuple[tuple[str, object, object], int | None]], seed: int, baud: int, late_us: int
 ) -> None:
     bus = Bus(baud, seed=seed)
     units, master, other = slaves(bus, late_us=late_us), bus.station(), bus.station()
-    for kind, first, second in steps:
+    for (kind, first, second), then_us in steps:
         do(bus, master, other, kind, first, second)
+        if then_us is None:
+            bus.settle()
+        else:
+            bus.run(then_us)
     bus.settle()
     bus.run(100 * bus.character_us)
     for unit, slave in units.items():
@@ -225,11 +227,8 @@ def test_what_arrives_whole_is_answered_once_by_whom_it_is_for(
 
 
 def do(bus: Bus, master: Station, other: Station, kind: str, first: object, second: object) -> None:
-    """One thing that happens on the line; time goes on only where it is waited for, so things may collide."""
-    if kind == "wait":
-        assert isinstance(first, int)
-        bus.run(first)
-    elif kind == "noise":
+    """One thing that happens on the line."""
+    if kind == "noise":
         assert isinstance(first, bytes)
         bus.noise(first, [second] if isinstance(second, int) else [])
     else:
