@@ -133,6 +133,8 @@ def test_events_tell_what_was_typed(service: tuple[Line, InProcessMeter], capsys
     assert main(["events", "--port", made.port, "--lang", "en"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert any("token accepted" in line and line.endswith(" 2/0") for line in told)
+    assert main(["nuisance", "--port", made.port, "--lang", "en"]) == 0
+    told = capsys.readouterr().out.splitlines()
     assert any("token refused" in line and line.endswith("this token was used before.") for line in told)
 
 
