@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from metersim import lean, outside, shake, short
+from metersim import lean, outside, shake, short, unused
 
 ENTRY = "meter.boards.unix_main"
 PROGRAM = "program"  # the module that a program of one's own becomes
@@ -34,6 +34,15 @@ HOST_ONLY = {
     "meterlink/sts/issue.py",
 }
 
+
+# Methods that only the host calls, though a meter calls others of that name: (module, class, method).
+HOST_METHODS = {
+    ("meterlink.bodies", "DebtTerms", "encode"),
+    ("meterlink.bodies", "Limits", "encode"),
+    ("meterlink.image", "Manifest", "pack"),
+    ("meterlink.orders", "Statement", "encode"),
+    ("meterlink.provision", "Provision", "encode"),
+}
 
 # What only a desk needs, as it stands in for hardware: it is compiled, and not counted against a board's flash, where a
 # driver of the same use has its own place.
@@ -113,7 +122,8 @@ def build(
     cache.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="build-", dir=cache))
     try:
-        image = lean.image(texts, [entry], outside.names(_micropython()))
+        host = HOST_METHODS if program is None else ()
+        image = lean.image(texts, [entry], outside.names(_micropython()), host)
     except (shake.ShakeError, outside.NotTold) as error:
         raise BuildError(str(error)) from error
     for name, text in image.texts.items():
@@ -128,7 +138,7 @@ def build(
 
 @functools.cache
 def _makers() -> dict[str, str]:
-    paths = [Path(module.__file__) for module in (lean, outside, shake, short) if module.__file__]
+    paths = [Path(module.__file__) for module in (lean, outside, shake, short, unused) if module.__file__]
     return {path.name: path.read_text(encoding="utf-8") for path in (Path(__file__), *paths)}
 
 

@@ -5,7 +5,7 @@
 - A constant of a module (an upper-case name, assigned once, that is an int, a string or bytes) is put in wherever it
   is used, in all modules, and its name is dropped. Each name costs its letters in every file that uses it, and memory.
 - Exceptions keep their types and codes and lose their sentences, which nobody reads on a meter (LOUD ones keep them).
-- What nothing reaches goes (`shake`), and names become short (`short`).
+- What nothing reaches goes (`shake`), parameters that nothing reads (`unused`), and names become short (`short`).
 
 Otherwise the image does what the sources do: simulated meters in a process of their own run it, and the tests with
 them.
@@ -15,7 +15,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from metersim import shake, short
+from metersim import shake, short, unused
 
 LOUD = {"ProvisionError"}  # told to who stands at the meter
 COMPUTED = {"meterlink.registers": ("LAYOUTS",), "meterlink.reports": ("STRUCT",)}
@@ -39,17 +39,20 @@ class Image:
         self.table = table
 
 
-def image(sources: Mapping[str, str], entries: Iterable[str], outside: Iterable[str]) -> Image:
+def image(
+    sources: Mapping[str, str], entries: Iterable[str], outside: Iterable[str], host: Iterable[shake.Unit] = ()
+) -> Image:
     """All the diets, one after the other, for an image that is started at the modules `entries`.
 
-    outside: attributes of what the interpreter itself makes (see `short`).
+    outside: attributes of what the interpreter itself makes (see `short`) · host: methods that only the host calls.
     """
     trees = {module_of(name): _OnMicroPython().visit(ast.parse(text)) for name, text in sources.items()}
     for of, names in COMPUTED.items():
         if of in trees:
             _compute(trees[of], names)
     _put_in(trees)
-    live = shake.shake(trees, entries)
+    live = shake.shake(trees, entries, host)
+    unused.drop(live)
     table = short.shorten(live, entries, outside)
     return Image(
         {
@@ -202,6 +205,7 @@ class _PutIn(ast.NodeTransformer):
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
+        self._sentences: set[str] = set()  # names of sentences that a helper is given
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self._constant(node, "", node.id)
@@ -217,21 +221,28 @@ class _PutIn(ast.NodeTransformer):
             return ast.copy_location(ast.Constant(self._scope[module, name]), node)
         return node
 
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self._sentences = {one.arg for one in node.args.args} if node.name in SENTENCE_MAKERS else set()
+        self.generic_visit(node)
+        self._sentences = set()
+        return node
+
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
         called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         if called in SENTENCE_MAKERS or (called.endswith("Error") and called not in LOUD):
-            node.args = [ast.Constant("") if _is_sentence(one, called in CODED) else one for one in node.args]
+            node.args = [ast.Constant("") if self._is_sentence(one, called in CODED) else one for one in node.args]
         return node
 
-
-def _is_sentence(node: ast.expr, coded: bool) -> bool:
-    """Whether an argument is what only people read. coded: a single word is not."""
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Attribute) and node.func.attr == "format"
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-        return _is_sentence(node.left, False)
-    return isinstance(node, ast.Constant) and isinstance(node.value, str) and not (coded and " " not in node.value)
+    def _is_sentence(self, node: ast.expr, coded: bool) -> bool:
+        """Whether an argument is what only people read. coded: a single word is not."""
+        if isinstance(node, ast.Call):
+            return isinstance(node.func, ast.Attribute) and node.func.attr == "format"
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+            return self._is_sentence(node.left, False)
+        if isinstance(node, ast.Name):
+            return node.id in self._sentences
+        return isinstance(node, ast.Constant) and isinstance(node.value, str) and not (coded and " " not in node.value)
 
 
 def _shorten(tree: ast.Module, known: Mapping[str, Mapping[str, Constant]], own: Mapping[str, Constant]) -> None:

@@ -26,8 +26,15 @@ class ShakeError(ValueError):
     """A source does something that hides what it refers to; the text names the module and the line."""
 
 
-def shake(trees: Trees, entries: Iterable[str]) -> dict[str, ast.Module]:
-    """The live modules of an image, by name, without their dead units. entries: modules that are started."""
+def shake(trees: Trees, entries: Iterable[str], dead: Iterable[Unit] = ()) -> dict[str, ast.Module]:
+    """The live modules of an image, by name, without their dead units.
+
+    entries: modules that are started · dead: methods that nothing calls, though something calls others of that name.
+    """
+    for module, owner, method in dead:
+        for node in trees[module].body if module in trees else ():
+            if isinstance(node, ast.ClassDef) and node.name == owner:
+                node.body = [one for one in node.body if method not in _defines(one)]
     return _Shaker(trees).run(entries)
 
 

@@ -4,6 +4,7 @@
 """
 
 import ast
+import importlib
 import os
 import re
 import subprocess
@@ -128,9 +129,35 @@ def test_what_nothing_reaches_is_left_out_and_what_is_reached_stays() -> None:
     assert "Stream" not in live["package.state"]
 
 
+def test_parameters_that_nothing_reads_go_with_what_was_given_for_them() -> None:
+    text = """
+def _check(field, value, low):
+    if value < low:
+        _bad("{}: {}".format(field, value))
+def _bad(message):
+    raise ValueError(4, message)
+def _kept(message, more):
+    return more
+def _passed(unread):
+    return 1
+def main(value, message):
+    _check("the name of a field", value, 1)
+    _kept(value(), 2)
+    return map(_passed, value)
+"""
+    made = lean.image({"one.py": text, "start.py": "import one\none.main(len, 1)\n"}, ["start"], []).texts["one.py"]
+    assert "the name" not in made and "ValueError(4, '')" in made, made
+    assert made.count("(key, 1)") == 1 and made.count("()") == 3, "a call, a definition, and what is given"
+
+
 def test_methods_that_the_interpreter_calls_stay() -> None:
     text = "import io\nclass Stream(io.IOBase):\n    def ioctl(self, request, arg):\n        return 0\nx = Stream()\n"
     assert "ioctl" in ast.unparse(shake.shake({"one": ast.parse(text)}, ["one"])["one"])
+
+
+def test_methods_of_the_host_are_named_as_they_are() -> None:
+    for module, owner, method in build.HOST_METHODS:
+        assert callable(getattr(getattr(importlib.import_module(module), owner), method))
 
 
 @pytest.mark.parametrize(
