@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "firmware.md"
 IMAGES = ROOT / "firmware" / "images"
 BOARDS = ("esp32s3", "pico_w")
+BOOT = {"esp32s3": ["meter.boards.esp32s3_boot"]}  # what is frozen besides the application
 PYTHON_PACKAGES = {"meterlink": "../../../protocol", "meter": "../.."}
 
 _FILES = re.compile(r"(# -- generated --\n).*?(# -- end --\n)", re.DOTALL)
@@ -31,7 +32,7 @@ def carried(board: str) -> list[str]:
     """Image paths ("meter/core.py") of what a board's main module reaches by imports, wherever they stand."""
     sources = build.sources()
     found: set[str] = set()
-    waiting = [bundle.BOARDS[board]]
+    waiting = [bundle.BOARDS[board], *BOOT.get(board, ())]
     while waiting:
         module = waiting.pop().replace(".", "/")
         for name in (f"{module}.py", f"{module}/__init__.py"):

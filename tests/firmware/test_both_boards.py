@@ -9,6 +9,7 @@ ports.install()
 from meter.boards import esp32s3, esp32s3_wiring, pico_w, pico_w_wiring  # noqa: E402
 from meter.drivers import fuses_esp32  # noqa: E402
 from meter.ports import INPUT_COVER, INPUT_NEUTRAL_MISSING, INPUT_SEAL_OPEN, INPUT_SUPPLY_BAD, UNKNOWN_DV  # noqa: E402
+from meter.slots import TOTAL_SECTORS as SLOTS_SECTORS  # noqa: E402
 from meterlink import provision, reasons, results, states  # noqa: E402
 from meterlink.flashmap import TOTAL_SECTORS  # noqa: E402
 from meterlink.provision import ProvisionError  # noqa: E402
@@ -291,3 +292,20 @@ def test_pico_counts_pulses_where_there_is_no_chip():
         assert bench.pulses() == (5, 0) and bench.quantities() == () and bench.voltage_dv() == UNKNOWN_DV
     finally:
         pico_w_wiring.CHIP = "BL0942"
+
+
+def test_esp32_an_image_that_was_changed_after_it_was_armed_is_not_genuine():
+    bench = Esp32Bench()
+    esp32.Partition.table["romfs"] = NorFlash(SLOTS_SECTORS)
+    bench.make()
+    assert bench.board.slots is not None and bench.board.slots.choose() == 0
+    places = bench.board.slots
+    places.program(1, 0, b"\xd2\xcd\x31\x80\x80\x80\x20" + bytes(32))  # the head of a ROMFS of 32 bytes
+    assert not places.genuine(1), "nobody has armed it"
+    places.arm(1)
+    assert places.genuine(1) and not places.genuine(2)
+    esp32.Partition.table["romfs"].flip((2 * 4096 + 30) * 8)
+    assert not places.genuine(1)
+    esp32.Partition.table["romfs"] = NorFlash(SLOTS_SECTORS - 1)
+    bench.make()
+    assert bench.board.slots is None

@@ -1,5 +1,5 @@
 """What a start of the board ends in."""
 
-from meter.boards import esp32s3_main
+from meter.boards import esp32s3_boot
 
-esp32s3_main.run()
+esp32s3_boot.start()

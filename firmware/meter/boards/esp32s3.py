@@ -12,6 +12,7 @@ import machine
 
 from meter.boards import esp32s3_wiring as wiring
 from meter.boards.chips import ChipBoard, Parts
+from meter.boards.esp32s3_slots import open_slots
 from meter.drivers import fuses_esp32
 from meter.drivers.atm90e26 import Atm90e26
 from meter.drivers.entropy import Entropy
@@ -25,13 +26,10 @@ from meter.drivers.relay_esp32 import TwoCoils
 from meter.drivers.rs485 import Rs485
 from meter.drivers.sealed_flash import SealedFlash
 from meter.ports import INPUT_COVER, INPUT_MAGNET, INPUT_SEAL_OPEN, INPUT_SUPPLY_BAD, INPUT_TERMINAL_COVER
-from meter.slots import TOTAL_SECTORS as SLOTS_SECTORS
-from meter.slots import Slots
 from meterlink.flashmap import TOTAL_SECTORS
 
 SEALED = 2
 PARTITION = "meter"
-SLOTS_PARTITION = "romfs"  # which MicroPython maps into memory
 _KEY_BYTES = 32
 _PARITY = (None, 0, 1)  # none, even, odd, as `machine.UART` takes them
 
@@ -39,7 +37,8 @@ _PARITY = (None, 0, 1)  # none, even, odd, as `machine.UART` takes them
 class Esp32S3Board(ChipBoard):
     """See `ChipBoard`. board_class: 2 where the fuses say that it is sealed, else 1 · unsealed: the fuses that lack."""
 
-    def __init__(self) -> None:
+    def __init__(self, running: int = 0) -> None:
+        """running: slot of the image that was started, 0 = the one that is built in."""
         self.unsealed = fuses_esp32.missing(lambda address: machine.mem32[address])
         if not self.unsealed:
             self.board_class = SEALED
@@ -68,7 +67,7 @@ class Esp32S3Board(ChipBoard):
                 reset=machine.reset,
             )
         )
-        self.slots = slots()
+        self.slots = open_slots(running)
 
     def bus(self, baud: int, parity: int, stop_bits: int) -> Rs485:
         """The RS-485 line, set as `meterlink.lines` says."""
@@ -140,14 +139,6 @@ def storage_key(entropy) -> bytes:
     nvs.set_blob("flash", made)
     nvs.commit()
     return made
-
-
-def slots():
-    """The two places for images; None where the partition table has none that is large enough."""
-    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=SLOTS_PARTITION)
-    if not found or (found[0].ioctl(4, 0) or 0) < SLOTS_SECTORS:
-        return None
-    return Slots(found[0])
 
 
 def _output(pin: int, level: int):

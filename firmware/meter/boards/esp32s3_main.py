@@ -1,4 +1,4 @@
-"""Starts the ESP32-S3 board: `main.py` of its frozen image imports this and calls `run()`.
+"""Starts the ESP32-S3 board: the boot stage (`esp32s3_boot.py`) imports this and calls `run(slot)`.
 
 A sealed board has no console: its build has none (docs/firmware.md), and a program that ends starts the board again, it
 never falls back to a prompt.
@@ -28,10 +28,10 @@ def links(meter, board, chosen) -> list:
     ] + start.network(meter, chosen)
 
 
-def run() -> None:
-    """Run for ever; whatever ends it starts the board again."""
+def run(slot: int = 0) -> None:
+    """Run for ever; whatever ends it starts the board again. slot: of the image that this is started from."""
     try:
-        board = Esp32S3Board()
+        board = Esp32S3Board(slot)
         if board.unsealed:
             print("BENCH: not sealed, {}".format(", ".join(board.unsealed)))
         else:

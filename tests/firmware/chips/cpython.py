@@ -1,4 +1,4 @@
-"""MicroPython's `cryptolib` on CPython, as far as drivers use it: AES in ECB mode."""
+"""MicroPython's `cryptolib` on CPython, as far as drivers use it: AES in ECB mode. (Its `vfs` has nothing here.)"""
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES

@@ -15,4 +15,4 @@ def install():
 
         time.ticks_us = lambda: time.monotonic_ns() // 1000
         time.sleep_us = lambda us: None
-        sys.modules["cryptolib"] = cpython
+        sys.modules["cryptolib"] = sys.modules["vfs"] = cpython
