@@ -70,6 +70,11 @@ class Board:
         1/1000, frequency 1/100 Hz), signed; empty where it measures nothing. Their number never changes."""
         return ()
 
+    def chip_silent(self) -> bool:
+        """Whether the metering chip does not answer, so that nothing is metered. False where pulses are all that there
+        is."""
+        return False
+
     def temperature_dc(self) -> int:
         """Temperature at the terminals in 1/10 degree Celsius; UNKNOWN_DC where it is not measured."""
         return UNKNOWN_DC

@@ -36,7 +36,7 @@ class Senses:
         self._inputs = board.inputs()
         self.tamper.step(self._inputs, elapsed_s)
         phases = board.quantities()
-        if phases:
+        if phases and not board.chip_silent():
             self.quantities.take(phases, self._meter.now_s(), elapsed_s)
 
     def metered(self, elapsed_s: int) -> None:
@@ -44,7 +44,9 @@ class Senses:
         energy_wh = self._energy_wh()
         counted_wh, self._seen_wh = energy_wh - self._seen_wh, energy_wh
         phases = self._meter.board.quantities()
-        if phases:
+        if self._meter.board.chip_silent():
+            self.metering.silence(elapsed_s)
+        elif phases:
             plan = self._meter.pricing.active
             exports = plan is not None and bool(plan.export_prices_uc_per_kwh)
             self.metering.step(sum([phase[POWER] for phase in phases]), counted_wh, elapsed_s, exports)

@@ -10,7 +10,7 @@ from meter.boards import esp32s3, esp32s3_wiring, pico_w, pico_w_wiring  # noqa:
 from meter.drivers import fuses_esp32  # noqa: E402
 from meter.ports import INPUT_COVER, INPUT_NEUTRAL_MISSING, INPUT_SEAL_OPEN, INPUT_SUPPLY_BAD, UNKNOWN_DV  # noqa: E402
 from meter.slots import TOTAL_SECTORS as SLOTS_SECTORS  # noqa: E402
-from meterlink import provision, reasons, results, states  # noqa: E402
+from meterlink import events, provision, reasons, results, states  # noqa: E402
 from meterlink.flashmap import TOTAL_SECTORS  # noqa: E402
 from meterlink.provision import ProvisionError  # noqa: E402
 from metersim.flash import NorFlash  # noqa: E402
@@ -243,7 +243,7 @@ def test_a_sealed_board_leaves_nothing_to_read_in_its_flash():
 
 def test_esp32_inputs_and_a_silent_chip():
     bench = Esp32Bench()
-    rig = BoardRig(bench)
+    rig = BoardRig(bench, credit_uc=20_000_000)
     assert bench.inputs() == INPUT_SEAL_OPEN | INPUT_COVER | 2, "nothing is wired: pull-ups say open"
     for number in (bench.wiring.COVER, bench.wiring.TERMINAL_COVER, bench.wiring.SEAL):
         machine.Pin(number).level = 0
@@ -258,7 +258,15 @@ def test_esp32_inputs_and_a_silent_chip():
     bench.chip.dead = True
     rig.run(5)
     assert bench.voltage_dv() == UNKNOWN_DV and bench.load_ma() == 0 and bench.quantities() == ((0, 0, 0, 0, 0),)
-    assert rig.meter.clock.known
+    assert rig.meter.clock.known and rig.meter.senses.quantities.now[0][1] > 8000, "what was measured last"
+    assert events.PULSES_MISSING not in [event[0] for event in rig.events()]
+    rig.run(60)
+    assert [event[0] for event in rig.events()].count(events.PULSES_MISSING) == 1
+    assert rig.report().latches >> states.LATCH_METERING & 1, "free energy is told, and stays latched"
+    bench.chip.dead = False
+    bench.chip.voltage_cv = 23_000
+    rig.run(60)
+    assert events.METERING_AGREES in [event[0] for event in rig.events()]
 
 
 def test_pico_a_meter_meters_trips_and_closes():

@@ -85,6 +85,9 @@ class ChipBoard(Board):
             return (_NO_READING,)
         return ((chip.voltage_dv, chip.current_ma, chip.power_w, chip.power_factor, chip.frequency_chz),)
 
+    def chip_silent(self) -> bool:
+        return not self._parts.chip.ready
+
     def temperature_dc(self) -> int:
         thermometer = self._parts.thermometer
         return thermometer.temperature_dc() if thermometer else UNKNOWN_DC
