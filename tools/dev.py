@@ -328,10 +328,12 @@ def bench(arguments: list[str]) -> int:
 
 
 RESTORES = "tests/system/test_restores.py"
+LINE_FUZZ = "tests/firmware/test_line_fuzz.py"
+INPUTS = "350000"  # to each of its three servers
 
 
 def soak(arguments: list[str]) -> int:
-    """whole-system simulation and restores on fresh seeds until one fails (ARGS="--minutes 10 --from 1000")"""
+    """simulation, restores and a million inputs on fresh seeds until one fails (ARGS="--minutes 10 --from 1000")"""
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
     seed = int(options.get("--from", str(int(time.time()))))
@@ -341,6 +343,10 @@ def soak(arguments: list[str]) -> int:
             raise Failed(f"Seed {seed} failed; replay it with: .venv/bin/openprepay sim check --seed {seed}")
         if run(PYTHON, "-m", "pytest", "-q", "-n", "2", RESTORES, env={"OPENPREPAY_SEED": str(seed)}, check=False):
             raise Failed(f"Restores failed from seed {seed} on; replay with: OPENPREPAY_SEED={seed} pytest {RESTORES}")
+        inputs = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_INPUTS": INPUTS}
+        if run(PYTHON, "-m", "pytest", "-q", "-n", "2", LINE_FUZZ, env=inputs, check=False):
+            settings = " ".join(f"{name}={value}" for name, value in inputs.items())
+            raise Failed(f"The lines failed at seed {seed}; replay with: {settings} pytest {LINE_FUZZ}")
         seed += 8
     return 0
 
