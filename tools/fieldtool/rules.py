@@ -7,8 +7,6 @@ from fieldtool.words import Words
 from meterlink import bodies, names
 from meterlink.orders import Statement
 
-_PERIODS = {bodies.PERIOD_DAY: "day", bodies.PERIOD_WEEK: "week", bodies.PERIOD_MONTH: "month"}
-_RULES = {"rule_reminder": bodies.RULE_REMINDER, "rule_suspend": bodies.RULE_SUSPEND}
 _DAYS = (
     ("Mon", "周一"),
     ("Tue", "周二"),
@@ -34,9 +32,10 @@ def limits(words: Words, body: bodies.Limits, unit: str) -> Iterator[str]:
         yield words.say("min_close", amount=money(body.min_close_uc))
     if body.settlement:
         yield words.say("settles", order=words.code("settlement", names.of(names.SETTLEMENT, body.settlement)))
-    for rule, bit in _RULES.items():
-        if body.rules & bit:
-            yield words.say(rule)
+    if body.rules & bodies.RULE_REMINDER:
+        yield words.say("rule_reminder")
+    if body.rules & bodies.RULE_SUSPEND:
+        yield words.say("rule_suspend")
     if body.friendly_from != body.friendly_until and body.friendly_days & ~bodies.FRIENDLY_SPECIAL:
         days = words.join([words.pick(_DAYS[place]) for place in range(7) if body.friendly_days >> place & 1])
         begin, end = _clock(body.friendly_from), _clock(body.friendly_until)
@@ -45,9 +44,10 @@ def limits(words: Words, body: bodies.Limits, unit: str) -> Iterator[str]:
         yield words.say("friendly_special")
     if body.supply_mode:
         yield words.say("supply_mode", mode=body.supply_mode)
-    for key, voltage_dv in (("over_voltage", body.over_voltage_dv), ("under_voltage", body.under_voltage_dv)):
-        if voltage_dv:
-            yield words.say(key, volts=values.decimal(voltage_dv, -1, 1), seconds=body.voltage_s)
+    if body.over_voltage_dv:
+        yield words.say("over_voltage", volts=values.decimal(body.over_voltage_dv, -1, 1), seconds=body.voltage_s)
+    if body.under_voltage_dv:
+        yield words.say("under_voltage", volts=values.decimal(body.under_voltage_dv, -1, 1), seconds=body.voltage_s)
     if body.max_temperature_dc:
         yield words.say("max_temperature", celsius=values.decimal(body.max_temperature_dc, -1, 1))
     for current_ma, after_s in body.overload:
@@ -60,7 +60,8 @@ def debt(words: Words, stated: Statement, unit: str) -> str:
     terms = bodies.decode_debt(stated.body)
     placed, withdrawn = values.money(terms.placed_uc, unit), values.money(terms.withdrawn_uc, unit)
     parts = [words.say("debt", number=stated.selector, placed=placed, withdrawn=withdrawn)]
-    period = words.say(_PERIODS[terms.period])
+    weekly = terms.period == bodies.PERIOD_WEEK
+    period = words.say("day" if terms.period == bodies.PERIOD_DAY else "week" if weekly else "month")
     if terms.kind == bodies.DEBT_SHARED:
         parts.append(words.say("debt_share", percent=values.decimal(terms.share, -2, 2)))
         if terms.cap_uc:

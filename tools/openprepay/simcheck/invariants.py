@@ -17,7 +17,7 @@ from meterlink.reports import FIELDS, PAYLOAD_LENGTH, STRUCT
 from meterlink.shadow import Bill
 from metersim.board import MWS_PER_KWH
 from openprepay.simcheck.people import HOLDS, People
-from openprepay.simcheck.system import LIMITS, START_S, STEP_S, SWITCH_S, SimulatedMeter, System
+from openprepay.simcheck.system import START_S, STEP_S, SWITCH_S, SimulatedMeter, System
 
 COVER_SLACK_S = 60  # dwell, and steps that a power cut swallowed
 
@@ -71,6 +71,7 @@ class Invariants:
         """Of committed values, which carry the balance beside its terms; across power cuts, too, they only grow."""
         committed = meter.unit.meter.committed()
         credited, earned, refunded, adjusted, charged, balance_uc = committed[5:11]
+        waiting = committed[25]
         terms = (credited, earned, refunded, adjusted, charged)
         identity = balance_uc == credited + earned - refunded - adjusted - charged
         require(1, identity, f"meter {meter.number}: balance {balance_uc}, terms {terms}")
@@ -79,20 +80,34 @@ class Invariants:
         require(1, grown, f"meter {meter.number}: terms {before} fell to {terms}")
         self._terms[meter.number] = terms
         sold_uc = self._people.paid_uc[meter.number]
-        require(2, credited <= sold_uc, f"meter {meter.number}: credited {credited}, sold {sold_uc}")
+        come = f"meter {meter.number}: credited {credited}, waiting {waiting}"
+        require(2, credited + waiting <= sold_uc, f"{come}, sold {sold_uc}")
         self.checks += 3
 
     def _cover(self, meter: SimulatedMeter, elapsed_s: int) -> None:
-        firmware = meter.unit.meter
-        uncovered = firmware.account.balance_uc() <= 0 and firmware.supply.control == states.CONTROL_CONNECTED
+        """Covered is what the balance, the overdraft and the emergency credit that the customer was given cover, and
+        all in friendly time; the meter's own idea of these does not count."""
+        firmware, limits, granted_uc = meter.unit.meter, self._system.limits, self._people.granted_uc
+        balance_uc = firmware.account.balance_uc()
+        if balance_uc > limits.emergency_from_uc:
+            granted_uc[meter.number] = 0
+        lowest_uc = -limits.overdraft_uc - granted_uc[meter.number]
+        lacks = balance_uc <= lowest_uc and not self._friendly(meter.board.true_s)
+        uncovered = lacks and firmware.supply.control == states.CONTROL_CONNECTED
         self._uncovered_s[meter.number] = self._uncovered_s.get(meter.number, 0) + elapsed_s if uncovered else 0
-        longest_s = LIMITS.trip_delay_s + LIMITS.dwell_s + COVER_SLACK_S
+        longest_s = limits.trip_delay_s + limits.friendly_jitter_s + limits.dwell_s + COVER_SLACK_S
         require(
             3,
             self._uncovered_s[meter.number] <= longest_s,
             f"meter {meter.number}: closed without credit for {self._uncovered_s[meter.number]} s",
         )
         self.checks += 1
+
+    def _friendly(self, unix_s: int) -> bool:
+        """Whether it is one of the friendly quarters of the local day: those of RULED hold every day, within it."""
+        limits = self._system.limits
+        quarter = (unix_s // 900 + self._system.tariff.utc_offset_quarters) % 96
+        return limits.friendly_from <= quarter < limits.friendly_until
 
     def _energy(self, meter: SimulatedMeter) -> None:
         """Committed registers never fall, and never tell of more than has flowed."""
@@ -178,8 +193,8 @@ class Invariants:
             paid_uc = self._people.paid_uc[meter.number]
             require(
                 2,
-                account.credited_uc == paid_uc,
-                f"meter {meter.number}: credited {account.credited_uc}, paid {paid_uc}",
+                account.credited_uc + account.waiting_uc == paid_uc,
+                f"meter {meter.number}: credited {account.credited_uc}, waiting {account.waiting_uc}, paid {paid_uc}",
             )
             explained = reconcile.explain(conn, meter.number)
             require(5, explained.difference_uc == 0, f"meter {meter.number}: {explained}")
@@ -241,14 +256,18 @@ class Invariants:
             if self._system.later and bill.plan is not self._system.later and start_s >= SWITCH_S:
                 bill.switch(self._system.later, SWITCH_S)
             bill.add(start_s, import_wh, export_wh)
-        account = firmware.account
+        account, due_uc = firmware.account, firmware.charges.standing_due_uc
+        collected_uc = sum(debt.collected_uc for debt in firmware.debts)
+        charged_uc = account.charged_uc - collected_uc + due_uc  # of what the bill charges, and some of it is only due
         require(
             7,
             (bill.charged_uc, bill.remainder, bill.standing_uc)
-            == (account.charged_uc, account.remainder, firmware.pricing.standing_uc),
-            f"meter {meter.number}: shadow bill {bill.charged_uc}, meter {account.charged_uc}",
+            == (charged_uc, account.remainder, firmware.pricing.standing_uc + due_uc),
+            f"meter {meter.number}: shadow bill {bill.charged_uc}, meter {charged_uc}",
         )
-        self.checks += 1
+        for debt in firmware.debts:
+            require(1, debt.collected_uc <= debt.total_uc, f"meter {meter.number}: more collected than owed")
+        self.checks += 1 + len(firmware.debts)
 
 
 def _ordered_s(firmware: Any) -> int:

@@ -20,12 +20,15 @@ class People:
         self._payments = 0
         self._forgotten: list[tuple[str, int, int]] = []  # payments whose answer got lost on its way to the channel
         self.paid_uc = {meter.number: 0 for meter in system.meters}
+        self._thrift = 5 if system.limits.emergency_uc else 1  # where want of credit has rules, it is to be seen
+        self.granted_uc = {meter.number: 0 for meter in system.meters}  # emergency credit, as the meter's panel said
         self._acts: tuple[tuple[int, Callable[[SimulatedMeter], None]], ...] = (
             (30, self._pay),
             (12, self._repeat_payment),
             (10, self._stop),
             (14, self._release),
             (16, self._press),
+            *(((8, self._hold_key), (8, self._take_emergency)) if system.limits.emergency_uc else ()),
             (8, self._fail_mains),
             (5, self._restart),
             (5, self._withhold_and_replay),
@@ -42,7 +45,7 @@ class People:
 
     def _pay(self, meter: SimulatedMeter) -> None:
         self._payments += 1
-        amount_uc = self._rng.randrange(100_000, 9_000_000)
+        amount_uc = self._rng.randrange(100_000, 9_000_000) // self._thrift
         self._take(f"p{self._payments}", meter.number, amount_uc)
         self.paid_uc[meter.number] += amount_uc
         if self._rng.randrange(3) == 0:
@@ -70,6 +73,16 @@ class People:
         if meter.powered:
             meter.board.press_reconnect()
             self._system.note(f"reconnection key at {meter.number}")
+
+    def _hold_key(self, meter: SimulatedMeter) -> None:
+        if meter.powered:
+            meter.unit.meter.press_connect(3)
+            self._system.note(f"reconnection key held at {meter.number}")
+
+    def _take_emergency(self, meter: SimulatedMeter) -> None:
+        if meter.powered and meter.unit.meter.take_emergency():
+            self.granted_uc[meter.number] = self._system.limits.emergency_uc
+            self._system.note(f"emergency credit taken at {meter.number}")
 
     # -- operators -----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from headend.keys.signer import Signer
 from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
 from headend.ledger.channels import add_channel, new_token
-from headend.orders import statements
+from headend.orders import statements, terms
 from headend.orders.actions import Ack, Action, Deliver
 from headend.store import Store, identity, open_store
 from meter.exchange import Exchange
@@ -41,6 +41,31 @@ LIMITS = bodies.Limits(
     spread_s=30,
     stable_s=10,
     max_current_ma=0,
+)
+
+
+RULED = bodies.Limits(
+    alarm_uc=3_000_000,
+    alarm2_uc=1_000_000,
+    trip_delay_s=120,
+    dwell_s=10,
+    spread_s=30,
+    stable_s=10,
+    max_current_ma=0,
+    credit_limit_uc=2_500_000,
+    emergency_uc=1_500_000,
+    emergency_from_uc=1_500_000,
+    overdraft_uc=300_000,
+    min_close_uc=400_000,
+    rules=bodies.RULE_REMINDER | bodies.RULE_SUSPEND,
+    friendly_from=2,
+    friendly_until=5,
+    friendly_days=0x7F,
+    friendly_jitter_s=90,
+)
+DEBTS = (
+    bodies.DebtTerms(9_000_000, 0, bodies.DEBT_SHARED, 1_500, 0, bodies.PERIOD_DAY, 1, 700_000),
+    bodies.DebtTerms(2_000_000, 0, bodies.DEBT_TIMED, 0, 90_001, bodies.PERIOD_DAY, 0, 0),
 )
 
 
@@ -117,8 +142,18 @@ def _later(plan: Tariff) -> Tariff | None:
     return Tariff(prices, plan.slots, -6, SWITCH_S, steps_wh=(500, 2_500), charges=((PER_MONTH, 1),))
 
 
+def _limits(seed: int) -> bodies.Limits:
+    """On half of the seeds with all rules of credit, in either settlement."""
+    if seed % 4 in (0, 3):
+        return LIMITS
+    limits = bodies.decode_limits(RULED.encode())
+    limits.settlement = seed // 4 % 2
+    return limits
+
+
 class System:
-    """One run on one seed. later: the tariff that takes over at SWITCH_S, where one does."""
+    """One run on one seed. later: the tariff that takes over at SWITCH_S, where one does · limits: of every meter,
+    RULED and with DEBTS placed on half of the seeds."""
 
     def __init__(self, seed: int, meters: int = 3) -> None:
         self.seed = seed
@@ -131,11 +166,15 @@ class System:
         self.engine = self._engine()
         self.restarts = 0
         self.tariff = _tariff(self.rng, seed)
+        self.limits = _limits(seed)
         self.store.write(self._establish).result()
         self.meters = [self._add(60_000_000 + index) for index in range(meters)]
         self.later = _later(self.tariff)
         for meter in self.meters if self.later else ():
             self.store.write(statements.set_tariff, START_S, meter.number, self.later, "operator").result()
+        for meter in self.meters if self.limits is not LIMITS else ():
+            for number, debt in enumerate(DEBTS):
+                self.store.write(terms.set_debt, START_S, meter.number, number + 1, debt, "operator").result()
         self.events = 0  # everything that can have changed the database or a meter's orders
         self.log: list[str] = []
         self.kept: list[Callable[[], None]] = []  # messages that somebody on the network has kept
@@ -149,7 +188,7 @@ class System:
 
     def _add(self, number: int) -> SimulatedMeter:
         record = MeterRecord(
-            meter=number, carrier="mqtt", address="", tariff=self.tariff.encode(), limits=LIMITS.encode()
+            meter=number, carrier="mqtt", address="", tariff=self.tariff.encode(), limits=self.limits.encode()
         )
         self.store.write(add_meter, START_S, record).result()
         provision = provision_record(
@@ -158,7 +197,7 @@ class System:
             account_epoch=1,
             tag_key_version=1,
             interval_minutes=15,
-            limits=LIMITS.encode(),
+            limits=self.limits.encode(),
             tariff=self.tariff.encode(),
             currency=CURRENCY,
             imp_per_kwh=1600,
