@@ -49,7 +49,7 @@ class NotServed(RuntimeError):
 def run(seconds: float) -> Iterator[Figure]:
     """Size, heap in use, smallest heap. The search takes some boots, of half a second each."""
     yield against("image_bytes", build.image_bytes(build.build()), "bytes", "what the design allows", BUDGET_BYTES)
-    code = upy.measure(_CODE, f"{ROOMY_KIB}K")["code"]
+    code = upy.run(_loading(build.build()), f"{ROOMY_KIB}K", [build.build()])["code"]
     with tempfile.TemporaryDirectory() as name, Broker(Path(name) / "broker") as broker, Ear(broker) as ear:
         folder = Path(name)
         in_use = serve(ROOMY_KIB, folder, broker, ear)
@@ -182,14 +182,9 @@ class Ear:
         self._client.loop_stop()
 
 
-_CODE = """
-import gc, json
-gc.collect()
-before = gc.mem_alloc()
-from meter.boards import unix_main
-unix_main.options, unix_main.links
-from meter.boards import pty_link
-from meter.shell import rtu, start, tcp_stream, uplink
-gc.collect()
-print(json.dumps({"code": gc.mem_alloc() - before}))
-"""
+def _loading(image: Path) -> str:
+    """A program that tells what all modules of an image take."""
+    names = [path.relative_to(image).with_suffix("").as_posix().replace("/", ".") for path in image.rglob("*.mpy")]
+    imports = "".join(f"import {name}\n" for name in sorted(names) if not name.endswith("__init__"))
+    count = "gc.collect()\nprint(json.dumps({'code': gc.mem_alloc() - before}))\n"
+    return f"import gc, json\ngc.collect()\nbefore = gc.mem_alloc()\n{imports}{count}"

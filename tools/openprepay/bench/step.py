@@ -1,42 +1,37 @@
 """What one second of the meter's core costs on MicroPython: time, and bytes taken from the heap.
 
-A commissioned meter with credit at 2.3 kW, so that a pulse comes about every second, on the board of the unix port; its
-flash is a file in memory, not waited for. The peer is the least that a meter could do: count the pulses, take their
+A commissioned meter with credit at 2.3 kW, so that a pulse comes about every second; its flash is a bytearray, not
+waited for. The peer is the least that a meter could do: count the pulses, take their
 price from a balance, open the relay at zero. Both get the same seconds, in turn; steps that the system interrupted are
 left out. Garbage is collected between steps, as the shell does, and measured apart.
 """
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from meterlink.flashmap import TOTAL_SECTORS
 from meterlink.results import APPLIED
-from metersim.child import DEFAULT_HEAP
 from metersim.workbench import Workbench
 from openprepay.bench import upy
 from openprepay.bench.figure import Figure, against
+from openprepay.bench.metered import BOARD
 
 PEER = "a loop that counts pulses, takes their price from a balance and compares it with zero"
-_MEMORY = Path("/dev/shm")
+HEAP = "2M"  # flash and code are in it
 
 
 def run(seconds: float) -> Iterator[Figure]:
     """Time, then heap."""
     bench = Workbench(1)
-    memory = str(_MEMORY) if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        found = upy.measure(
-            _PROGRAM,
-            DEFAULT_HEAP,
-            record=bench.record(),
-            credit=bench.credit(10_000_000_000),
-            flash=f"{folder}/flash.bin",
-            rounds=int(seconds * 12),
-            heap_s=max(120, min(600, int(seconds * 100))),
-            sectors=TOTAL_SECTORS,  # an image has values in place of names
-            applied=APPLIED,
-        )
+    found = upy.measure(
+        BOARD + _PROGRAM,
+        HEAP,
+        record=bench.record(),
+        credit=bench.credit(10_000_000_000),
+        rounds=int(seconds * 12),
+        heap_s=max(120, min(600, int(seconds * 100))),
+        sectors=TOTAL_SECTORS,
+        applied=APPLIED,
+    )
     yield against("step_time", found["plain_us"], "us", PEER, found["toy_us"])
     yield against("step_commit_time", found["commit_us"], "us", "a step without a commit", found["plain_us"])
     yield against("step_bytes", found["plain_bytes"], "bytes", PEER, found["toy_bytes"])
@@ -46,13 +41,6 @@ def run(seconds: float) -> Iterator[Figure]:
 
 
 _PROGRAM = """
-import gc, json, struct, time
-from meter.boards.fileflash import FileFlash
-from meter.boards.unix import UnixBoard
-from meter.core import Meter
-
-START_S = 1767225600
-WATTS = 2300
 REPEATED = 50
 ROUND_S = 120  # some commits fall into it
 
@@ -73,30 +61,21 @@ class Nothing:
     def step(self, mono_s):
         pass
 
-board = UnixBoard(FileFlash(flash, sectors, 4096, False), 0)
 mono_s = 0
 
-def pass_second():
+def one_second():
     global mono_s
-    mono_s += 1
-    pulses = mono_s * WATTS * 1600 // 3600000
-    values = mono_s, START_S + mono_s, 1, pulses, 0, WATTS * 10000 // 2300, 2300, WATTS, 1, 0
-    board.tick(b"T" + struct.pack(">IIBQQIHIBB", *values))
+    mono_s = pass_second(meter)
 
 def settle():
     "What the shell does after a step."
-    board.take_answer(0, 0)
     if meter.erase_due():
         meter.erase_step()
 
-pass_second()
-meter = Meter(board)
-meter.start(mono_s)
-meter.provision(record)
-meter.submit(Meter.CARRIER_LOCAL, credit)
-while meter.verify_slice():
-    pass
-assert meter.result(Meter.CARRIER_LOCAL).code == applied
+meter = commissioned(bytearray(b"\\xff" * (sectors * SECTOR)), record, credit)
+board = meter.board
+if meter.result(Meter.CARRIER_LOCAL).code != applied:
+    raise ValueError("the order was not applied")
 toy = Toy(board)
 nothing = Nothing()
 journal = meter.store.journal
@@ -118,7 +97,7 @@ def one_round():
     "Typical microseconds of each kind of step, a commit's among them where there was one."
     times = {"plain": [], "commit": [], "toy": [], "nothing": [], "once": []}
     for _ in range(ROUND_S):
-        pass_second()
+        one_second()
         if mono_s % 4 == 0:
             gc.collect()
         times["toy"].append(time_us(toy, REPEATED))
@@ -154,7 +133,7 @@ plain = []
 commit = []
 toys = []
 for _ in range(heap_s):
-    pass_second()
+    one_second()
     toys.append(taken_by(toy))
     sequence = journal.sequence
     taken = taken_by(meter)

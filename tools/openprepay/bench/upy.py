@@ -25,15 +25,19 @@ def measure(program: str, heap: str, *folders: Path, **values: object) -> dict[s
         # A file, not arguments: MicroPython takes none of more than 255 bytes.
         lines = (f"{name} = {value!r}\n" for name, value in values.items())
         (Path(given) / "given.py").write_text("".join(lines), encoding="utf-8")
-        paths = [given, *map(str, folders), str(build.build(program=program)), ".frozen"]
-        done = subprocess.run(
-            [build.program("micropython"), "-X", f"heapsize={heap}", "-c", f"import {build.PROGRAM}"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT_S,
-            env={**os.environ, "MICROPYPATH": ":".join(paths)},
-        )
+        return run(f"import {build.PROGRAM}", heap, [Path(given), *folders, build.build(program=program)])
+
+
+def run(program: str, heap: str, folders: list[Path]) -> dict[str, Any]:
+    """What a program prints on MicroPython, as JSON; `folders` are searched for imports."""
+    done = subprocess.run(
+        [build.program("micropython"), "-X", f"heapsize={heap}", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+        env={**os.environ, "MICROPYPATH": ":".join([*map(str, folders), ".frozen"])},
+    )
     if done.returncode != 0:
         raise RuntimeError(f"micropython ended with {done.returncode}: {done.stdout}{done.stderr}")
     measured: dict[str, Any] = json.loads(done.stdout)
