@@ -5,7 +5,8 @@
 
 Holding registers 0..299 start as 7 * address; 100..109 refuse writes. Input registers 0..9 are 0x8000 + address, then
 counters: 10 frames, 11 bad frames, 12 overruns, 13 replies dropped (RTU), or 10 connections refused, 11 broken (TCP);
-14 turns of another task that sleeps 10 ms. File 1 has records 0..1999, each one register that holds its own number.
+14 turns of another task that sleeps 10 ms. File 1 has records 0..1999, each one register that holds its own number; file
+2 has what was written to it, record by record.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ class Space(modbus.RegisterSpace):
             self.holding[2 * address + 1] = 7 * address & 0xFF
         self.counters = lambda: ()
         self.turns = 0
+        self.written = {}
 
     def read(self, address, count, out, offset, input_registers):
         if not input_registers:
@@ -49,11 +51,20 @@ class Space(modbus.RegisterSpace):
         return 0
 
     def read_file(self, file, record, registers, out, offset):
+        if file == 2 and len(self.written.get(record, b"")) == 2 * registers:
+            out[offset : offset + 2 * registers] = self.written[record]
+            return 0
         if file != 1 or record + registers > 2000:
             return modbus.ILLEGAL_ADDRESS
         for i in range(registers):
             out[offset + 2 * i] = record + i >> 8
             out[offset + 2 * i + 1] = record + i & 0xFF
+        return 0
+
+    def write_file(self, file, record, data):
+        if file != 2 or record > 9:
+            return modbus.ILLEGAL_ADDRESS
+        self.written[record] = bytes(data)
         return 0
 
     def identification(self, object_id):

@@ -113,6 +113,11 @@ def test_pymodbus(path: str) -> None:
             b"".join(i.to_bytes(2, "big") for i in range(5, 8)),
             b"".join(i.to_bytes(2, "big") for i in range(9, 79)),
         ]
+        for record, data in ((0, b"\x12\x34"), (9, bytes(range(244)))):
+            one = FileRecord(file_number=2, record_number=record, record_data=data)
+            assert not client.write_file_record([one], device_id=ADDRESS).isError()
+            again = FileRecord(file_number=2, record_number=record, record_length=len(data))
+            assert client.read_file_record([again], device_id=ADDRESS).records[0].record_data == data
         basic = client.read_device_information(read_code=1, device_id=ADDRESS)
         assert (basic.conformity, basic.more_follows) == (0x82, 0)
         assert basic.information == {0: b"openprepay", 1: b"TEST-1", 2: b"0.1"}
@@ -127,7 +132,8 @@ def test_pymodbus(path: str) -> None:
             (client.readwrite_registers(read_count=1, values=[1], device_id=ADDRESS), 1),
             (client.mask_write_register(address=1, device_id=ADDRESS), 1),
             (client.read_device_information(read_code=4, object_id=3, device_id=ADDRESS), 2),
-            (client.read_file_record([FileRecord(2, 0, record_length=2)], device_id=ADDRESS), 2),
+            (client.read_file_record([FileRecord(3, 0, record_length=2)], device_id=ADDRESS), 2),
+            (client.write_file_record([FileRecord(3, 0, record_data=b"no")], device_id=ADDRESS), 2),
         ):
             assert refused.exception_code == code, refused
 
