@@ -178,7 +178,7 @@ class Rig:
         """All that an order could change: the journal, and the state in memory."""
         m = self.meter
         journal = {}
-        keys = list(range(1, 256)) + [aspect << 8 | place for aspect in range(1, 13) for place in range(32)]
+        keys = list(range(1, 256)) + [aspect << 8 | place for aspect in range(1, 15) for place in range(32)]
         for key in keys:
             value = m.store.journal.get(key)
             if value is not None:
@@ -198,6 +198,9 @@ class Rig:
             m.floor,
             m.account_epoch,
             m.allowance.state(),
+            m.charges.state(),
+            m.emergency.saved(),
+            m.cover.state(),
             m.latches.state(),
             m.board.kept_witness,
             m.store.events.newest,

@@ -203,6 +203,7 @@ def test_where_somebody_else_charges_there_is_no_emergency_credit():
 
 
 def test_credit_above_the_hoarding_limit_waits_and_flows_in_as_the_balance_falls():
+    """OP-ORD-57"""
     rig = ready(credit_limit_uc=10 * YUAN)
     assert rig.give(rig.credit(25 * YUAN)) == results.APPLIED
     account = rig.meter.account
@@ -248,6 +249,7 @@ def test_what_waits_is_counted_with_what_can_be_counted():
 
 
 def test_a_refund_beyond_what_there_is_is_refused():
+    """OP-ORD-57"""
     rig = ready(10 * YUAN, credit_limit_uc=8 * YUAN)
     assert (balance(rig), rig.meter.account.waiting_uc) == (8 * YUAN, 2 * YUAN)
     spend(rig, YUAN)

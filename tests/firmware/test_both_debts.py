@@ -56,6 +56,7 @@ def days(rig, count):
 
 
 def test_a_debt_is_stated_as_totals_by_the_credit_key():
+    """OP-ORD-58"""
     rig = placed(ready(10 * YUAN), shared(10 * YUAN, 1000))
     assert owed(rig) == [10 * YUAN, 0, 0] and balance(rig) == 10 * YUAN
     refused(rig, rig.order(orders.ASPECT_DEBT, shared(20 * YUAN, 1000).encode(), 1, role=3), results.WRONG_ROLE)
@@ -317,6 +318,7 @@ def test_the_account_block_says_it_all():
 
 
 def test_a_new_account_owes_nothing_and_the_old_ones_debts_end_with_it():
+    """OP-ORD-58"""
     rig = placed(ready(20 * YUAN), timed(50 * YUAN, YUAN), shared(50 * YUAN, 1000))
     days(rig, 2)
     rig.account_epoch = 2
