@@ -25,7 +25,8 @@ class MeterRegisters(modbus.RegisterSpace):
     def __init__(self, meter, carrier: int = core.Meter.CARRIER_BUS) -> None:
         self._meter = meter
         self._carrier = carrier
-        self._images = [b""] * len(registers.LAYOUTS)  # a bytearray a block, made when it is first asked for
+        images: "list[bytes | bytearray]" = [b""] * len(registers.LAYOUTS)
+        self._images = images  # a bytearray a block, made when it is first asked for
         self._latched = [0] * len(registers.LAYOUTS)
         self._report = b""
         self._batch = b""

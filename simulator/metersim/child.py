@@ -14,7 +14,7 @@ from metersim import build
 from metersim.board import VirtualBoard
 from metersim.world import REPLY_LIMIT_S, World
 
-DEFAULT_HEAP = "384K"
+DEFAULT_HEAP = "512K"
 BOOT = "meter.boards.unix_boot"
 FRONT = "meter.boards.unix_front"
 RESTART = 85  # its exit code
