@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymodbus import FramerType
 from pymodbus.client import ModbusSerialClient
+from pymodbus.pdu.file_message import FileRecord
 
 from meter.registers import MeterRegisters
-from meterlink import registers
+from meterlink import batches, lines, orders, records, registers, reports
 from meterlink.modbus import RegisterSpace, RtuServer, ServerPdu
 from metersim.board import VirtualBoard
 from metersim.inprocess import InProcessMeter
@@ -289,6 +290,57 @@ def test_pymodbus_polls_sixteen_meters_through_noise(sixteen: tuple[Bus, dict[in
             )
             assert values[:2] == (registers.HOT, registers.block_length(hot[3]))
             assert values[4 + 12] == 100 * unit == meters[unit].board.power_w()
+
+
+def test_each_function_by_a_foreign_master(sixteen: tuple[Bus, dict[int, InProcessMeter]]) -> None:
+    """On the firmware's own registers: blocks, a question through its mailbox, records of several files in one
+    request, what only the service port does, and what there is not."""
+    bus, meters = sixteen
+    meters[7].run(1800, 60)
+    question = batches.pack_ask(batches.KIND_REPORT, b"\x07" * 8, orders.ASPECT_CREDIT, 1)
+    padded = question + bytes(len(question) % 2)
+    mail = [len(question), crc(question), *struct.unpack(f">{len(padded) // 2}H", padded)]
+    with (
+        Bridge(bus) as bridge,
+        ModbusSerialClient(bridge.path, framer=FramerType.RTU, baudrate=9600, timeout=10, retries=0) as client,
+    ):
+        for block_id, base, _, fields in registers.BLOCKS:
+            count = min(125, registers.block_length(fields))
+            held = client.read_holding_registers(base, count=count, device_id=7).registers
+            shown = client.read_input_registers(base, count=count, device_id=7).registers
+            assert len(held) == len(shown) == count
+            place = 2 if block_id == registers.IDENT else 0
+            assert held[place] == shown[place] == block_id
+        assert not client.write_register(registers.IDENTIFY, 5, device_id=7).isError()
+        assert not client.write_registers(registers.ASK_MAILBOX, mail, device_id=7).isError()
+        report = next(block for block in registers.BLOCKS if block[0] == registers.REPORT)
+        words = client.read_holding_registers(report[1], count=registers.block_length(report[3]), device_id=7).registers
+        raw = struct.pack(f">{len(words)}H", *words)[12 : 12 + reports.LENGTH]
+        assert reports.Report(raw, Workbench(4007).mac_key).nonce == b"\x07" * 8
+        files = [
+            FileRecord(file_number=file, record_number=1, record_length=24)
+            for file in (registers.INTERVAL_FILE, registers.EVENT_FILE)
+        ]
+        parts = client.read_file_record(files, device_id=7).records
+        assert [records.unpack_interval(part.record_data)[0] for part in parts[:1]] == [1]
+        assert records.unpack_event(parts[1].record_data)[0] == 1
+        named = client.read_device_information(read_code=1, device_id=7).information
+        assert named[0] == b"openprepay"
+        body = lines.pack(9, 9600, 0, 1)
+        settings = [len(body), crc(body), *struct.unpack(">4H", body)]
+        tokens = [20, crc(b"1" * 20), *struct.unpack(">10H", b"1" * 20)]
+        one = FileRecord(file_number=registers.IMAGE_FILE, record_number=1, record_data=bytes(38))
+        for refused, code in (
+            (client.write_registers(registers.LINE_MAILBOX, settings, device_id=7), 2),
+            (client.write_registers(registers.TOKEN_MAILBOX, tokens, device_id=7), 2),
+            (client.write_registers(registers.ORDER_MAILBOX, [2, 0, 0], device_id=7), 3),
+            (client.write_register(registers.BLOCKS[1][1], 1, device_id=7), 2),
+            (client.write_registers(registers.BLOCKS[1][1], [1, 2], device_id=7), 2),
+            (client.write_file_record([one], device_id=7), 2),
+            (client.read_holding_registers(0x00FF, count=2, device_id=7), 2),
+            (client.read_coils(0, count=1, device_id=7), 1),
+        ):
+            assert refused.exception_code == code, refused
 
 
 def test_three_meters_on_micropython_share_a_line() -> None:
