@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -150,6 +151,31 @@ def test_idle_connections_are_closed(interpreter: str) -> None:
             assert is_closed(slow)
         with connect_again(port) as connection:
             converse(connection, 2)
+
+
+@pytest.mark.parametrize("interpreter", INTERPRETERS)
+def test_clients_that_trickle_give_their_places_back(interpreter: str) -> None:
+    """Every place is taken by somebody who sends a byte now and then and never a request; while they do, whoever has
+    a place is served, and they lose theirs, so the next client gets in."""
+    with on_tcp(interpreter, clients=3, idle_s=2) as port, connect_again(port) as served:
+        slow = [connect_again(port) for _ in range(2)]
+        request = adu(1, 255, b"\x10\x00\x00\x00\x7b\xf6" + bytes(246))
+        for turn, byte in enumerate(request):
+            ended = 0
+            for connection in slow:
+                try:
+                    connection.sendall(bytes([byte]))
+                except OSError:
+                    ended += 1
+            if ended == len(slow):
+                break
+            converse(served, turn)
+            time.sleep(0.1)
+        assert turn < len(request) - 1
+        for connection in slow:
+            connection.close()
+        with connect_again(port) as another:
+            converse(another, 2)
 
 
 def test_a_client_that_does_not_read_stops_nobody(port: int) -> None:
