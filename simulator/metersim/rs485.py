@@ -73,13 +73,14 @@ class Slave(Station):
 
 
 class Bus:
-    """The wires. baud; bits: of a character, start and stop bits included · t15_us, t35_us: the silences of that rate ·
-    now_us: how far time has come."""
+    """The wires. baud; bits: of a character, start and stop bits included · echo: who speaks hears himself as well ·
+    t15_us, t35_us: the silences of that rate · now_us: how far time has come."""
 
-    def __init__(self, baud: int = 9600, bits: int = 11, seed: int = 0) -> None:
+    def __init__(self, baud: int = 9600, bits: int = 11, seed: int = 0, echo: bool = False) -> None:
         self.character_us = (bits * 1_000_000 + baud - 1) // baud
         self.t15_us, self.t35_us = silences_us(baud)
         self.now_us = 0
+        self._echo = echo
         self.stations: list[Station] = []
         self._draw = random.Random(seed)
         self._due: list[tuple[int, int, Callable[[], None]]] = []
@@ -144,7 +145,7 @@ class Bus:
                     return
                 heard = octet ^ self._draw.randrange(1, 256)
             for station in self.stations:
-                if station is not talker:
+                if station is not talker or self._echo:
                     station.hear(end_us, heard)
 
         return arrive

@@ -155,6 +155,17 @@ def test_what_others_answer_is_nobodys_request() -> None:
     assert [len(slave.said) for unit, slave in units.items()] == [int(unit == 4) for unit in units]
 
 
+def test_who_hears_himself_answers_once() -> None:
+    """The answer to FC 06 is the request again: heard as one, it would be answered for ever."""
+    bus = Bus(echo=True)
+    units, master = slaves(bus), bus.station()
+    for turn in range(3):
+        master.say(frame(4, 6, 0, 1, 0, turn))
+        bus.settle()
+    assert [said for _, said in units[4].said] == [frame(4, 6, 0, 1, 0, turn) for turn in range(3)]
+    assert all(not slave.said for unit, slave in units.items() if unit != 4)
+
+
 def test_a_late_answer_spoils_one_request_at_most() -> None:
     bus = Bus(seed=3)
     units, master = slaves(bus), bus.station()
@@ -201,12 +212,16 @@ steps = st.lists(st.tuples(things, st.one_of(st.none(), st.none(), st.integers(0
 
 @settings(max_examples=150, deadline=None)
 @given(
-    steps=steps, seed=st.integers(0, 0xFFFF), baud=st.sampled_from((1200, 9600, 38_400)), late_us=st.integers(0, 9000)
+    steps=steps,
+    seed=st.integers(0, 0xFFFF),
+    baud=st.sampled_from((1200, 9600, 38_400)),
+    late_us=st.integers(0, 9000),
+    echo=st.booleans(),
 )
 def test_what_arrives_whole_is_answered_once_by_whom_it_is_for(
-    steps: list[tuple[tuple[str, object, object], int | None]], seed: int, baud: int, late_us: int
+    steps: list[tuple[tuple[str, object, object], int | None]], seed: int, baud: int, late_us: int, echo: bool
 ) -> None:
-    bus = Bus(baud, seed=seed)
+    bus = Bus(baud, seed=seed, echo=echo)
     units, master, other = slaves(bus, late_us=late_us), bus.station(), bus.station()
     for (kind, first, second), then_us in steps:
         do(bus, master, other, kind, first, second)
