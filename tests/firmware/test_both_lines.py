@@ -99,6 +99,7 @@ def test_settings_that_do_not_work_are_undone():
 
 
 def test_a_second_wrong_setting_returns_to_what_worked_and_a_power_cut_does_not_keep_it():
+    """OP-LINE-03"""
     rig = Rig()
     service(rig).mail(registers.LINE_MAILBOX, lines.pack(*SET))
     heard(serving(rig), 42, 3, 0, 0, 0, 1)
@@ -118,6 +119,7 @@ def test_a_second_wrong_setting_returns_to_what_worked_and_a_power_cut_does_not_
 
 
 def test_nobody_sets_them_from_the_bus_and_nothing_wrong_is_taken():
+    """OP-LINE-02"""
     rig = Rig()
     rig.run(1)
     before = rig.contents(), settings_of(rig)

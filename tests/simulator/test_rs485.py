@@ -221,6 +221,7 @@ steps = st.lists(st.tuples(things, st.one_of(st.none(), st.none(), st.integers(0
 def test_what_arrives_whole_is_answered_once_by_whom_it_is_for(
     steps: list[tuple[tuple[str, object, object], int | None]], seed: int, baud: int, late_us: int, echo: bool
 ) -> None:
+    """OP-LINE-01"""
     bus = Bus(baud, seed=seed, echo=echo)
     units, master, other = slaves(bus, late_us=late_us), bus.station(), bus.station()
     for (kind, first, second), then_us in steps:
