@@ -11,7 +11,7 @@ import struct
 
 from meterlink import events, records
 
-MAX_WAITING = 6  # what fits into one commit besides the largest order
+MAX_WAITING = 10  # what fits into one commit besides the largest order
 MAX_RECORDS = 9  # likewise: the four sales that an order may list, and what was sold before each and behind them
 
 NUISANCE_BURST = 10

@@ -376,3 +376,16 @@ def test_a_recovered_meter_waits_for_its_debts_to_be_stated_anew():
     assert place(rig, 1, timed(48 * YUAN, YUAN)) == results.APPLIED
     days(rig, 1)
     assert balance(rig) == 17 * YUAN
+
+
+def test_an_order_tells_all_that_it_does():
+    """Four sales, a refund, shares for three debts, and the order itself."""
+    rig = placed(ready(10 * YUAN), *[shared(50 * YUAN, 500, priority=number) for number in (1, 2, 3)])
+    rig.run(60)
+    before = len(rig.events())
+    sales = [(100 * YUAN * number, 100 * YUAN) for number in (1, 2, 3, 4)]
+    assert rig.give(rig.credit(400 * YUAN, 5 * YUAN, source=3, sales=sales)) == results.APPLIED
+    rig.run(1)
+    told = [event[0] for event in rig.events()[before:]]
+    assert told.count(events.CREDIT_APPLIED) == 4 and told.count(events.REFUND_APPLIED) == 1
+    assert told[-1] == events.ORDER_APPLIED and events.DEBT_COLLECTED in told
