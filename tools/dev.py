@@ -330,15 +330,30 @@ def bench(arguments: list[str]) -> int:
 RESTORES = "tests/system/test_restores.py"
 LINE_FUZZ = "tests/firmware/test_line_fuzz.py"
 INPUTS = "350000"  # to each of its three servers
+LIVES = "tests/firmware/test_life.py"
+FUZZ = "tests/firmware/test_fuzz.py"
+# Of a soak that is long: a year of life in each mode on CPython, a month on MicroPython, a week on words of 32 bits, and
+# a million orders, tokens, pieces and images of flash.
+LONG = {
+    "OPENPREPAY_LIFE_DAYS": "365",
+    "OPENPREPAY_LIFE_DAYS_UPY": "30",
+    "OPENPREPAY_LIFE_HOURS_WASM": "168",
+    "OPENPREPAY_FUZZ": "500",
+}
 
 
 def soak(arguments: list[str]) -> int:
-    """simulation, restores and a million inputs on fresh seeds until one fails (ARGS="--minutes 10 --from 1000")"""
+    """all that goes by a seed, on fresh ones until one fails (ARGS="--minutes 10 --from 1000"; --long: a year of life)"""
+    long = "--long" in arguments
+    arguments = [word for word in arguments if word != "--long"]
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
     seed = int(options.get("--from", str(int(time.time()))))
     ensure_environment()
+    if long:
+        live(seed, LONG)
     while time.monotonic() < ends:
+        live(seed, {})
         if run(VENV / "bin" / "openprepay", "sim", "check", "--seed", str(seed), check=False):
             raise Failed(f"Seed {seed} failed; replay it with: .venv/bin/openprepay sim check --seed {seed}")
         if run(PYTHON, "-m", "pytest", "-q", "-n", "2", RESTORES, env={"OPENPREPAY_SEED": str(seed)}, check=False):
@@ -349,6 +364,15 @@ def soak(arguments: list[str]) -> int:
             raise Failed(f"The lines failed at seed {seed}; replay with: {settings} pytest {LINE_FUZZ}")
         seed += 8
     return 0
+
+
+def live(seed: int, scale: dict[str, str]) -> None:
+    """Lives of meters from a seed, and what may come in, each told as it ends."""
+    chosen = {"OPENPREPAY_SEED": str(seed % 1_000_000), **scale}
+    options = ["-v", "-n", "2", "--dist", "worksteal"]
+    if run(PYTHON, "-m", "pytest", *options, LIVES, FUZZ, env=chosen, check=False):
+        words = " ".join(f"{name}={value}" for name, value in chosen.items())
+        raise Failed(f"A life failed; replay it with: {words} .venv/bin/python -m pytest {LIVES} {FUZZ}")
 
 
 # --- upkeep -----------------------------------------------------------------------------------------------------------

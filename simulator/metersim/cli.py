@@ -1,4 +1,5 @@
-"""``openprepay sim meter``, ``openprepay sim keypad``: one simulated meter for any master, or to stand before."""
+"""``openprepay sim meter``, ``openprepay sim keypad``, ``openprepay sim life``: one simulated meter for any master, to
+stand before, or to live for a year."""
 
 import argparse
 import sys
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 from meterlink import orders, topics
 from meterlink.image import ImageError
 from meterlink.provision import CURRENCY_ENERGY, ProvisionError, decode
-from metersim import keypad
+from metersim import keypad, life_cli
 from metersim.board import VirtualBoard
 from metersim.build import BuildError
 from metersim.child import DEFAULT_HEAP, ChildError, ChildMeter
@@ -77,6 +78,13 @@ def parser() -> argparse.ArgumentParser:
             description="Runs one meter with its panel in the terminal. What the panel shows: docs/panel.md.",
         )
     )
+    life_cli.add_arguments(
+        commands.add_parser(
+            "life",
+            help="let a meter live, second by second, with all that can go wrong",
+            description="Lives in seconds from a seed, with faults, and holds every one of them to what must hold.",
+        )
+    )
     return top
 
 
@@ -84,6 +92,8 @@ def main(argv: list[str]) -> int:
     """Run a command; 0 after Ctrl-C, 1 when the meter ended, 2 for a wrong argument."""
     arguments = parser().parse_args(argv)
     try:
+        if arguments.command == "life":
+            return life_cli.run(arguments)
         return _keypad(arguments) if arguments.command == "keypad" else _meter(arguments)
     except (UsageError, LoadError, ProvisionError, KeysError) as error:
         print(f"openprepay sim: {error}", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""Anything that comes in: frames, orders, bodies that a head end may sign, tokens, pieces, and flash that anything may
-have happened to. No crash, and a refusal changes nothing. `OPENPREPAY_FUZZ` multiplies the examples (`make soak`: 10^6
-inputs and more).
+"""Anything that comes in: orders, bodies that a head end may sign, tokens, pieces, and flash that anything may have
+happened to. No crash, and a refusal changes nothing. (Frames: test_line_fuzz.py.) `OPENPREPAY_FUZZ` multiplies the
+examples.
 """
 
 import os
@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from meter import apply
 from meter.core import Meter
-from meter.registers import MeterRegisters
-from meterlink import bodies, modbus, orders, registers, results, tariff
+from meterlink import bodies, orders, results, tariff
 from meterlink.parcels import ParcelError
 from meterlink.sts import results as typed_results
 from metersim.flash import PowerCut
@@ -24,35 +23,10 @@ from tests.firmware.test_both_debts import shared, timed
 from tests.firmware.tokens import TypedRig
 
 TIMES = int(os.environ.get("OPENPREPAY_FUZZ", "1"))
-UNIT = 9
-MAILBOXES = [getattr(registers, name) for name in dir(registers) if name.endswith("_MAILBOX")]
 
 
 def examples(count: int) -> settings:
     return settings(max_examples=count * TIMES, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-# -- frames ------------------------------------------------------------------------------------------------------------
-
-words = st.one_of(st.sampled_from(MAILBOXES), st.integers(0, 0x1800), st.integers(0, 0xFFFF))
-counts = st.one_of(st.integers(0, 130), st.integers(0, 0xFFFF))
-
-
-@st.composite
-def pdus(draw: st.DrawFn) -> bytes:
-    """Requests that look like ones, and others."""
-    code = draw(st.one_of(st.sampled_from((3, 4, 6, 16, 20, 21, 0x2B)), st.integers(0, 255)))
-    tail = draw(st.binary(max_size=246))
-    if code in (3, 4, 6):
-        return struct.pack(">BHH", code, draw(words), draw(counts)) + tail[: draw(st.sampled_from((0, 0, 0, 3)))]
-    if code == 16:
-        data = tail[: len(tail) & ~1]
-        return struct.pack(">BHHB", code, draw(words), len(data) // 2, len(data)) + data
-    if code in (20, 21):
-        file = draw(st.sampled_from((0xE001, 0xE101, 0xE201, 0xE301, 0xE401, 0xF101, 1, 2, 3)))
-        part = struct.pack(">BHHH", 6, file, draw(counts), draw(st.integers(0, 125)))
-        return bytes((code, len(part) + len(tail) & 0xFF)) + part + tail[:240]
-    return bytes((code,)) + tail
 
 
 class Quiet:
@@ -80,26 +54,6 @@ def quiet() -> Quiet:
     if not _quiet:
         _quiet.append(Quiet())
     return _quiet[0]
-
-
-@examples(60)
-@given(st.lists(pdus(), min_size=5, max_size=20), st.integers(0, 255))
-def test_any_frame_is_answered_or_not_and_changes_nothing(requests: list[bytes], noise: int) -> None:
-    one = quiet()
-    server = modbus.RtuServer(modbus.ServerPdu(MeterRegisters(one.rig.meter)), UNIT)
-    for pdu in requests:
-        frame = (bytes((UNIT,)) + pdu)[:254]
-        crc = modbus.crc16(frame)
-        for byte in frame + bytes((crc & 0xFF, crc >> 8 ^ (noise == 7))):
-            server.feed(byte)
-        length = server.end()
-        assert 0 <= length <= 256
-        if length:
-            assert server.reply[0] == UNIT and server.reply[1] & 0x7F == pdu[0] & 0x7F
-            assert modbus.crc16(server.reply, length) == 0
-    while one.rig.meter.verify_slice():
-        pass
-    one.unchanged()
 
 
 # -- orders ------------------------------------------------------------------------------------------------------------
