@@ -332,9 +332,9 @@ LINE_FUZZ = "tests/firmware/test_line_fuzz.py"
 INPUTS = "350000"  # to each of its three servers
 LIVES = "tests/firmware/test_life.py"
 FUZZ = "tests/firmware/test_fuzz.py"
-# Of a soak that is long: a year of life in each mode on CPython, a month on MicroPython, a week on words of 32 bits, and
-# a million orders, tokens, pieces and images of flash.
-LONG = {
+# A year of life in each mode on CPython, a month on MicroPython, a week on words of 32 bits, and a million orders,
+# tokens, pieces and images of flash: hours, once, before the fresh seeds.
+YEAR = {
     "OPENPREPAY_LIFE_DAYS": "365",
     "OPENPREPAY_LIFE_DAYS_UPY": "30",
     "OPENPREPAY_LIFE_HOURS_WASM": "168",
@@ -343,15 +343,15 @@ LONG = {
 
 
 def soak(arguments: list[str]) -> int:
-    """all that goes by a seed, on fresh ones until one fails (ARGS="--minutes 10 --from 1000"; --long: a year of life)"""
-    long = "--long" in arguments
-    arguments = [word for word in arguments if word != "--long"]
+    """a year of life, then fresh seeds until one fails (ARGS="--minutes 10 --from 1000"; --no-year: those alone)"""
+    year = "--no-year" not in arguments
+    arguments = [word for word in arguments if word != "--no-year"]
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
-    ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
     seed = int(options.get("--from", str(int(time.time()))))
     ensure_environment()
-    if long:
-        live(seed, LONG)
+    if year:
+        live(seed, YEAR)
+    ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
     while time.monotonic() < ends:
         live(seed, {})
         if run(VENV / "bin" / "openprepay", "sim", "check", "--seed", str(seed), check=False):
