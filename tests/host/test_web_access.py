@@ -31,7 +31,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def ask(client: httpx.Client, operation: Any) -> httpx.Response:
-    path = API + operation.path.format(meter="17", payment_id="1", order="1", token="1")
+    path = API + operation.path.format(meter="17", payment_id="1", order="1", token="1", debt="1")
     return client.request(operation.method, path, **({} if operation.method == "GET" else {"json": {}}))
 
 
