@@ -243,8 +243,12 @@ class HeadEnd:
                 make()
                 return
 
+    def _has_enough(self) -> bool:
+        """Who has credit buys seldom, so that it runs out now and then."""
+        return bool(self._life.meter.account.balance_uc() > 3 * YUAN and self._life.dice.below(5))
+
     def _credit(self) -> None:
-        if self._mode.mode != states.MODE_LOCAL:
+        if self._mode.mode != states.MODE_LOCAL or self._has_enough():
             return
         dice = self._life.dice
         source = 1 + dice.below(2)
@@ -260,7 +264,7 @@ class HeadEnd:
 
     def _supply(self) -> None:
         dice = self._life.dice
-        hold = dice.one_of((1, 2, 3, 4, 5, 6, 7, 8))
+        hold = dice.one_of((1, 2, 3, 4, 5, 6, 7, 7, 7, 8))
         body = bodies.encode_supply(bodies.HOLD, 0, dice.one_of((bodies.DEFAULT, 0, 300)))
         self._state(orders.ASPECT_SUPPLY, body, hold, self._life.board.true_s + _STOP_S)
 
@@ -476,7 +480,7 @@ class HeadEnd:
         elif kind == 1:
             wrong = self._digits(bytes(16), self._tid + 1, 10)
             self._life.rules.types(wrong, 0)
-        else:
+        elif not self._has_enough():
             self._tid = max(self._tid + 2, issue.tid_of(_BASE, self._life.board.true_s))
             units = dice.one_of((1, 20, 50, 90, 200))
             self._token = self._digits(DECODER_KEY, self._tid, units)

@@ -3,10 +3,12 @@ whatever interpreter it was lived on. `OPENPREPAY_SEED` gives other lives; `make
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 
+from meter import apply, cover, recover, relay, supply, typed, versions
+from meterlink import ecdsa, orders
 from metersim import wasm
 from metersim.life import DAY_S, HOUR_S, Life
 from metersim.life_orders import MODES
@@ -101,3 +103,41 @@ def test_a_rule_that_is_broken_is_told() -> None:
     life.rules.holds |= 2
     with pytest.raises(AssertionError, match="holds are what was ordered"):
         life.run(120)
+
+
+def _never(*args: object) -> int:
+    return 0
+
+
+def _any_signature(key: bytes, digest: bytes, signature: bytes) -> Iterator[None]:
+    yield None
+    return True
+
+
+@pytest.mark.parametrize(
+    ("mode", "seed", "where", "name", "broken", "told"),
+    [
+        ("remote", 4, cover.Cover, "causes", _never, "not on without cover"),
+        ("smets2", 1, cover.Cover, "_least_uc", lambda self: -(10**9), "not on without cover"),
+        ("smets2", 2, relay.Relay, "_mismatch", _never, "against the intent is told"),
+        ("postpaid", 6, apply, "_expiry", _never, "after its not-after"),
+        ("postpaid", 2, versions, "version", _never, "below what was seen"),
+        ("smets2", 3, ecdsa, "steps", _any_signature, "nobody signed"),
+        ("postpaid", 1, supply.Supply, "_holds_standing", _never, "against a hold"),
+        ("postpaid", 7, supply.Supply, "_asks", _never, "lift safety"),
+        ("typed", 5, typed.Typed, "_judge", _never, "what was used"),
+        ("smets2", 3, recover, "_behind", lambda meter: True, "finds everything"),
+    ],
+)
+def test_firmware_that_breaks_a_rule_is_found(
+    monkeypatch: pytest.MonkeyPatch, mode: str, seed: int, where: object, name: str, broken: object, told: str
+) -> None:
+    """The firmware with one thing broken does not live for a day. (The seeds are ones that find it soon.)"""
+    if where is versions:
+        row = apply._ASPECTS[orders.ASPECT_LIMITS]
+        monkeypatch.setitem(apply._ASPECTS, orders.ASPECT_LIMITS, (row[0], broken, *row[2:]))
+    else:
+        monkeypatch.setattr(where, name, broken)
+    life = Life(mode, seed)
+    with pytest.raises(AssertionError, match=told):
+        life.run(DAY_S)
