@@ -22,6 +22,9 @@ class Senses:
         self._brown_out_s = 0
         self._seen_wh = 0
         self._inputs = 0
+        self._silent = False  # as sensed at the begin of the step,
+        self._measured = False
+        self._power_w = 0
 
     def start(self) -> None:
         """The registers are read: count from here."""
@@ -36,20 +39,24 @@ class Senses:
         self._inputs = board.inputs()
         self.tamper.step(self._inputs, elapsed_s)
         phases = board.quantities()
-        if phases and not board.chip_silent():
+        self._silent = board.chip_silent()
+        self._measured = bool(phases)
+        if phases and not self._silent:
+            self._power_w = 0
+            for phase in phases:
+                self._power_w += phase[POWER]
             self.quantities.take(phases, self._meter.now_s(), elapsed_s)
 
     def metered(self, elapsed_s: int) -> None:
         """The energy of that second is counted: hold it against the power; and keep it where supply sags."""
         energy_wh = self._energy_wh()
         counted_wh, self._seen_wh = energy_wh - self._seen_wh, energy_wh
-        phases = self._meter.board.quantities()
-        if self._meter.board.chip_silent():
+        if self._silent:
             self.metering.silence(elapsed_s)
-        elif phases:
+        elif self._measured:
             plan = self._meter.pricing.active
             exports = plan is not None and bool(plan.export_prices_uc_per_kwh)
-            self.metering.step(sum([phase[POWER] for phase in phases]), counted_wh, elapsed_s, exports)
+            self.metering.step(self._power_w, counted_wh, elapsed_s, exports)
         self._watch_supply(bool(self._inputs & INPUT_SUPPLY_BAD), elapsed_s)
 
     def _energy_wh(self) -> int:
