@@ -10,7 +10,7 @@ expired, forged, older than what was seen or for another is carried out. Runs on
 import struct
 
 from meter import store, tick
-from meterlink import bodies, events, orders, reasons, records, results, states
+from meterlink import bodies, orders, reasons, records, results, states
 from meterlink.sts import results as typed_results
 
 SAFETY = 1 << reasons.HOLD_SAFETY
@@ -32,11 +32,8 @@ class Rules:
         self._typed_uc = 0
         self._seen: dict[tuple[int, int], int] = {}  # subject -> highest version carried out
         self._last: tuple = ()  # values of the newest journal record
-        self._full = b""
-        self._full_values: tuple = ()
         self._epoch = 1
         self._sequence = -1
-        self._trial: tuple = ()  # what the record that is being written says
         self._interval = b""
         self._mode = states.MODE_LOCAL
         self._stated: tuple = ()
@@ -54,7 +51,6 @@ class Rules:
         self._uncovered_s = 0
         self._held_s: dict[int, int] = {}
         self._was_on = False
-        self._frozen_s = 0
 
     # -- journal records -----------------------------------------------------------------------------------------------
 
@@ -72,19 +68,14 @@ class Rules:
                 self._last = values
 
         journal.commit = commit
-        self._full = b""
 
     def _values(self, meter, items: "list[tuple[int, bytes]]") -> "tuple":
         for key, raw in items:
             if key == store.KEY_CHECKPOINT:
-                self._full = raw
-                self._full_values = struct.unpack(store.CHECKPOINT, raw)
-                return self._full_values
+                return struct.unpack(store.CHECKPOINT, raw)
             if key == store.KEY_TICK:
-                counted = meter.allowance.counted()
-                before = meter._full_values
-                assert meter._full, "a tick goes on from a full checkpoint"
-                return tick.unpack(raw, meter._full, before)[: store.CHECKPOINT_COUNT] if counted or before else ()
+                assert tick.goes_on(raw, meter._full), "a tick goes on from the last full checkpoint"
+                return tick.unpack(raw, meter._full, meter._full_values)[: store.CHECKPOINT_COUNT]
         return ()
 
     def _record(self, now: "tuple", meter) -> None:
@@ -418,4 +409,4 @@ class Rules:
             assert list(meter.account.totals(source)) == totals, "in the end all that was stated is applied"
         ring = meter.store.intervals
         assert ring.newest - ring.oldest + 1 >= min(ring.newest, 60 * 96), "sixty days of intervals are held"
-        assert events.POWER_UP and not meter.store.failed
+        assert not meter.store.failed and meter.commissioned

@@ -50,7 +50,7 @@ def _has_happened(counts: Mapping[str, int], life: Life) -> None:
         assert counts[what] > 10, (what, counts)
     assert life.meter.boot > 3 * DAYS
     assert life.meter.store.intervals.newest > 85 * DAYS
-    assert life.meter.energy.import_wh > 300 * DAYS
+    assert life.meter.energy.import_wh > 100 * DAYS
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -96,7 +96,7 @@ def test_a_rule_that_is_broken_is_told() -> None:
     energy = life.meter.energy
     energy.import_wh -= 1
     energy.import_rates[energy.import_rates.index(max(energy.import_rates))] -= 1
-    with pytest.raises(AssertionError, match=r"never falls|the bill is|a tick goes on"):
+    with pytest.raises(AssertionError, match=r"never falls|the bill is"):
         life.run(120)
     life = Life("postpaid", SEED)
     life.run(HOUR_S)
