@@ -49,7 +49,7 @@ def _has_happened(counts: Mapping[str, int], life: Life) -> None:
     for what in ("forged orders", "orders that came again", "frames of noise", "orders: 1", "orders: 2"):
         assert counts[what] > 10, (what, counts)
     assert life.meter.boot > 3 * DAYS
-    assert life.meter.store.intervals.newest > 85 * DAYS
+    assert life.meter.store.intervals.newest > 70 * DAYS
     assert life.meter.energy.import_wh > 100 * DAYS
 
 
