@@ -30,6 +30,8 @@ class Account:
     """
 
     def __init__(self) -> None:
+        self._of: "tuple" = (None,) * 5  # the terms that the balance was last made of
+        self._balance_uc = 0
         self.open()
 
     def open(self) -> None:
@@ -55,8 +57,23 @@ class Account:
         self.unpack_sources(*sources)
 
     def balance_uc(self) -> int:
-        """What is left; negative after charges beyond it."""
-        return self.credited_uc + self.earned_uc - self.refunded_uc - self.adjusted_uc - self.charged_uc
+        """What is left; negative after charges beyond it.
+
+        Asked several times a second, and on a 32-bit meter each sum of such numbers is an object; so it is made anew
+        only when one of its terms is another object than before.
+        """
+        known = (
+            self._of[0] is self.credited_uc
+            and self._of[1] is self.charged_uc
+            and self._of[2] is self.earned_uc
+            and self._of[3] is self.refunded_uc
+            and self._of[4] is self.adjusted_uc
+        )
+        if not known:
+            of = self.credited_uc, self.charged_uc, self.earned_uc, self.refunded_uc, self.adjusted_uc
+            self._of = of
+            self._balance_uc = of[0] + of[2] - of[3] - of[4] - of[1]
+        return self._balance_uc
 
     def charge(self, energy_wh: int, tariff, rate: int, used_wh: int = 0) -> None:
         """Charge whole watt-hours at a rate of a tariff, after `used_wh` in the period of its steps."""
