@@ -42,7 +42,7 @@ def tariff(meter, order, content) -> int:
     """The newest statement rules: one that waits gives way to it as well."""
     prices, at = meter.pricing, meter.clock
     place = prices.free_place()
-    if not meter.store.put(KEY_TARIFF_BODIES + place, order.body, meter.mono_s):
+    if meter.senses.brown_out or not meter.store.put(KEY_TARIFF_BODIES + place, order.body, meter.mono_s):
         return results.STORAGE_FAILED
     undo = _undo_price(meter)
     mark = meter.log.mark()

@@ -25,6 +25,7 @@ _BASE = 2014
 _SEEDS = {orders.ROLE_ROOT: 11, orders.ROLE_CREDIT: 12, orders.ROLE_CONTROL: 13}
 _KEYS = tuple([(role, 1, public_key(_SEEDS[role])) for role in (1, 2, 3)])
 _KEPT = 12  # orders of the past that may come again
+_ANSWERED_S = 3 * 86_400  # what is refused for want of a clock, or of flash, is taken within so long
 _STOP_S = 900  # a stop lives so long on its way
 _LATE_S = (0, 0, 0, 5, 90, 800, 4000, 20_000)
 
@@ -126,10 +127,11 @@ MODES = {
 
 
 class Sent:
-    """An order on its way. due_s: of the life, when it arrives · pieces: of a body that travels apart."""
+    """An order on its way. due_s: of the life, when it arrives; stated_s, when it was made · pieces: of a body that
+    travels apart."""
 
     def __init__(self, due_s: int, raw: bytes, pieces: "list[bytes]") -> None:
-        self.due_s = due_s
+        self.stated_s = self.due_s = due_s
         self.raw = raw
         self.pieces = pieces
 
@@ -144,6 +146,7 @@ class HeadEnd:
         self.exports = bool(self._mode.tariffs[0].export_prices_uc_per_kwh)
         self._tag_keys = [(1, bytes(range(32)))]
         self._mac_key = MacKey(self._tag_keys[0][1])
+        self._next_key = (0, b"")  # on its way
         self._version = 0
         self.account_epoch = 1
         self.totals: dict[int, list[int]] = {1: [0, 0], 2: [0, 0]}
@@ -218,7 +221,7 @@ class HeadEnd:
             body=body,
             flags=1 if apart else 0,
         ).encode()
-        return Sent(0, orders.seal(raw, sign(_SEEDS[role], orders.digest(raw)), self._mac_key), pieces)
+        return Sent(self._life.seconds, orders.seal(raw, sign(_SEEDS[role], orders.digest(raw)), self._mac_key), pieces)
 
     def _state(self, aspect: int, body: bytes, selector: int = 0, not_after_s: int = 0, epoch: int = 0) -> None:
         """Put an order on its way, and keep it until it was answered."""
@@ -365,10 +368,16 @@ class HeadEnd:
         wrapped = wrap(self._mac_key, new, METER, 1, self._version + 1, 0)
         body = bytes((1, 2, number, 1)) + wrapped + bytes((self._tag_keys[0][0], 0))
         one = self._order(orders.ASPECT_KEYS, body, orders.KEYS_TAG)
-        self._tag_keys = [(number, new), self._tag_keys[0]]
-        if self._give(one) != results.APPLIED and self._life.meter.tag_key(number) is None:
-            self._tag_keys = self._tag_keys[1:]
-        self._mac_key = MacKey(self._tag_keys[0][1])
+        self._next_key = (number, new)
+        self._give(one)
+        self._take_key()
+
+    def _take_key(self) -> None:
+        """Another per-meter key holds where the meter has it; where power failed in its order, the start shows."""
+        if self._next_key[1] and self._life.meter.tag_key(self._next_key[0]) is not None:
+            self._tag_keys = [self._next_key, self._tag_keys[0]]
+            self._mac_key = MacKey(self._next_key[1])
+        self._next_key = (0, b"")
 
     def _firmware(self) -> None:
         body = struct.pack(">BBBBHI32s", 1, 9, 0, 0, 9, 100_000, bytes(32))
@@ -395,6 +404,7 @@ class HeadEnd:
     def booted(self) -> None:
         """The meter said that it has started: what was not answered is stated again, and the time."""
         self._told_of_start = True
+        self._take_key()
 
     def delivers(self) -> None:
         """What is due arrives."""
@@ -430,6 +440,8 @@ class HeadEnd:
             known[1] = self._life.meter.account.totals(stated.selector)[1]
             self._state(orders.ASPECT_CREDIT, bodies.encode_credit(known[0], known[1], []), stated.selector)
         else:
+            waits_s = self._life.seconds - one.stated_s
+            assert waits_s < _ANSWERED_S, f"{subject}: refused with {code} for days"
             one.due_s = self._life.seconds + 300
             self._way.append(one)
 

@@ -367,3 +367,16 @@ def test_a_new_meter_meters_and_decides_nothing():
 def test_a_flash_of_the_right_size():
     assert NorFlash(flashmap.TOTAL_SECTORS).ioctl(4, 0) == flashmap.TOTAL_SECTORS
     assert bodies.decode_limits(Rig().limits.encode()).encode() == Rig().limits.encode()
+
+
+def test_a_brown_out_keeps_even_the_body_of_a_tariff_out_of_flash():
+    rig = ready()
+    rig.board.input_bits = INPUT_SUPPLY_BAD
+    rig.run(2)
+    ops = rig.board.flash.ops
+    plan = tariff.Tariff((2_000_000,)).encode()
+    assert rig.give(rig.order(orders.ASPECT_TARIFF, plan)) == results.STORAGE_FAILED
+    assert rig.board.flash.ops == ops
+    rig.board.input_bits = 0
+    rig.run(2)
+    assert rig.give(rig.order(orders.ASPECT_TARIFF, plan)) == results.APPLIED
