@@ -5,8 +5,8 @@
 
 Holding registers 0..299 start as 7 * address; 100..109 refuse writes. Input registers 0..9 are 0x8000 + address, then
 counters: 10 frames, 11 bad frames, 12 overruns, 13 replies dropped (RTU), or 10 connections refused, 11 broken (TCP);
-14 turns of another task that sleeps 10 ms. File 1 has records 0..1999, each one register that holds its own number; file
-2 has what was written to it, record by record.
+14 turns of another task that sleeps 10 ms. File 1 has records 0..1999, each one register that holds its own number;
+file 2 has what was written to it, record by record.
 """
 
 import asyncio
