@@ -30,7 +30,7 @@ class Account:
     """
 
     def __init__(self) -> None:
-        self._of: "tuple" = (None,) * 5  # the terms that the balance was last made of
+        self._of = [-1] * 5  # the terms that the balance was last made of
         self._balance_uc = 0
         self.open()
 
@@ -70,8 +70,9 @@ class Account:
             and self._of[4] is self.adjusted_uc
         )
         if not known:
-            of = self.credited_uc, self.charged_uc, self.earned_uc, self.refunded_uc, self.adjusted_uc
-            self._of = of
+            of = self._of
+            of[0], of[1], of[2] = self.credited_uc, self.charged_uc, self.earned_uc
+            of[3], of[4] = self.refunded_uc, self.adjusted_uc
             self._balance_uc = of[0] + of[2] - of[3] - of[4] - of[1]
         return self._balance_uc
 

@@ -180,6 +180,7 @@ class Update:
         elif not self.received % SECTOR_BYTES:
             self._kept = self.received
             self.fresh = True
+            self._meter.commit([])  # or with the next checkpoint, where flash does not take it now
         return results.APPLIED
 
     # -- what it is worth ----------------------------------------------------------------------------------------------
