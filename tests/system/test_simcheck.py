@@ -13,7 +13,7 @@ from meterlink.tariff import Tariff
 from openprepay.simcheck import cli
 from openprepay.simcheck.invariants import Broken
 
-SEEDS = 12
+SEEDS = 10
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
