@@ -4,11 +4,10 @@ A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->`
 code 1 tells that the page is not what the sources say.
 """
 
-import re
 import sys
 from pathlib import Path
 
-from gen_protocol import table
+from gen_protocol import fill, table
 from meter.panel import ANSWER
 from meter.panel_items import ITEMS, REASON
 from meterlink import names
@@ -43,26 +42,8 @@ def answers() -> str:
     return table(("code", "display", "meaning", "中文"), rows)
 
 
-_PART = re.compile(r"(<!-- generated: (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PARTS = {"items": items, "reasons": reasons, "answers": answers}
 
 
-def main(argv: list[str]) -> int:
-    """0 when the page is up to date, or was written."""
-    text = PAGE.read_text(encoding="utf-8")
-    found = [match["name"] for match in _PART.finditer(text)]
-    if found != list(PARTS):
-        print(f"{PAGE.name}: generated parts {found} found, {list(PARTS)} expected", file=sys.stderr)
-        return 1
-    made = _PART.sub(lambda match: f"{match[1]}\n{PARTS[match['name']]()}\n{match[3]}", text)
-    if text == made:
-        return 0
-    if "--check" in argv:
-        print(f"{PAGE.name} is not what the sources say; run: python tools/gen_panel.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(fill(PAGE, PARTS, sys.argv[1:]))

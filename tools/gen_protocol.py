@@ -9,7 +9,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -107,24 +107,21 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def generate(page: str) -> str:
-    """The page with every generated part written anew; SystemExit where a part is not known or missing."""
-    found = {match["name"] for match in _PART.finditer(page)}
-    if found != set(PARTS):
-        raise SystemExit(f"docs/protocol.md: generated parts {sorted(found)} found, {sorted(PARTS)} expected")
-    return _PART.sub(lambda match: f"{match[1]}\n{PARTS[match['name']]()}\n{match[3]}", page)
-
-
-def main(arguments: list[str]) -> int:
-    page = PAGE.read_text(encoding="utf-8")
-    new = generate(page)
-    if arguments == ["--check"]:
-        if new != page:
-            print("docs/protocol.md is not what the sources say: run `make docs`", file=sys.stderr)
-        return int(new != page)
-    PAGE.write_text(new, encoding="utf-8")
+def fill(page: Path, parts: Mapping[str, Callable[[], str]], arguments: list[str]) -> int:
+    """Write the generated parts of a page anew, or with --check only tell whether they are what the sources say: 0
+    where they are. SystemExit where a part is not known or missing."""
+    text = page.read_text(encoding="utf-8")
+    found = {match["name"] for match in _PART.finditer(text)}
+    if found != set(parts):
+        raise SystemExit(f"docs/{page.name}: generated parts {sorted(found)} found, {sorted(parts)} expected")
+    new = _PART.sub(lambda match: f"{match[1]}\n{parts[match['name']]()}\n{match[3]}", text)
+    if "--check" in arguments:
+        if new != text:
+            print(f"docs/{page.name} is not what the sources say: run `make docs`", file=sys.stderr)
+        return int(new != text)
+    page.write_text(new, encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(fill(PAGE, PARTS, sys.argv[1:]))

@@ -4,11 +4,10 @@ A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->`
 code 1 tells that the page is not what the sources say.
 """
 
-import re
 import sys
 from pathlib import Path
 
-from gen_protocol import table
+from gen_protocol import fill, table
 from meter import supply, transitions
 from meterlink import names
 from meterlink.labels import LABEL
@@ -68,26 +67,8 @@ def causes() -> str:
     return table(("number", "cause", "", "中文", "opens the relay", "under protection"), rows)
 
 
-_PART = re.compile(r"(<!-- generated: (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 PARTS = {"diagram": diagram, "modes": modes, "causes": causes}
 
 
-def main(argv: list[str]) -> int:
-    """0 when the page is up to date, or was written."""
-    text = PAGE.read_text(encoding="utf-8")
-    found = [match["name"] for match in _PART.finditer(text)]
-    if found != list(PARTS):
-        print(f"{PAGE.name}: generated parts {found} found, {list(PARTS)} expected", file=sys.stderr)
-        return 1
-    made = _PART.sub(lambda match: f"{match[1]}\n{PARTS[match['name']]()}\n{match[3]}", text)
-    if text == made:
-        return 0
-    if "--check" in argv:
-        print(f"{PAGE.name} is not what the sources say; run: python tools/gen_supply.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(fill(PAGE, PARTS, sys.argv[1:]))

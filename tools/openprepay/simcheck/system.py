@@ -33,25 +33,10 @@ REPLAY_MS = 90_000
 CHANNEL = "counter-1"
 MAX_ORDER_UC = 1_000_000_000
 CURRENCY = 156
-LIMITS = bodies.Limits(
-    alarm_uc=3_000_000,
-    alarm2_uc=1_000_000,
-    trip_delay_s=120,
-    dwell_s=10,
-    spread_s=30,
-    stable_s=10,
-    max_current_ma=0,
-)
-
-
+_ALARMS_AND_DELAYS = (3_000_000, 1_000_000, 120, 10, 30, 10, 0)  # the first seven of `bodies.Limits`
+LIMITS = bodies.Limits(*_ALARMS_AND_DELAYS)
 RULED = bodies.Limits(
-    alarm_uc=3_000_000,
-    alarm2_uc=1_000_000,
-    trip_delay_s=120,
-    dwell_s=10,
-    spread_s=30,
-    stable_s=10,
-    max_current_ma=0,
+    *_ALARMS_AND_DELAYS,
     credit_limit_uc=2_500_000,
     emergency_uc=1_500_000,
     emergency_from_uc=1_500_000,
