@@ -13,7 +13,7 @@ from headend.fleet.meters import MeterRecord, add_meter
 from headend.keys.keystore import KeyStore
 from headend.ledger import channels
 from headend.store import Store, identity, open_store
-from headend.store.schema import metadata
+from headend.store.tables import metadata
 from meterlink import reports
 from meterlink.bodies import Limits
 from meterlink.orders import ASPECT_CREDIT

@@ -14,7 +14,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from headend.ledger import payments
 from headend.store import CommitFailed, Store, migrate, open_store
-from headend.store.schema import entry, metadata, order, outbox, payment
+from headend.store.schema import entry, order, outbox, payment
+from headend.store.tables import metadata
 from tests.host.books import CHANNEL, METER, NOW_S, open_books, start
 
 

@@ -1,4 +1,6 @@
-"""Every table of the head end (SQLAlchemy Core). Money in micro-currency, energy in watt-hours, time in UTC seconds.
+"""The core tables: meters, their orders, their money, their reads; `tables.py` lists the other files.
+
+Money in micro-currency, energy in watt-hours, time in UTC seconds.
 
 The row of a meter in `meter_state` is the lock of everything that belongs to that meter: each transaction that
 touches its money or its orders begins with an update of that row.
@@ -12,25 +14,13 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     UniqueConstraint,
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
-
-# SQLite numbers rows by itself only for INTEGER; PostgreSQL wants 64 bits.
-RowId = BigInteger().with_variant(Integer, "sqlite")
+from headend.store.columns import RowId, metadata
 
 database = Table(
     "database",
@@ -57,6 +47,9 @@ meter = Table(
     Column("limits", LargeBinary, nullable=False),
     Column("label", String(200), nullable=False, server_default=""),
     Column("added_s", BigInteger, nullable=False),
+    # Where it stands in the utility, from the whole to the part, such as "north/feeder-3/t-17": who may act on it.
+    Column("area", String(120), nullable=False, server_default=""),
+    Index("ix_meter_area", "area"),
 )
 
 meter_state = Table(

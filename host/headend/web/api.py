@@ -1,5 +1,6 @@
 """Every operation of the API, one a row."""
 
+from types import ModuleType
 from typing import Any
 
 from headend.web import accounts, books, health, meters, orders, payments, reads, terms, tokens
@@ -14,7 +15,7 @@ PREFIX = "/api/v1"
 _METER = "unknown_meter"
 _MADE = {201: tokens.Token, 200: tokens.Token, 202: tokens.Token}
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
+_HERE: tuple[Operation[Any, Any], ...] = (
     Operation(
         "POST",
         "/payments",
@@ -334,4 +335,11 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         body=Nothing,
         query=Nothing,
     ),
+)
+
+# Modules that list their own operations, as `OPERATIONS`.
+_MODULES: tuple[ModuleType, ...] = ()
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = _HERE + tuple(
+    operation for module in _MODULES for operation in module.OPERATIONS
 )

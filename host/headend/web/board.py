@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from headend.epochs import findings
+from headend.language import LANGUAGES, name, say
 from headend.ledger import reconcile
 from headend.orders import lifecycle, statements
 from headend.store.schema import meter, order
@@ -18,7 +19,7 @@ from headend.tokens import book
 from headend.web import facts, wire
 from headend.web.facts import UNDER_WAY, Facts
 from headend.web.why import why_off
-from headend.web.words import ASPECTS, CONCERNS, FINDINGS, HOLDS, LANGUAGES, name, say
+from headend.web.words import ASPECTS, CONCERNS, FINDINGS, HOLDS
 from meterlink import names, states
 from meterlink.orders import ASPECT_ROLE, ROLE_ROOT
 

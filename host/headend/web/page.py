@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headend import language as texts
 from headend.web import access, board, health, wire, words
 from headend.web.board import Board
 from headend.web.desk import Desk
@@ -76,9 +77,9 @@ class Renderer:
             currency=words.currency(currency),
             style=self._style,
             w=SimpleNamespace(
-                **{key: words.say(text, language) for key, text in words.PAGE.items() if "{" not in text[0]}
+                **{key: texts.say(text, language) for key, text in words.PAGE.items() if "{" not in text[0]}
             ),
-            say=lambda key, **fields: words.say(words.PAGE[key], language, **fields),
+            say=lambda key, **fields: texts.say(words.PAGE[key], language, **fields),
             link=_links(query),
             **_tools(shown, language),
         )
@@ -91,12 +92,12 @@ def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], 
     async def page(request: Request, visitor: Any) -> Response:
         await _let_in(desk, admit, request, visitor)
         query = wire.read_query(request.scope["query_string"], PageQuery)
-        language = query.lang if query.lang in words.LANGUAGES else ""
+        language = query.lang if query.lang in texts.LANGUAGES else ""
         language = language or words.choose(request.headers.get("accept-language", ""))
         html = await desk.read(_read, renderer, desk, language, query)
         headers = {
             "Cache-Control": "no-store",
-            "Content-Language": "zh-CN" if language == words.CHINESE else "en",
+            "Content-Language": "zh-CN" if language == texts.CHINESE else "en",
             "Content-Security-Policy": renderer.policy,
             "Referrer-Policy": "no-referrer",
             "Vary": "Accept-Language, Authorization",
@@ -147,7 +148,7 @@ def _tools(shown: Board, language: str) -> dict[str, Any]:
     """What the template calls to put codes, times and amounts into words."""
 
     def named(table: Any, codes: Any) -> Callable[[int], str]:
-        return lambda code: words.name(table, names.of(codes, code), language)
+        return lambda code: texts.name(table, names.of(codes, code), language)
 
     hold = named(words.HOLDS, names.HOLD)
     return {
@@ -161,15 +162,15 @@ def _tools(shown: Board, language: str) -> dict[str, Any]:
         "ago": lambda at_s: _ago(shown.now_s - at_s, language),
         "tone": lambda code: "bad" if code in _WORST else "warn",
         "subject": lambda row: board.subject(row, language),
-        "state_name": lambda state: words.name(words.STATES, state, language),
-        "alarm_name": lambda alarm: words.name(words.ALARMS, alarm, language),
+        "state_name": lambda state: texts.name(words.STATES, state, language),
+        "alarm_name": lambda alarm: texts.name(words.ALARMS, alarm, language),
         "control_name": named(words.CONTROLS, names.CONTROL),
         "contact_name": named(words.CONTACTS, names.CONTACT),
         "diagnosis_name": named(words.DIAGNOSES, names.DIAGNOSIS),
         "hold_name": lambda row: hold(row.selector),
         "meter_holds": lambda report: [hold(bit) for bit in range(32) if report.holds >> bit & 1],
         "causes": lambda report: [
-            words.name(words.CAUSES, cause, language) for cause in names.of_bits(names.CAUSE, report.causes)
+            texts.name(words.CAUSES, cause, language) for cause in names.of_bits(names.CAUSE, report.causes)
         ],
         "pending": lambda report: _pending(report, language),
     }
@@ -184,9 +185,9 @@ def _local(one: Facts, at_s: int) -> str:
 
 def _ago(age_s: int, language: str) -> str:
     key, unit_s = next((age for age in _AGES if age_s >= 2 * age[1]), _AGES[-1])
-    return words.say(words.PAGE[key], language, n=max(0, math.floor(age_s / unit_s)))
+    return texts.say(words.PAGE[key], language, n=max(0, math.floor(age_s / unit_s)))
 
 
 def _pending(report: Report, language: str) -> str:
     key = {states.PENDING_TRIP: "trip_due", states.PENDING_CLOSE: "close_due"}.get(report.pending)
-    return words.say(words.PAGE[key], language, time=wire.utc(report.due_s)) if key else ""
+    return texts.say(words.PAGE[key], language, time=wire.utc(report.due_s)) if key else ""

@@ -1,9 +1,10 @@
 """Why a customer has no supply: one sentence from the facts, for the API, the status page and whoever is asked."""
 
+from headend.language import ENGLISH, name, say
 from headend.orders import lifecycle
 from headend.web import wire
 from headend.web.facts import Facts
-from headend.web.words import CAUSES, ENGLISH, HOLDS, STATES, WHY, name, say
+from headend.web.words import CAUSES, HOLDS, STATES, WHY
 from meterlink import bodies, names, reasons, states
 from meterlink.reports import Report
 

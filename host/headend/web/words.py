@@ -1,14 +1,12 @@
 """Every word that people read, in English and Chinese; codes stay as they are for programs.
 
-A text is a pair (English, Chinese) with the same fields in braces. `say` puts one together.
+A text is a pair (English, Chinese) with the same fields in braces. `headend.language.say` puts one together.
 """
 
 from collections.abc import Mapping
 
+from headend.language import ENGLISH, LANGUAGES
 from meterlink.labels import LABEL, Text
-
-LANGUAGES = ("en", "zh")
-ENGLISH, CHINESE = LANGUAGES
 
 HOLDS = LABEL["hold"]
 CAUSES = LABEL["cause"]
@@ -224,16 +222,6 @@ CURRENCIES = {
 def currency(code: int) -> str:
     """The letters of an ISO 4217 number, or the number; the unit of an account in energy."""
     return CURRENCIES.get(code, f"{code:03d}")
-
-
-def say(text: Text, language: str, **fields: object) -> str:
-    """One text in one language, filled in."""
-    return text[LANGUAGES.index(language)].format(**fields)
-
-
-def name(table: Mapping[str, Text], code: str, language: str) -> str:
-    """A code's word; one that has none stands for itself."""
-    return table[code][LANGUAGES.index(language)] if code in table else code
 
 
 def choose(accept: str) -> str:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from headend.store.schema import metadata
+from headend.store.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

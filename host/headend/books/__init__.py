@@ -1,0 +1,1 @@
+"""The books made provable: seals, signed heads, their verification, and what the books are held against."""

@@ -1,0 +1,40 @@
+"""Areas of meters, and the record of who did what."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from headend.store import guards
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("meter") as table:
+        table.add_column(sa.Column("area", sa.String(length=120), server_default="", nullable=False))
+    op.create_index("ix_meter_area", "meter", ["area"])
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at_s", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.String(length=80), nullable=False),
+        sa.Column("action", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=120), nullable=False),
+        sa.Column("detail", sa.Text(), server_default="{}", nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit"),
+    )
+    op.create_index("ix_audit_subject", "audit", ["subject"])
+    op.create_index("ix_audit_actor", "audit", ["actor"])
+    guards.refuse(op, "audit", "UPDATE", "what was done stays recorded")
+    guards.refuse(op, "audit", "DELETE", "what was done stays recorded")
+
+
+def downgrade() -> None:
+    guards.allow(op, "audit", "UPDATE")
+    guards.allow(op, "audit", "DELETE")
+    op.drop_table("audit")
+    op.drop_index("ix_meter_area", "meter")
+    with op.batch_alter_table("meter") as table:
+        table.drop_column("area")

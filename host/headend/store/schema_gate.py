@@ -1,0 +1,1 @@
+"""What stands between a wish and a relay that opens: proposals, approvals, budgets, freezes (`headend.gate`)."""

@@ -1,0 +1,1 @@
+"""Bills, allocations, taxes, receipts, refunds: what surrounds payments (`headend.ledger`)."""

@@ -1,0 +1,1 @@
+"""Whom nobody may stop, and when: exclusions with their evidence and history (`headend.registry`)."""

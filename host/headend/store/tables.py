@@ -1,0 +1,15 @@
+"""All tables of the database: `metadata` is whole once this file is loaded. A new file of tables is listed here."""
+
+from headend.store import (  # noqa: F401 - loading them is what counts
+    schema,
+    schema_access,
+    schema_audit,
+    schema_books,
+    schema_gate,
+    schema_money,
+    schema_people,
+    schema_registry,
+)
+from headend.store.columns import metadata
+
+__all__ = ["metadata"]
