@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ from headend.ledger import channels
 from headend.refusals import Refused
 from headend.settings import INSIDE, BadSettings, Settings
 from headend.store import Store, open_store
+from headend.watch import logs, systemd
 from headend.web import wire
 
 _FIRST_START = """\
@@ -101,13 +101,7 @@ def _run(name: str, parser: argparse.ArgumentParser, argv: list[str]) -> int:
 
 
 def _serve(given: argparse.Namespace, settings: Settings) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if given.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    for noisy in ("alembic", "asyncio", "pymodbus", "uvicorn"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logs.set_up(settings.log_format, "debug" if given.verbose else settings.log_level)
     keys = None
     if settings.signer == INSIDE:
         keys = open_keys(settings.keystore, os.environ, settings.passphrase_file)
@@ -125,12 +119,14 @@ async def _until_stopped(settings: Settings, keys: KeyHolder | None) -> None:
     async with Service(settings, keys) as service:
         links = ", ".join(service.carriers)
         print(f"openprepay: {service.url} (status page), {service.url}/api/v1 (API); links: {links}", flush=True)
+        systemd.tell("READY=1")
         told, over = asyncio.create_task(stopped.wait()), asyncio.create_task(service.over())
         await asyncio.wait({told, over}, return_when=asyncio.FIRST_COMPLETED)
         if not stopped.is_set():
             over.result()
             raise RuntimeError("A part of the head end has ended by itself; see the log.")
         over.cancel()
+        systemd.tell("STOPPING=1")
         print("openprepay: stopping", flush=True)
 
 

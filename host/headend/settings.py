@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from headend.keys.signer_books import Caps
+from headend.watch import logs
 from meterlink.bodies import MAX_UC
 
 PREFIX = "OPENPREPAY_"
@@ -50,6 +51,8 @@ class Settings:
     http_port: int = 8470
     http_beyond_loopback: bool = False  # answer on an address that other machines reach; put TLS in front then
     page_without_token: bool = False  # show the status page to any browser on this machine
+    log_format: str = logs.TEXT  # text, or json: one object a line
+    log_level: str = "info"  # debug, info, warning or error
     mqtt_url: str = ""  # mqtt://HOST:PORT or mqtts://HOST:PORT; "": no MQTT link
     mqtt_version: str = "5"  # 3.1.1 for a broker that knows nothing newer
     mqtt_client_id: str = "openprepay-head-end"
@@ -144,6 +147,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "currency": ("an ISO 4217 number 1..999, or 0 for accounts in kWh", lambda value: 0 <= value <= 999),
     "http_host": ("a host name or address", bool),
     "http_port": ("1..65535", lambda value: 1 <= value <= 65535),
+    "log_format": (" or ".join(logs.FORMATS), lambda value: value in logs.FORMATS),
+    "log_level": (", ".join(logs.LEVELS), lambda value: value in logs.LEVELS),
     "mqtt_url": ("mqtt://HOST:PORT, mqtts://HOST:PORT or nothing", _is_mqtt),
     "mqtt_version": ("5 or 3.1.1", lambda value: value in ("5", "3.1.1")),
     "mqtt_client_id": ("1..64 characters", lambda value: 1 <= len(value) <= 64),

@@ -6,11 +6,9 @@ socket), `signer_uids`, `signer_log` and the caps, `max_…`. SIGTERM ends it.
 """
 
 import argparse
-import logging
 import os
 import pwd
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +23,7 @@ from headend.keys.signer_report import GROUPS, check, show
 from headend.keys.signer_server import SignerServer
 from headend.refusals import Refused
 from headend.settings import BadSettings, Settings
-
-log = logging.getLogger("openprepay.signer")
+from headend.watch import logs, systemd
 
 
 def main(argv: list[str]) -> int:
@@ -44,7 +41,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(given: argparse.Namespace, settings: Settings) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logs.set_up(settings.log_format, settings.log_level)
     path, uids = Path(path_of(settings.signer)), users(settings.signer_uids)
     held = SignerLog(Path(settings.signer_log))
     try:
@@ -56,9 +53,9 @@ def _run(given: argparse.Namespace, settings: Settings) -> int:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: server.stop())
             print(f"openprepay signer: {settings.signer}, signing epoch {keys.signing_epoch}", flush=True)
-            _tell_systemd("READY=1")
+            systemd.tell("READY=1")
             server.serve()
-            _tell_systemd("STOPPING=1")
+            systemd.tell("STOPPING=1")
             print("openprepay signer: stopping", flush=True)
         finally:
             server.close()
@@ -86,17 +83,6 @@ def users(text: str) -> frozenset[int]:
         except KeyError:
             raise Refused("signer_uids", part, "a user of this machine, by name or number") from None
     return frozenset(found)
-
-
-def _tell_systemd(state: str) -> None:
-    """sd_notify(3), where whoever started us wants to hear it."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as conn:
-            try:
-                conn.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
-            except OSError as error:
-                log.warning("NOTIFY_SOCKET does not take %s: %s.", state, error)
 
 
 def _parser() -> argparse.ArgumentParser:
