@@ -84,6 +84,9 @@ _NEWEST = (
         report_taken_s=bindparam("now"),
         online=bindparam("present"),
         online_boot=bindparam("present_boot"),
+        contact=bindparam("contact_is"),
+        control=bindparam("control_is"),
+        balance_uc=bindparam("balance"),
     )
 )
 _ACCOUNT_EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
@@ -176,6 +179,9 @@ def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrie
             "now": now_s,
             "present": 1 if present else state.online,
             "present_boot": report.boot if present else state.online_boot,
+            "contact_is": report.contact,
+            "control_is": report.control,
+            "balance": report.balance_uc,
         },
     )
     if present and (not state.online or report.kind == KIND_BIRTH):

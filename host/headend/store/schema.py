@@ -80,7 +80,12 @@ meter_state = Table(
     Column("event_newest", BigInteger, nullable=False, server_default="0"),
     Column("next_ask_s", BigInteger, nullable=False, server_default="0"),  # when to ask for the next report
     Column("replacing", BigInteger),  # the typed token that our credit statements name, until that is settled
+    # Of the newest report, for whoever looks for meters by how they stand; none until the first report.
+    Column("contact", Integer),  # states.CONTACT_*
+    Column("control", Integer),  # states.CONTROL_*
+    Column("balance_uc", BigInteger),
     Index("ix_meter_state_next_ask", "next_ask_s"),
+    Index("ix_meter_state_contact", "contact"),
 )
 
 # Of each meter, beside `meter_state` and under the same lock: what of keys, typed tokens and restores is under way.
@@ -154,6 +159,12 @@ payment = Table(
     Column("source", Integer, nullable=False, server_default="1"),  # whose total `total_uc` is; 0: no source's
     Column("again", Integer, nullable=False, server_default="0"),  # the channel says that it may have posted it before
     Index("ix_payment_meter", "meter", "total_uc"),
+    Index(
+        "ix_payment_pending",
+        "taken_s",
+        sqlite_where=text("on_meter_s is null and source > 0"),
+        postgresql_where=text("on_meter_s is null and source > 0"),
+    ),
 )
 
 order = Table(
@@ -254,6 +265,13 @@ finding = Table(
     Column("found_s", BigInteger, nullable=False),
     Column("settled_s", BigInteger),
     Index("ix_finding_meter", "meter", "kind"),
+    Index(
+        "ix_finding_standing",
+        "kind",
+        "meter",
+        sqlite_where=text("settled_s is null"),
+        postgresql_where=text("settled_s is null"),
+    ),
 )
 
 # Orders that were signed in advance with the root key: the next account epochs of a meter, and its retirement.

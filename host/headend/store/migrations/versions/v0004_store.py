@@ -1,4 +1,4 @@
-"""Areas of meters, and the record of who did what."""
+"""Areas of meters, how meters stand, and the record of who did what."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,6 +15,16 @@ def upgrade() -> None:
     with op.batch_alter_table("meter") as table:
         table.add_column(sa.Column("area", sa.String(length=120), server_default="", nullable=False))
     op.create_index("ix_meter_area", "meter", ["area"])
+    with op.batch_alter_table("meter_state") as table:
+        table.add_column(sa.Column("contact", sa.Integer(), nullable=True))
+        table.add_column(sa.Column("control", sa.Integer(), nullable=True))
+        table.add_column(sa.Column("balance_uc", sa.BigInteger(), nullable=True))
+    op.create_index("ix_meter_state_contact", "meter_state", ["contact"])
+    pending, standing = sa.text("on_meter_s is null and source > 0"), sa.text("settled_s is null")
+    op.create_index("ix_payment_pending", "payment", ["taken_s"], sqlite_where=pending, postgresql_where=pending)
+    op.create_index(
+        "ix_finding_standing", "finding", ["kind", "meter"], sqlite_where=standing, postgresql_where=standing
+    )
     op.create_table(
         "audit",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -35,6 +45,12 @@ def downgrade() -> None:
     guards.allow(op, "audit", "UPDATE")
     guards.allow(op, "audit", "DELETE")
     op.drop_table("audit")
+    op.drop_index("ix_finding_standing", "finding")
+    op.drop_index("ix_payment_pending", "payment")
+    op.drop_index("ix_meter_state_contact", "meter_state")
+    with op.batch_alter_table("meter_state") as table:
+        for name in ("balance_uc", "control", "contact"):
+            table.drop_column(name)
     op.drop_index("ix_meter_area", "meter")
     with op.batch_alter_table("meter") as table:
         table.drop_column("area")
