@@ -1,0 +1,249 @@
+"""A utility whose head end, signer and database are processes that may be killed at any instant, and go on.
+
+`with Rig(folder, database) as rig`: a broker, meters with the firmware itself, a channel that posts payments and posts
+again whatever it has no answer to. `rig.kill(who, after_s)` kills and starts again; `rig.check()` looks at all of it;
+`rig.settle()` waits until every meter holds what was sold.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from headend.keys.holder import BENCH
+from headend.keys.keystore import KeyStore
+from headend.keys.sealed import Work
+from tests.brokers import Broker, free_port
+from tests.host.books import CHANNEL, ROOT, TOKEN, open_books
+from tests.system import kill_books, kill_children
+from tests.system.kill_meters import Meters
+
+PASSPHRASE = "four words of a test"
+NUMBERS = (17, 18, 19)
+GIVE_UP_S = 120.0
+HEAD_END = "serve"
+SIGNER = "signer"
+DATABASE = "database"
+
+
+class Till:
+    """A channel in a thread of its own: one payment after the other, each posted until it is answered.
+
+    `taken`: id -> amount of those that were answered · `cut`: tries without an answer · `again`: answers of 200.
+    """
+
+    def __init__(self, name: str, port: int, meters: tuple[int, ...], seed: str) -> None:
+        self.taken: dict[str, int] = {}
+        self.cut = self.again = 0
+        self.failed: BaseException | None = None
+        self._name, self._port, self._meters = name, port, meters
+        self._random = random.Random(seed)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """What was begun is seen through."""
+        self._over.set()
+        self._thread.join(GIVE_UP_S)
+        assert not self._thread.is_alive(), "a payment was never answered"
+        if self.failed is not None:
+            raise self.failed
+
+    def _run(self) -> None:
+        try:
+            number = 0
+            while not self._over.is_set():
+                number += 1
+                self._pay(f"{self._name}-{number}", self._random.choice(self._meters), self._random.randint(1, 99))
+                time.sleep(0.01)
+        except BaseException as error:  # noqa: BLE001 - the test has to learn of it
+            self.failed = error
+
+    def _pay(self, payment_id: str, meter: int, cents: int) -> None:
+        body = {"payment_id": payment_id, "meter": str(meter), "amount": f"0.{cents:02d}"}
+        answer = self._post(body)
+        self.taken[payment_id] = cents * 10_000
+        if self._random.random() < 0.1:  # a channel that did not note the answer
+            repeated = self._post(body)
+            assert (repeated["payment_id"], repeated["amount"]) == (answer["payment_id"], answer["amount"])
+
+    def _post(self, body: dict[str, str]) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        ends = time.monotonic() + GIVE_UP_S
+        while time.monotonic() < ends:
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+            try:
+                connection.request("POST", "/api/v1/payments", json.dumps(body), headers)
+                response = connection.getresponse()
+                raw = response.read()
+                if response.status in (200, 201):
+                    self.again += response.status == 200
+                    found: dict[str, Any] = json.loads(raw)
+                    return found
+                assert response.status in (429, 503), (response.status, raw)
+            except (OSError, http.client.HTTPException):
+                self.cut += 1
+            finally:
+                connection.close()
+            time.sleep(0.02)
+        raise AssertionError(f"{body} was not answered within {GIVE_UP_S} s")
+
+
+class Rig:
+    """`database`: a URL, of a database that is there · `restart_database`: kills and starts its server."""
+
+    def __init__(self, folder: Path, database: str, restart_database: Callable[[], None] | None = None) -> None:
+        self.folder = folder
+        self.log = folder / "op.signed"
+        self._database = database
+        self._restart_database = restart_database
+        self._broker = Broker(folder / "broker")
+        self._keys = KeyStore.generate(use=BENCH).without_root()
+        self._port = free_port()
+        self._pids: dict[str, int] = {}
+        self._changed = threading.Condition()
+        self._ready: set[int] = set()
+        self._codes: dict[int, int] = {}
+        self._forked: list[int] = []
+        self.tills: list[Till] = []
+        (folder / "keys").parent.mkdir(exist_ok=True)
+        self._keys.save(folder / "keys", PASSPHRASE, work=Work(1 << 10, 8, 1))
+        open_books(database, NUMBERS).close()
+        self._settings = {
+            "database": database,
+            "signer": f"unix:{folder}/s/signer.sock",
+            "signer_log": str(self.log),
+            "http_port": self._port,
+            "mqtt_url": f"mqtt://127.0.0.1:{self._broker.port}",
+        }
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._broker)
+            self.meters = stack.enter_context(Meters(self._broker, self._keys, NUMBERS))
+            path = os.pathsep.join(str(ROOT / part) for part in ("protocol", "host", ""))
+            self._parent = subprocess.Popen(
+                [sys.executable, kill_children.__file__],
+                env={**os.environ, "PYTHONPATH": path},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(self._end)
+            threading.Thread(target=self._listen, daemon=True).start()
+            for who in (SIGNER, HEAD_END):
+                self._start(who)
+                self.until_ready(who)
+            self.tills = [Till(f"till{n}", self._port, NUMBERS, f"{self.folder.name} {n}") for n in (1, 2)]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._stack:
+            for till in self.tills:
+                till.stop()
+
+    def kill(self, who: tuple[str, ...], after_s: float) -> None:
+        """After so long, end these at once and without warning, and start them again; does not wait for them."""
+        time.sleep(after_s)
+        processes = [one for one in who if one != DATABASE]
+        for one in processes:
+            os.kill(self._pids[one], signal.SIGKILL)
+        if DATABASE in who:
+            assert self._restart_database is not None
+            self._restart_database()
+        for one in processes:
+            assert self._reaped(self._pids[one]) == -signal.SIGKILL, f"{one} ended by itself:\n{self.told(one)}"
+            self._start(one)
+
+    def check(self) -> dict[int, int]:
+        """See `kill_books.check`."""
+        for failed in (self.meters.failed, *(till.failed for till in self.tills)):
+            if failed is not None:
+                raise failed
+        acknowledged = {name: uc for till in self.tills for name, uc in list(till.taken.items())}
+        return kill_books.check(self._database, self.log, self.meters, acknowledged, CHANNEL)
+
+    def settle(self) -> None:
+        """No more payments; until every meter holds all that was sold to it, and the books say so."""
+        for till in self.tills:
+            till.stop()
+        ends = time.monotonic() + GIVE_UP_S
+        while time.monotonic() < ends:
+            sold = self.check()
+            if all(self.meters.credited_uc(number) == sold[number] for number in NUMBERS) and self._all_confirmed():
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"not settled within {GIVE_UP_S} s:\n{self.told(HEAD_END)}")
+
+    def told(self, who: str) -> str:
+        path = self.folder / f"{who}.log"
+        return path.read_text()[-4_000:] if path.exists() else ""
+
+    def until_ready(self, who: str) -> None:
+        with self._changed:
+            pid = self._pids[who]
+            ready = self._changed.wait_for(lambda: pid in self._ready, GIVE_UP_S)
+        assert ready, f"{who} was not ready in time:\n{self.told(who)}"
+
+    def _all_confirmed(self) -> bool:
+        with kill_books.one_moment(self._database) as conn:
+            return kill_books.all_confirmed(conn)
+
+    # --- the processes ------------------------------------------------------------------------------------------------
+
+    def _start(self, who: str) -> None:
+        self._ask(
+            start=who,
+            settings=self._settings,
+            keys=str(self.folder / "keys"),
+            passphrase=PASSPHRASE,
+            log=str(self.folder / f"{who}.log"),
+        )
+        with self._changed:
+            assert self._changed.wait_for(lambda: bool(self._forked), GIVE_UP_S), "nothing was forked"
+            self._pids[who] = self._forked.pop()
+
+    def _reaped(self, pid: int) -> int:
+        self._ask(reap=pid)
+        with self._changed:
+            assert self._changed.wait_for(lambda: pid in self._codes, GIVE_UP_S), f"{pid} does not end"
+            return self._codes.pop(pid)
+
+    def _ask(self, **wanted: Any) -> None:
+        assert self._parent.stdin is not None
+        self._parent.stdin.write(json.dumps(wanted) + "\n")
+        self._parent.stdin.flush()
+
+    def _listen(self) -> None:
+        assert self._parent.stdout is not None
+        for line in self._parent.stdout:
+            word, *numbers = line.split()
+            with self._changed:
+                if word == "forked":
+                    self._forked.append(int(numbers[0]))
+                elif word == "ready":
+                    self._ready.add(int(numbers[0]))
+                else:
+                    self._codes[int(numbers[0])] = int(numbers[1])
+                self._changed.notify_all()
+
+    def _end(self) -> None:
+        for pid in self._pids.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert self._parent.stdin is not None and self._parent.stdout is not None
+        self._parent.stdin.close()
+        self._parent.wait(30)
+        self._parent.stdout.close()

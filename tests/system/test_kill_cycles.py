@@ -1,0 +1,36 @@
+"""`kill -9` of head end, signer and database at random instants, again and again: nothing acknowledged is lost, nothing
+is credited twice, nothing is called confirmed that is not so.
+
+OPENPREPAY_KILL_CYCLES says how often, OPENPREPAY_KILL_SEED which victims and instants; the seed is in every failure.
+"""
+
+import os
+import random
+from pathlib import Path
+
+from tests.system.kill_rig import HEAD_END, SIGNER, Rig
+
+CYCLES = int(os.environ.get("OPENPREPAY_KILL_CYCLES", "100"))
+SEED = os.environ.get("OPENPREPAY_KILL_SEED", "1")
+
+
+def go_through(rig: Rig, cycles: int, victims: tuple[tuple[str, ...], ...]) -> None:
+    dice = random.Random(SEED)
+    for cycle in range(cycles):
+        who = dice.choice(victims)
+        # Half of them while they are still starting; the others at work.
+        after_s = dice.choice((dice.uniform(0, 0.2), dice.uniform(0.2, 1.0)))
+        try:
+            rig.kill(who, after_s)
+            rig.check()
+        except AssertionError as error:
+            raise AssertionError(f"cycle {cycle} of seed {SEED}, {who} after {after_s:.3f} s: {error}") from error
+    rig.settle()
+    assert sum(len(till.taken) for till in rig.tills) >= cycles, "payments got through between the kills"
+    assert sum(till.cut for till in rig.tills) >= cycles // 4, "and were cut off by them"
+
+
+def test_with_sqlite(tmp_path: Path) -> None:
+    """The database is in the head end: it dies with it."""
+    with Rig(tmp_path, f"sqlite:///{tmp_path}/op.sqlite") as rig:
+        go_through(rig, CYCLES * 6 // 10, ((HEAD_END,), (HEAD_END,), (SIGNER,), (HEAD_END, SIGNER)))
