@@ -87,6 +87,7 @@ _NEWEST = (
         contact=bindparam("contact_is"),
         control=bindparam("control_is"),
         balance_uc=bindparam("balance"),
+        alarms=bindparam("alarm_bits"),
     )
 )
 _ACCOUNT_EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
@@ -182,6 +183,7 @@ def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrie
             "contact_is": report.contact,
             "control_is": report.control,
             "balance": report.balance_uc,
+            "alarm_bits": report.alarms,
         },
     )
     if present and (not state.online or report.kind == KIND_BIRTH):

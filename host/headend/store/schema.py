@@ -84,8 +84,10 @@ meter_state = Table(
     Column("contact", Integer),  # states.CONTACT_*
     Column("control", Integer),  # states.CONTROL_*
     Column("balance_uc", BigInteger),
+    Column("alarms", Integer),  # bits of states.ALARM_*
     Index("ix_meter_state_next_ask", "next_ask_s"),
     Index("ix_meter_state_contact", "contact"),
+    Index("ix_meter_state_alarms", "alarms"),
 )
 
 # Of each meter, beside `meter_state` and under the same lock: what of keys, typed tokens and restores is under way.
@@ -193,6 +195,9 @@ order = Table(
     Column("sent_s", BigInteger),  # first handed to a carrier
     Column("changed_s", BigInteger, nullable=False),
     Column("wrap_key_version", Integer),  # the per-meter key under which its body hides a key, where it does
+    Column("gate", String(12), nullable=False, server_default=""),  # gate.classes: as what it passes; "" = freely
+    Column("valid_s", Integer, nullable=False, server_default="0"),  # from being queued to its last second; 0 = never
+    Column("proposal", BigInteger),  # what has to be approved before it is queued, or was
     Index("ix_order_meter", "meter", "aspect", "selector"),
     Index("ix_order_state", "state"),
     # At most one unsent order per meter and aspect and selector.
@@ -204,6 +209,16 @@ order = Table(
         unique=True,
         sqlite_where=text("state in ('queued')"),
         postgresql_where=text("state in ('queued')"),
+    ),
+    # … and at most one that waits for a second person, which may stand beside it.
+    Index(
+        "uq_order_waiting",
+        "meter",
+        "aspect",
+        "selector",
+        unique=True,
+        sqlite_where=text("state in ('draft', 'awaiting_approval', 'approved')"),
+        postgresql_where=text("state in ('draft', 'awaiting_approval', 'approved')"),
     ),
 )
 

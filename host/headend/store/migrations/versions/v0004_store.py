@@ -19,7 +19,9 @@ def upgrade() -> None:
         table.add_column(sa.Column("contact", sa.Integer(), nullable=True))
         table.add_column(sa.Column("control", sa.Integer(), nullable=True))
         table.add_column(sa.Column("balance_uc", sa.BigInteger(), nullable=True))
+        table.add_column(sa.Column("alarms", sa.Integer(), nullable=True))
     op.create_index("ix_meter_state_contact", "meter_state", ["contact"])
+    op.create_index("ix_meter_state_alarms", "meter_state", ["alarms"])
     pending, standing = sa.text("on_meter_s is null and source > 0"), sa.text("settled_s is null")
     op.create_index("ix_payment_pending", "payment", ["taken_s"], sqlite_where=pending, postgresql_where=pending)
     op.create_index(
@@ -47,9 +49,10 @@ def downgrade() -> None:
     op.drop_table("audit")
     op.drop_index("ix_finding_standing", "finding")
     op.drop_index("ix_payment_pending", "payment")
+    op.drop_index("ix_meter_state_alarms", "meter_state")
     op.drop_index("ix_meter_state_contact", "meter_state")
     with op.batch_alter_table("meter_state") as table:
-        for name in ("balance_uc", "control", "contact"):
+        for name in ("alarms", "balance_uc", "control", "contact"):
             table.drop_column(name)
     op.drop_index("ix_meter_area", "meter")
     with op.batch_alter_table("meter") as table:
