@@ -169,9 +169,14 @@ def money(amount_uc: int) -> str:
     return f"{'−' if cents < 0 else ''}{whole:,}.{rest:02d}".replace(",", "\u202f")
 
 
+def concerns_of(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> tuple[Concern, ...]:
+    """What of one meter wants a person, the worst first."""
+    found = [Concern(code, one.number, fields) for code, fields in _concerns(conn, now_s, report_every_s, one)]
+    return tuple(sorted(found, key=lambda concern: CONCERN_RANK[concern.code]))
+
+
 def _line(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> Line:
-    concerns = [Concern(code, one.number, fields) for code, fields in _concerns(conn, now_s, report_every_s, one)]
-    return Line(one, tuple(sorted(concerns, key=lambda concern: CONCERN_RANK[concern.code])))
+    return Line(one, concerns_of(conn, now_s, report_every_s, one))
 
 
 def _concerns(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -200,6 +205,8 @@ def _of_orders(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
             yield "unsigned", {"order": row.id, "time": _time(row.issued_s), "key": key}
         elif row.state == lifecycle.ACCEPTED and now_s - row.changed_s > STUCK_S:
             yield "not_done", {"order": row.id, "time": _time(row.issued_s)}
+    for row in one.failed:
+        yield "conflict", {"order": row.id, "time": _time(row.issued_s)}
 
 
 def _of_supply(now_s: int, one: Facts) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from headend.fleet.meters import get_meter, list_meters
 from headend.orders import lifecycle
-from headend.store.schema import meter_state, order, payment
+from headend.store.schema import meter, meter_state, order, payment
 from meterlink import bodies, reasons, reports, states
 from meterlink.orders import ASPECT_SUPPLY
 from meterlink.reports import Report
@@ -23,6 +23,14 @@ RULING = (lifecycle.QUEUED, *lifecycle.ON_THE_WAY, lifecycle.CONFIRMED)
 UNDER_WAY = (lifecycle.QUEUED, *lifecycle.ON_THE_WAY)
 
 _HELD = reasons.HOLD_PROTECTION
+
+_newer = order.alias("newer")
+_OUTRANKS = (
+    _newer.c.meter == order.c.meter,
+    _newer.c.aspect == order.c.aspect,
+    _newer.c.selector == order.c.selector,
+    _newer.c.id > order.c.id,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Facts:
     report: Report | None
     supply: tuple[Row[Any], ...]  # the ruling supply order of each reason, by reason
     under_way: tuple[Row[Any], ...]  # orders that have not ended, unknown ones first
+    failed: tuple[Row[Any], ...]  # orders that cannot be carried out, with no newer one on their subject
     unpaid_since_s: int | None  # when the oldest payment was taken that no report has shown yet
 
     @property
@@ -78,6 +87,12 @@ def of_meter(conn: Connection, number: int) -> Facts:
     return _gather(conn, [get_meter(conn, number)])[0]
 
 
+def of_meters(conn: Connection, numbers: Sequence[int]) -> list[Facts]:
+    """Those of these meters that are in the fleet, in rising order."""
+    chosen = select(meter).where(meter.c.meter.in_(numbers)).order_by(meter.c.meter)
+    return _gather(conn, conn.execute(chosen).all())
+
+
 def of_fleet(conn: Connection, after: int, limit: int) -> list[Facts]:
     """Up to `limit` meters with numbers above `after`, in rising order."""
     return _gather(conn, list_meters(conn, after=after, limit=limit))
@@ -116,6 +131,14 @@ def _gather(conn: Connection, meters: Sequence[Row[Any]]) -> list[Facts]:
             .order_by(order.c.state != lifecycle.UNKNOWN, order.c.id)
         ).all()
     )
+    failed = _by_meter(
+        conn.execute(
+            select(order)
+            .where(order.c.meter.in_(numbers), order.c.state == lifecycle.FAILED)
+            .where(~select(_newer.c.id).where(*_OUTRANKS).exists())
+            .order_by(order.c.id)
+        ).all()
+    )
     oldest = (
         select(payment.c.meter, func.min(payment.c.taken_s))
         .where(payment.c.meter.in_(numbers), payment.c.on_meter_s.is_(None), payment.c.source != 0)
@@ -129,6 +152,7 @@ def _gather(conn: Connection, meters: Sequence[Row[Any]]) -> list[Facts]:
             report=stored_report(raw) if (raw := states_of[row.meter].report) is not None else None,
             supply=tuple(supply.get(row.meter, ())),
             under_way=tuple(under_way.get(row.meter, ())),
+            failed=tuple(failed.get(row.meter, ())),
             unpaid_since_s=unpaid.get(row.meter),
         )
         for row in meters

@@ -30,7 +30,7 @@ from meterlink.reports import Report
 REFRESH_S = 10
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Concerns that mean that something is wrong now; the others want a look.
-_WORST = ("drawing", "not_open", "paid_off", "unknown", "difference", "finding")
+_WORST = ("drawing", "not_open", "paid_off", "unknown", "conflict", "difference", "finding")
 _AGES = (("ago_d", 86_400), ("ago_h", 3600), ("ago_min", 60), ("ago_s", 1))
 
 _PORT = re.compile(r":[0-9]{1,5}\Z")
@@ -125,13 +125,13 @@ async def _let_in(desk: Desk, admit: Callable[[Any], None], request: Request, vi
         return
     try:
         user, token = access.password(request.headers.get("authorization"))
-        caller = await desk.read(access.caller_of, token, user, "Basic")
+        caller = await desk.read(access.caller_of, desk.clock.now_s(), token, visitor.address, user, "Basic")
     except Problem:
         admit(visitor)
         raise
-    visitor.is_channel(caller)
+    visitor.is_known(caller)
     admit(visitor)
-    caller.need(access.READ)
+    caller.at(access.READ)
 
 
 def _links(query: PageQuery) -> Callable[..., str]:

@@ -102,6 +102,13 @@ CONCERNS: Mapping[str, tuple[Text, Text]] = {
             "指令 {order}（{time}）已下发，电表尚未证实结果。",
         ),
     ),
+    "conflict": (
+        ("Order cannot be carried out", "指令冲突"),
+        (
+            "Order {order}, stated {time}, failed: it was not signed, or the meter holds other content.",
+            "指令 {order}（{time}）失败：未能签名，或电表持有不同内容。",
+        ),
+    ),
     "difference": (
         ("Reconciliation difference", "对账不平"),
         ("{amount} are not explained between books and meter.", "账表差额 {amount} 无法解释。"),
