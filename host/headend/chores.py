@@ -1,0 +1,74 @@
+"""What a running head end does by itself, beside orders and messages: a table of chores, each with its pace.
+
+A chore is one function that is called again and again, in a thread, one chore at a time; it takes what is due and
+leaves the rest for the next call, so it may be cut off at any moment. One that fails is told of once, shows as trouble,
+and is tried again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from headend.clock import Clock
+
+TICK_S = 1.0
+AGAIN_S = 60  # after a chore that failed
+
+log = logging.getLogger("openprepay.chores")
+
+
+@dataclass
+class Chore:
+    """`run(now_s)` every `every_s` seconds; True from it means that there is more to do at once."""
+
+    name: str
+    every_s: int
+    run: Callable[[int], object]
+    next_s: int = field(default=0, init=False)
+
+
+class Chores:
+    """Runs chores until it is stopped. `trouble` tells which failed at their last try, and why."""
+
+    def __init__(self, chores: Sequence[Chore], clock: Clock) -> None:
+        self._chores = chores
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="chores")
+        self._stopped = False
+        self._trouble: dict[str, str] = {}
+
+    @property
+    def trouble(self) -> Mapping[str, str]:
+        return self._trouble
+
+    async def go(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        while not self._stopped:
+            await loop.run_in_executor(self._thread, self.round)
+            await asyncio.sleep(TICK_S)
+
+    def round(self) -> None:
+        """Run each chore that is due, once."""
+        for chore in self._chores:
+            now_s = self._clock.now_s()
+            # A clock that was set back makes nothing wait longer than its pace.
+            if self._stopped or chore.next_s - chore.every_s <= now_s < chore.next_s:
+                continue
+            try:
+                more = chore.run(now_s)
+            except Exception as error:  # the others go on, and this one is tried again
+                if chore.name not in self._trouble:
+                    log.exception("The chore %s failed.", chore.name)
+                self._trouble[chore.name] = f"Its last run failed: {type(error).__name__}."
+                chore.next_s = now_s + min(AGAIN_S, chore.every_s)
+            else:
+                self._trouble.pop(chore.name, None)
+                chore.next_s = now_s if more is True else now_s + chore.every_s
+
+    def close(self) -> None:
+        """Finish the chore that is under way, begin no other. Idempotent."""
+        self._stopped = True
+        self._thread.shutdown(wait=True)
