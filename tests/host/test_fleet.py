@@ -142,11 +142,11 @@ def test_an_address_that_does_not_fit_is_refused(text: str, sentence: str) -> No
 
 
 def test_a_channel_is_found_by_its_token_and_nothing_else(store: Store) -> None:
-    row = store.read(channels.authenticate, TOKEN)
+    row = store.read(channels.authenticate, NOW_S, TOKEN)
     assert row is not None and row.channel == CHANNEL
     assert channels.allows(row, "payments") and not channels.allows(row, "orders") and not channels.allows(row, "pay")
     for wrong in ("", TOKEN[:-1], TOKEN + "t", TOKEN[:-1] + "u", "x" * 10_000):
-        assert store.read(channels.authenticate, wrong) is None
+        assert store.read(channels.authenticate, NOW_S, wrong) is None
 
 
 def test_the_token_itself_is_not_stored(store: Store) -> None:
@@ -171,7 +171,7 @@ def test_tokens_are_fresh_and_accepted() -> None:
         ({"name": "x" * 41}, "channel: "),
         ({"token": "short"}, "token: '5 characters' given"),
         ({"token": "x" * 201}, "token: '201 characters' given"),
-        ({"scopes": ("payments", "root")}, "scope: 'root' given, one of payments, orders, read"),
+        ({"scopes": ("payments", "root")}, "scope: 'root' given, one of payments, refunds, orders"),
         ({"max_payment_uc": -1}, "max_payment_uc: -1 given"),
         ({"max_payment_uc": 2**63}, "max_payment_uc: "),
     ],

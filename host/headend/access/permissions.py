@@ -18,6 +18,7 @@ BOOKS = "books"  # bills, imports, reconciliation, seals
 AUDIT = "audit"  # read the audit
 USERS = "users"  # people, their grants and their channels
 ADMIN = "admin"  # add meters, set areas and policies
+SELF = "self"  # one's own account: every person who signed in holds it, no channel does, and nobody can give it
 
 # Permission -> what it allows, in English and Chinese.
 PERMISSIONS: Mapping[str, tuple[str, str]] = {
@@ -35,3 +36,6 @@ PERMISSIONS: Mapping[str, tuple[str, str]] = {
     USERS: ("manage people and channels", "用户管理"),
     ADMIN: ("set up meters and policies", "系统管理"),
 }
+
+# What a channel's token may hold: a program never approves, and never makes people.
+SCOPES = tuple(permission for permission in PERMISSIONS if permission not in (APPROVE, USERS))

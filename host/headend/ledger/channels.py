@@ -6,22 +6,22 @@ Only the SHA-256 of a token is stored. Tokens are random and long, so a plain di
 import base64
 import hashlib
 import hmac
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
+from headend.access.permissions import ADMIN, ORDERS, PAYMENTS, READ, SCOPES
 from headend.ledger import accounts
 from headend.refusals import Refused
 from headend.store.schema import channel
+from headend.store.schema_access import channel_access
 from meterlink.bodies import MAX_UC
 
-PAYMENTS = "payments"  # bring payments, and see one's own
-ORDERS = "orders"  # state orders to meters
-READ = "read"  # see meters, orders and reads
-ADMIN = "admin"  # add meters
-SCOPES = (PAYMENTS, ORDERS, READ, ADMIN)
+__all__ = ["ADMIN", "ORDERS", "PAYMENTS", "READ", "SCOPES"]
+
 MIN_TOKEN = 32
 MAX_TOKEN = 200
 
@@ -64,19 +64,46 @@ def add_channel(
         "added_s": now_s,
     }
     conn.execute(insert(channel).values(row))
+    conn.execute(insert(channel_access).values(channel=name))
     accounts.open_account(conn, accounts.of_channel(name))
 
 
-def authenticate(conn: Connection, token: str) -> Row[Any] | None:
-    """The `channel` row that a token belongs to, or None.
+def authenticate(conn: Connection, now_s: int, token: str, address: str = "") -> Row[Any] | None:
+    """The row of `channel` and `channel_access` that a token belongs to, or None.
 
-    The look-up is by digest, of which a caller can choose no part; the comparison that counts takes constant time.
+    A token counts until it expires, the one before it as long as its overlap lasts, and both from `address` (as text)
+    where the channel lists networks. The look-up is by digest, of which a caller can choose no part; the comparison
+    that counts takes constant time.
     """
     if not MIN_TOKEN <= len(token) <= MAX_TOKEN:
         return None
     digest = _digest(token)
-    row = conn.execute(select(channel).where(channel.c.token_digest == digest)).one_or_none()
-    return row if row is not None and hmac.compare_digest(row.token_digest, digest) else None
+    for row in conn.execute(_BY_DIGEST, {"digest": digest}):
+        current = hmac.compare_digest(row.token_digest, digest)
+        former = hmac.compare_digest(row.former_digest or b"", digest) and now_s < row.former_until_s
+        standing = row.expires_s is None or now_s < row.expires_s
+        if (current or former) and standing and _from_there(row.addresses, address):
+            return row
+    return None
+
+
+_BY_DIGEST = (
+    select(channel, *(column for column in channel_access.c if column.name != "channel"))
+    .join(channel_access, channel_access.c.channel == channel.c.channel)
+    .where(or_(channel.c.token_digest == bindparam("digest"), channel_access.c.former_digest == bindparam("digest")))
+)
+
+
+def _from_there(networks: str, address: str) -> bool:
+    """Whether an address lies in one of the networks; where none is listed, each does."""
+    if not networks:
+        return True
+    try:
+        given = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = given.ipv4_mapped if isinstance(given, ipaddress.IPv6Address) else None
+    return any((mapped or given) in ipaddress.ip_network(network) for network in networks.split())
 
 
 def replace_token(conn: Connection, name: str, token: str) -> None:
@@ -84,16 +111,21 @@ def replace_token(conn: Connection, name: str, token: str) -> None:
     if not MIN_TOKEN <= len(token) <= MAX_TOKEN:
         raise Refused("token", f"{len(token)} characters", f"{MIN_TOKEN}..{MAX_TOKEN} characters")
     _change(conn, name, token_digest=_digest(token))
+    conn.execute(_NO_FORMER, {"name": name})
 
 
 def close(conn: Connection, name: str) -> None:
     """Take all scopes and the token from a channel; its payments and its account stay. Raises Refused."""
     _change(conn, name, scopes="", token_digest=b"")
+    conn.execute(_NO_FORMER, {"name": name})
 
 
 def list_channels(conn: Connection) -> list[Row[Any]]:
     """All `channel` rows, by name."""
     return list(conn.execute(select(channel).order_by(channel.c.channel)).all())
+
+
+_NO_FORMER = update(channel_access).where(channel_access.c.channel == bindparam("name")).values(former_digest=None)
 
 
 def _change(conn: Connection, name: str, **values: Any) -> None:

@@ -7,39 +7,17 @@ header. Browsers show the status page with the same token as the password of HTT
 import base64
 import binascii
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from headend.access.caller import CHANNEL, Caller
+from headend.access.permissions import ADMIN, ORDERS, PAYMENTS, READ
 from headend.ledger import channels
-from headend.ledger.channels import ADMIN, ORDERS, PAYMENTS, READ
 from headend.web.problems import Problem
 
 __all__ = ["ADMIN", "ORDERS", "PAYMENTS", "READ", "Caller", "ErrorBudget", "bearer", "caller_of", "password"]
 
 REALM = "openprepay"
-
-
-@dataclass(frozen=True)
-class Caller:
-    """A channel that has shown its token."""
-
-    channel: str
-    scopes: frozenset[str]
-    max_payment_uc: int = 0
-
-    @property
-    def actor(self) -> str:
-        """How orders name it."""
-        return f"channel:{self.channel}"
-
-    def need(self, scope: str) -> None:
-        """Raise Problem unless the token has the scope."""
-        if scope not in self.scopes:
-            held = ", ".join(sorted(self.scopes)) or "none"
-            raise Problem(
-                "out_of_scope", f"scope: the token of channel {self.channel} holds {held}; {scope} was expected."
-            )
 
 
 def bearer(authorization: str | None) -> str:
@@ -63,12 +41,15 @@ def password(authorization: str | None) -> tuple[str, str]:
     return user, token
 
 
-def caller_of(conn: Connection, token: str, channel: str | None = None, scheme: str = "Bearer") -> Caller:
-    """Who shows this token, of `channel` where that is given; raises Problem."""
-    row = channels.authenticate(conn, token)
+def caller_of(
+    conn: Connection, now_s: int, token: str, address: str, channel: str | None = None, scheme: str = "Bearer"
+) -> Caller:
+    """Who shows this token from `address`, of `channel` where that is given; raises Problem."""
+    row = channels.authenticate(conn, now_s, token, address)
     if row is None or channel not in (None, row.channel):
         raise _unauthorized(scheme, "Authorization: the token is not one of this head end.")
-    return Caller(row.channel, frozenset(row.scopes.split()), row.max_payment_uc)
+    allowed = dict.fromkeys(row.scopes.split(), (row.area,))
+    return Caller(CHANNEL + row.channel, allowed, row.max_payment_uc)
 
 
 def _unauthorized(scheme: str, sentence: str) -> Problem:

@@ -16,8 +16,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from headend.access import areas
+from headend.access.areas import EVERYWHERE
+from headend.access.caller import Caller
+from headend.access.permissions import READ
+from headend.store import UnknownMeter
 from headend.web import openapi, problems, wire
-from headend.web.access import Caller, ErrorBudget, bearer, caller_of
+from headend.web.access import ErrorBudget, bearer, caller_of
 from headend.web.api import OPERATIONS, PREFIX
 from headend.web.desk import Desk
 from headend.web.operations import Call, Nothing, Operation
@@ -32,7 +37,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-ANONYMOUS = Caller("", frozenset())
+ANONYMOUS = Caller("")
 
 Serve = Callable[[Request, "Visitor"], Awaitable[Response]]
 
@@ -43,10 +48,11 @@ class Visitor:
     """Whose budget pays for a useless request: the address, and from its token on the channel."""
 
     def __init__(self, request: Request) -> None:
-        self.name = f"address {request.client.host if request.client else 'unknown'}"
+        self.address = request.client.host if request.client else "unknown"
+        self.name = f"address {self.address}"
 
-    def is_channel(self, caller: Caller) -> None:
-        self.name = f"channel {caller.channel}"
+    def is_known(self, caller: Caller) -> None:
+        self.name = caller.actor
 
 
 class Door:
@@ -126,11 +132,13 @@ def _page(door: Door) -> list[Route]:
 
 def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
     async def serve(request: Request, visitor: Visitor) -> Response:
-        caller = await _caller(door, request, visitor, operation.scope)
+        caller = await _caller(door, request, visitor, operation)
+        path = _path(request)
+        await _placed(door, caller, operation, path)
         call = Call(
             desk=door.desk,
             caller=caller,
-            path=_path(request),
+            path=path,
             body=await _body(request, operation.body),
             query=wire.read_query(request.scope["query_string"], operation.query),
         )
@@ -157,18 +165,44 @@ def _fixed(content: bytes, media_type: str) -> Serve:
     return serve
 
 
-async def _caller(door: Door, request: Request, visitor: Visitor, scope: str | None) -> Caller:
-    if scope is None:
+async def _caller(door: Door, request: Request, visitor: Visitor, operation: Operation[Any, Any]) -> Caller:
+    if operation.scope is None:
         return ANONYMOUS
     try:
-        caller = await door.desk.read(caller_of, bearer(request.headers.get("authorization")))
+        token = bearer(request.headers.get("authorization"))
+        caller = await door.desk.read(caller_of, door.desk.clock.now_s(), token, visitor.address)
     except Problem:
         door.admit(visitor)
         raise
-    visitor.is_channel(caller)
+    visitor.is_known(caller)
     door.admit(visitor)
-    caller.need(scope)
-    return caller
+    return caller.at(operation.scope)
+
+
+async def _placed(door: Door, caller: Caller, operation: Operation[Any, Any], path: Mapping[str, str]) -> None:
+    """Raise unless the caller may do this where the thing in the path stands.
+
+    What lies outside all areas of a caller is answered as if it did not exist.
+    """
+    scope, part = operation.scope, operation.placed
+    if scope is None or EVERYWHERE in caller.areas:
+        return
+    if part is None:
+        if not operation.by_area:
+            caller.need(scope)
+        return
+    number = wire.read_meter(path[part]) if part == "meter" else wire.read_id(path[part])
+    area = None if number is None else await door.desk.read(areas.area_of, part, number)
+    if area is None or not (caller.sees(area) or caller.may(READ, area)):
+        raise _unknown(part, path[part], number)
+    caller.need(scope, area)
+
+
+def _unknown(part: str, text: str, number: int | None) -> Exception:
+    if part == "meter" and number is not None:
+        return UnknownMeter(number)
+    sentence = f"{part}: {text[:20]!r} given, the id of one that this caller may see expected."
+    return Problem(f"unknown_{part}", sentence, field=part)
 
 
 def _path(request: Request) -> dict[str, str]:

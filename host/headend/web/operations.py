@@ -6,8 +6,11 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from headend.access import areas
+from headend.access.areas import EVERYWHERE
+from headend.access.caller import Caller
+from headend.store import UnknownMeter
 from headend.web import wire
-from headend.web.access import Caller
 from headend.web.desk import Desk
 
 B = TypeVar("B", bound=msgspec.Struct)
@@ -32,6 +35,13 @@ class Call(Generic[B, Q]):
     def meter(self) -> int:
         return wire.read_meter(self.path["meter"])
 
+    async def hold_to_area(self, meter: int) -> None:
+        """For a meter that is named elsewhere than in the path: raises UnknownMeter unless the caller may act there."""
+        if EVERYWHERE not in self.caller.areas:
+            area = await self.desk.read(areas.area_of, "meter", meter)
+            if area is None or not self.caller.sees(area):
+                raise UnknownMeter(meter)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -49,8 +59,9 @@ Handler = Callable[[Call[B, Q]], Awaitable[Answer]]
 class Operation(Generic[B, Q]):
     """`method` on `path` (below /api/v1). The handler's docstring is its documentation: first line the summary.
 
-    `scope`: what the token must hold; None: open to all. `problems`: codes beyond those that every operation with its
-    traits can answer.
+    `scope`: the permission that the caller must hold; None: open to all. It must be held where the thing in the path
+    stands, if its name is one of `access.areas.OF`, and else everywhere, unless `by_area`: then the handler itself
+    keeps to `caller.areas`. `problems`: codes beyond those that every operation with its traits can answer.
     """
 
     method: str
@@ -61,6 +72,13 @@ class Operation(Generic[B, Q]):
     body: type[B]
     query: type[Q]
     problems: tuple[str, ...] = ()
+    by_area: bool = False
+
+    @property
+    def placed(self) -> str | None:
+        """The part of the path that stands in an area, if one does."""
+        parts = (part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+        return next((part for part in parts if part in areas.OF), None)
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from headend.access.caller import NotAllowed
 from headend.fleet.meters import MeterExists
 from headend.ledger.payments import PaymentConflict
 from headend.orders.lifecycle import UnknownOrder
@@ -34,7 +35,7 @@ class Kind(NamedTuple):
 CODES = {
     "malformed": Kind(400, "The request cannot be read", True),
     "unauthorized": Kind(401, "A valid token is needed", True),
-    "out_of_scope": Kind(403, "The token may not do this", True),
+    "out_of_scope": Kind(403, "The caller may not do this", True),
     "no_such_path": Kind(404, "There is nothing at this path", True),
     "unknown_meter": Kind(404, "The meter is not in the fleet"),
     "unknown_order": Kind(404, "There is no such order"),
@@ -59,6 +60,7 @@ CODES = {
 
 # The first that fits counts: a refusal has more special ones.
 _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
+    (NotAllowed, "out_of_scope"),
     (UnknownMeter, "unknown_meter"),
     (UnknownOrder, "unknown_order"),
     (PaymentConflict, "payment_conflict"),

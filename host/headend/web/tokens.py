@@ -13,6 +13,7 @@ from msgspec import Meta
 from sqlalchemy import Connection, Row
 
 from headend.fleet.meters import get_meter
+from headend.ledger import accounts
 from headend.refusals import Refused
 from headend.store import MONEY
 from headend.tokens import amounts, book, decoder, helping, key_change, making, replacing, vending
@@ -391,7 +392,9 @@ async def _own(call: Call[Any, Nothing]) -> int:
     text = call.path["token"]
     if text.isascii() and text.isdigit() and len(text) <= 16:
         row = await call.desk.read(_find, int(text))
-        if row is not None and (row.actor == call.caller.actor or ADMIN in call.caller.scopes):
+        if row is not None and (
+            row.actor == accounts.of_channel(call.caller.channel) or ADMIN in call.caller.permissions
+        ):
             return int(row.id)
     raise Problem(
         "unknown_token",

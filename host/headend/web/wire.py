@@ -106,6 +106,11 @@ def read_meter(text: str, field: str = "meter") -> int:
     return int(text)
 
 
+def read_id(text: str) -> int | None:
+    """The number of something that is counted here; None for what is no such number."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else None
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
