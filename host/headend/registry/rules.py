@@ -1,0 +1,122 @@
+"""The calendar's rules: when nobody is stopped, in the utility's own time. Pure.
+
+A rule forbids where area, reason, local date, weekday and quarter of an hour all fit. So one form says nights and
+weekends, holidays with a name, and the weeks of heat or frost. The day of a rule is the local day on which its hours
+lie: a night over midnight is two rules.
+"""
+
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from headend.refusals import Refused
+from headend.registry import areas
+from meterlink.reasons import HOLD_ARREARS, HOLD_SAFETY
+
+QUARTER_S = 900
+QUARTERS = 96  # of a day
+HORIZON_S = 400 * 86_400  # beyond it, a calendar that always forbids forbids for good
+MAX_RULES = 400
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When nobody below `area` is stopped for one of `reasons`; all parts must fit."""
+
+    name_en: Annotated[str, Meta(min_length=1, max_length=80, examples=["Spring Festival"])]
+    name_zh: Annotated[str, Meta(min_length=1, max_length=80, examples=["春节"])]
+    area: Annotated[str, Meta(max_length=areas.MAX_LENGTH, description="Path of an area; empty: everywhere.")] = ""
+    reasons: Annotated[
+        tuple[Annotated[int, Meta(ge=HOLD_ARREARS, lt=HOLD_SAFETY)], ...],
+        Meta(min_length=1, max_length=6, description="Numbers of holds, 1 (arrears) to 6; never safety."),
+    ] = (HOLD_ARREARS,)
+    weekdays: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=7)], ...],
+        Meta(min_length=1, max_length=7, description="1 (Monday) to 7 (Sunday)."),
+    ] = (1, 2, 3, 4, 5, 6, 7)
+    from_quarter: Annotated[int, Meta(ge=0, lt=QUARTERS, description="First quarter of an hour of the day.")] = 0
+    until_quarter: Annotated[int, Meta(ge=1, le=QUARTERS, description="The one from which it ends.")] = QUARTERS
+    first_day: Annotated[date | None, Meta(description="First local day; null: from ever.")] = None
+    last_day: Annotated[date | None, Meta(description="Last local day; null: for ever.")] = None
+
+    def check(self) -> None:
+        """Raise Refused for parts that contradict each other."""
+        areas.check(self.area)
+        if self.from_quarter >= self.until_quarter:
+            raise Refused("until_quarter", self.until_quarter, f"more than from_quarter ({self.from_quarter})")
+        if self.first_day and self.last_day and self.last_day < self.first_day:
+            raise Refused("last_day", str(self.last_day), f"{self.first_day} or later")
+
+    def covers(self, at: datetime, area: str, reason: int) -> bool:
+        """Whether it forbids at this local time."""
+        day, quarter = at.date(), (at.hour * 60 + at.minute) // 15
+        return (
+            reason in self.reasons
+            and areas.within(area, self.area)
+            and (self.first_day is None or self.first_day <= day)
+            and (self.last_day is None or day <= self.last_day)
+            and day.isoweekday() in self.weekdays
+            and self.from_quarter <= quarter < self.until_quarter
+        )
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """All rules of one version of the calendar."""
+
+    rules: tuple[Rule, ...]
+
+    def barred(self, tz: ZoneInfo, now_s: int, area: str, reason: int) -> tuple[Rule, int] | None:
+        """The rule that forbids now, and when a stop is allowed again; None where none does."""
+        first = self._covering(tz, now_s, area, reason)
+        if first is None:
+            return None
+        next_s, rule = now_s, first
+        while next_s < now_s + HORIZON_S:
+            next_s = _over_s(rule, tz, next_s)
+            found = self._covering(tz, next_s, area, reason)
+            if found is None:
+                break
+            rule = found
+        return first, next_s
+
+    def _covering(self, tz: ZoneInfo, at_s: int, area: str, reason: int) -> Rule | None:
+        at = datetime.fromtimestamp(at_s, tz)
+        return next((rule for rule in self.rules if rule.covers(at, area, reason)), None)
+
+
+def _over_s(rule: Rule, tz: ZoneInfo, at_s: int) -> int:
+    """When the hours of a rule that covers `at_s` are over that day."""
+    at = datetime.fromtimestamp(at_s, tz)
+    hours, quarters = divmod(rule.until_quarter, 4)
+    day = at.date() + timedelta(days=hours // 24)
+    over = datetime.combine(day, time(hours % 24, quarters * 15), tz).replace(fold=at.fold)
+    over_s = int(over.timestamp())
+    # An hour that the clocks repeat may have its end behind it already: go on by quarters there.
+    return over_s if over_s > at_s else (at_s // QUARTER_S + 1) * QUARTER_S
+
+
+@lru_cache(maxsize=64)
+def decode(text: str) -> Rules:
+    """Rules as the database keeps them."""
+    return Rules(msgspec.json.decode(text, type=tuple[Rule, ...]))
+
+
+def encode(given: tuple[Rule, ...]) -> str:
+    """Check rules and write them for the database; raises Refused."""
+    if len(given) > MAX_RULES:
+        raise Refused("rules", len(given), f"at most {MAX_RULES}")
+    for rule in given:
+        rule.check()
+    return msgspec.json.encode(given).decode()
+
+
+@lru_cache(maxsize=16)
+def zone(name: str) -> ZoneInfo:
+    """A time zone of the tz database; raises Refused."""
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError) as error:
+        raise Refused("time_zone", name, "a name of the tz database, such as Asia/Shanghai") from error
