@@ -24,6 +24,7 @@ Errors are problem details (RFC 9457) with a `code` for programs and a sentence 
 """
 
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
+    "exception": {"schema": {"type": "string", "pattern": "^[a-z_]{1,32}$"}, "description": "A kind of exception."},
     "meter": {
         "description": "The meter's number; leading zeros may be left out.",
         "schema": {"type": "string", "pattern": "^[0-9]{1,14}$"},
