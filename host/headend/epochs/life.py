@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from headend.epochs import closing
-from headend.ledger import accounts
+from headend.ledger import accounts, bills
 from headend.orders import account, lifecycle
 from headend.refusals import Refused
 from headend.store import lock_meter
@@ -96,6 +96,8 @@ def open_epoch(
     _carry_over(conn, now_s, number, old, new, kept_holds)
     if not closed:
         closing.sweep(conn, now_s, number, old, "opening")
+    if cause in _SAME_CUSTOMER:
+        bills.follow(conn, now_s, number, old, (number, new), actor)
     return order_id
 
 
@@ -126,6 +128,7 @@ def exchange(conn: Connection, now_s: int, old_meter: int, new_meter: int, actor
     if used is not None or conn.execute(_CLOSED, {"of": new_meter, "epoch": epoch}).first() is not None:
         raise Refused("new_meter", new_meter, "a meter with a fresh account: open one on it first")
     state, standing = locked[old_meter]
+    bills.follow(conn, now_s, old_meter, standing.account_epoch, (new_meter, epoch), actor)
     return _retire(conn, now_s, state, standing.account_epoch, EXCHANGED, heir, actor, reason_text)
 
 

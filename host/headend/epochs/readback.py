@@ -184,7 +184,14 @@ def _match(conn: Connection, now_s: int, number: int, epoch: int, source: int, *
     for row in _waiting(conn, number, epoch, source):
         again = unlisted and bool(row.again)
         known_uc, sale = recovered.consume(
-            conn, now_s, number, epoch, row.amount_uc, row.channel, row.payment_id, again=again
+            conn,
+            now_s,
+            number,
+            epoch,
+            row.amount_uc - row.allocated_uc,
+            row.channel,
+            row.payment_id,
+            again=again,
         )
         withheld_uc -= known_uc
         if sale is not None:
@@ -213,7 +220,9 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     mine = payment.c.meter == number, payment.c.account_epoch == epoch
     unmet = list(conn.execute(select(payment).where(*mine, *missing).order_by(payment.c.total_uc)))
     unmet += _waiting(conn, number, epoch, source)
-    parts_uc = [row.amount_uc - recovered.claimed_uc(conn, row.channel, row.payment_id) for row in unmet]
+    parts_uc = [
+        row.amount_uc - row.allocated_uc - recovered.claimed_uc(conn, row.channel, row.payment_id) for row in unmet
+    ]
     at_uc = total_uc - sum(parts_uc)
     for row, part_uc in zip(unmet, parts_uc, strict=True):
         at_uc += part_uc

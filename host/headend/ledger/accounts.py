@@ -10,12 +10,25 @@ CUSTOMER = "customer"
 INCOME = "income"
 CLEARING = "clearing"  # money whose other side is still to be found
 FORMER = "former"  # a customer whose account on a meter is closed: what we owe them, or they us
+DEBT = "debt"  # what a customer owes on bills: in the red by it
+TAX = "tax"  # collected for the state
 
 # What a name begins with -> the account's kind.
-KINDS = {"channel:": CHANNEL, "meter:": CUSTOMER, "income:": INCOME, "clearing:": CLEARING, "former:": FORMER}
+KINDS = {
+    "channel:": CHANNEL,
+    "meter:": CUSTOMER,
+    "income:": INCOME,
+    "clearing:": CLEARING,
+    "former:": FORMER,
+    "debt:": DEBT,
+    "tax:": TAX,
+}
 
 INCOME_ENERGY = "income:energy"
+INCOME_BILLED = "income:billed"
+INCOME_LATE_FEE = "income:late_fee"
 RECOVERED = "clearing:recovered"  # sales found on meters that the books had lost; owed by the channel that made them
+REFUNDS = "clearing:refund"  # stated to a meter as taken back, and not proved
 
 _OPEN = select(account.c.account).where(account.c.account == bindparam("named"))
 
@@ -33,6 +46,11 @@ def of_meter(meter: int, epoch: int) -> str:
 def former_of(meter: int, epoch: int) -> str:
     """The account of who was the customer in a meter's account epoch that is closed."""
     return "former:" + of_meter(meter, epoch).removeprefix("meter:")
+
+
+def of_debt(meter: int, epoch: int) -> str:
+    """What the customer of a meter's account epoch owes on bills."""
+    return "debt:" + of_meter(meter, epoch).removeprefix("meter:")
 
 
 def place_of(name: str) -> tuple[int, int] | None:

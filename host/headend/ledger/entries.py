@@ -3,7 +3,9 @@
 The database refuses to change or delete an entry (triggers of the first migration), and to post the same cause twice.
 """
 
-from sqlalchemy import Connection, insert
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
 
 from headend.ledger import accounts
 from headend.store.schema import entry
@@ -16,7 +18,17 @@ ADJUSTED = "adjusted"  # charged by the head end, taken off at the meter by a mo
 RECOVERED = "recovered"  # a sale of ours, found on the meter, that the books had lost
 REPOSTED = "reposted"  # a payment, posted again, that is such a sale: the meter has it already
 REVERSAL = "reversal"  # a payment that was taken back
-MOVED = "moved"  # what is left of an account that is closed
+MOVED = "moved"  # what is left of an account that is closed, and what is owed on it
+REFUND = "refund"  # stated to the meter as taken back
+REFUND_PAID = "refund_paid"  # … which the meter has proved: it is handed on
+REFUND_RETURNED = "refund_returned"  # … which the meter did not have, or was given up: the customer's again
+REFUND_FOUND = "refund_found"  # taken back by a statement of ours that the books had lost
+REVERSAL_OWED = "reversal_owed"  # a payment that was taken back, and spent before: its customer owes it
+BILLED = "billed"
+BILL_CANCELLED = "bill_cancelled"
+ALLOCATED = "allocated"  # what a payment paid of a bill …
+LATE_FEE = "late_fee"  # … and of its late fee
+UNALLOCATED = "unallocated"  # either, taken back
 
 # Kind of entry -> each (kind of the debited account, kind of the credited one) that it may have.
 SIDES = {
@@ -27,10 +39,26 @@ SIDES = {
     ADJUSTED: ((accounts.CUSTOMER, accounts.INCOME),),
     RECOVERED: ((accounts.CLEARING, accounts.CUSTOMER),),
     REPOSTED: ((accounts.CUSTOMER, accounts.CLEARING),),
+    REFUND: ((accounts.CUSTOMER, accounts.CLEARING),),
+    REFUND_PAID: ((accounts.CLEARING, accounts.CHANNEL),),
+    REFUND_RETURNED: ((accounts.CLEARING, accounts.CUSTOMER),),
+    REFUND_FOUND: ((accounts.CUSTOMER, accounts.CLEARING),),
+    REVERSAL_OWED: ((accounts.DEBT, accounts.CHANNEL),),
     MOVED: (
         (accounts.CUSTOMER, accounts.CUSTOMER),
         (accounts.CUSTOMER, accounts.FORMER),
         (accounts.FORMER, accounts.CUSTOMER),
+        (accounts.DEBT, accounts.DEBT),
+    ),
+    BILLED: ((accounts.DEBT, accounts.INCOME), (accounts.DEBT, accounts.TAX)),
+    BILL_CANCELLED: ((accounts.INCOME, accounts.DEBT), (accounts.TAX, accounts.DEBT)),
+    ALLOCATED: ((accounts.CUSTOMER, accounts.DEBT), (accounts.FORMER, accounts.DEBT)),
+    LATE_FEE: ((accounts.CUSTOMER, accounts.INCOME), (accounts.FORMER, accounts.INCOME)),
+    UNALLOCATED: (
+        (accounts.DEBT, accounts.CUSTOMER),
+        (accounts.DEBT, accounts.FORMER),
+        (accounts.INCOME, accounts.CUSTOMER),
+        (accounts.INCOME, accounts.FORMER),
     ),
 }
 
@@ -64,3 +92,9 @@ def post(
         "cause": cause,
     }
     return int(conn.execute(_POST, row).scalar_one())
+
+
+def of_causes(conn: Connection, kind: str, causes: list[str]) -> list[Row[Any]]:
+    """The entries of a kind that have these causes."""
+    its = select(entry).where(entry.c.kind == kind, entry.c.cause.in_(causes)).order_by(entry.c.id)
+    return list(conn.execute(its))

@@ -4,9 +4,12 @@ Idempotent by (channel, payment id): the same request again gets the same answer
 other content is a conflict. What a payment bought is on the meter when a report shows the total of its `source` at or
 above `total_uc`.
 
-Four payments have no statement of their own: one that is found to be a sale which the meter has already (`recovered`),
-one that waits until a restored database has read its meter (`withheld_uc`), one for an account that is closed, which
-goes to its former customer, and one that the customer carries to the meter as a typed token (`tokens.vending`).
+A payment pays what the customer owes first, as far as the head end collects it (`allocation`); the rest is the meter's.
+
+A payment that leaves nothing for the meter has no statement of its own; nor have four others: one that is found to be a
+sale which the meter has already (`recovered`), one that waits until a restored database has read its meter
+(`withheld_uc`), one for an account that is closed, which goes to its former customer, and one that the customer carries
+to the meter as a typed token (`tokens.vending`), which pays no bill.
 """
 
 import hashlib
@@ -15,18 +18,31 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 
-from headend.ledger import accounts, entries, recovered
+from headend.ledger import accounts, allocation, bills, entries, recovered
 from headend.orders import statements
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
 from headend.store.schema import channel, closing, database, meter, meter_state, meter_trust, payment
 from headend.store.schema import recovered as recovered_sale
+from headend.store.schema_money import bill
 from meterlink.bodies import MAX_UC
 
 MAX_ID = 64
 
 # Built once: to put a statement together costs several times what it costs to run it.
-_CHANNEL = select(channel.c.max_payment_uc).where(channel.c.channel == bindparam("named"))
+# The channel, and the payment where this id has come before.
+_REQUEST = (
+    select(
+        channel.c.max_payment_uc,
+        payment.c.request_digest,
+        payment.c.total_uc,
+        payment.c.order_id,
+        payment.c.taken_s,
+        payment.c.allocated_uc,
+    )
+    .outerjoin(payment, (payment.c.channel == channel.c.channel) & (payment.c.payment_id == bindparam("named")))
+    .where(channel.c.channel == bindparam("of"))
+)
 _BY_ID = select(payment).where(payment.c.channel == bindparam("of"), payment.c.payment_id == bindparam("named"))
 _TAKEN = insert(payment)
 _SOLD = update(meter_state).where(meter_state.c.meter == bindparam("of")).values(sold_uc=bindparam("total"))
@@ -55,6 +71,9 @@ _STANDING = (
         exists()
         .where(recovered_sale.c.meter == meter.c.meter, recovered_sale.c.channel.is_(None))
         .label("has_recovered"),
+        exists()
+        .where(bill.c.meter == meter.c.meter, bill.c.state == bills.OPEN, bill.c.owner == bills.HEAD_END)
+        .label("has_bills"),
     )
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
     .join(database, database.c.one == 1)
@@ -80,6 +99,7 @@ class PaymentAnswer:
     order_id: int | None  # the credit statement that carries it; a later one may take its place
     taken_s: int
     repeated: bool
+    allocated_uc: int = 0  # of `amount_uc`: what paid bills; the rest is the meter's
 
 
 class PaymentConflict(Refused):
@@ -109,23 +129,30 @@ def take(
     before, to a database that was lost since · `by_token`: the caller has it delivered
     as a typed token. Raises Refused (UnknownChannel, UnknownMeter, PaymentConflict); then nothing has changed.
     """
-    limits = conn.execute(_CHANNEL, {"named": channel_name}).one_or_none()
-    if limits is None:
-        raise UnknownChannel("channel", channel_name, "a channel of this head end")
     _check(payment_id, meter, amount_uc)
+    request = conn.execute(_REQUEST, {"of": channel_name, "named": payment_id}).one_or_none()
+    if request is None:
+        raise UnknownChannel("channel", channel_name, "a channel of this head end")
     of_account = "" if account_epoch is None else f" of {account_epoch}"
     digest = hashlib.sha256(f"payment 1 {meter} {amount_uc}{of_account}{' by token' * by_token}".encode()).digest()
-    known = get(conn, channel_name, payment_id)
-    if known is not None:
-        if known.request_digest != digest:
+    if request.request_digest is not None:
+        if request.request_digest != digest:
             raise PaymentConflict(
                 "payment_id", payment_id, "a new id: it was used for another meter, amount or delivery"
             )
         return PaymentAnswer(
-            channel_name, payment_id, meter, amount_uc, known.total_uc, known.order_id, known.taken_s, repeated=True
+            channel_name,
+            payment_id,
+            meter,
+            amount_uc,
+            request.total_uc,
+            request.order_id,
+            request.taken_s,
+            repeated=True,
+            allocated_uc=request.allocated_uc,
         )
-    if amount_uc > limits.max_payment_uc:
-        raise Refused("amount_uc", amount_uc, f"1..{limits.max_payment_uc}, the channel's limit")
+    if amount_uc > request.max_payment_uc:
+        raise Refused("amount_uc", amount_uc, f"1..{request.max_payment_uc}, the channel's limit")
     state = lock_meter(conn, meter)
     standing: Any = conn.execute(_STANDING, {"of": meter}).one()
     if account_epoch is None and standing.moved_to is not None:
@@ -147,7 +174,9 @@ def take(
         "order_id": None,
         "taken_s": now_s,
         "on_meter_s": None,
+        "allocated_uc": 0,
     }
+    cause = f"payment:{channel_name}:{payment_id}"
     entries.post(
         conn,
         now_s,
@@ -156,15 +185,30 @@ def take(
         credit=account,
         amount_uc=amount_uc,
         meter=meter,
-        cause=f"payment:{channel_name}:{payment_id}",
+        cause=cause,
     )
+    found = None
+    if standing.has_bills and not by_token:
+        found = allocation.allocate(conn, now_s, meter, epoch, amount_uc)
+        row["allocated_uc"] = amount_uc - found.rest_uc
     if former is None:
-        if not by_token:
+        if not by_token and row["allocated_uc"] < amount_uc:
             row.update(_give(conn, now_s, state, standing, row, actor))
-        statements.release_arrears_if_stopped(conn, now_s, state, actor)
+        if found is None or found.releases:
+            statements.release_arrears_if_stopped(conn, now_s, state, actor)
     conn.execute(_TAKEN, row)
+    if found is not None:
+        allocation.book(conn, now_s, found, account, cause, (channel_name, payment_id))
     return PaymentAnswer(
-        channel_name, payment_id, meter, amount_uc, row["total_uc"], row["order_id"], now_s, repeated=False
+        channel_name,
+        payment_id,
+        meter,
+        amount_uc,
+        row["total_uc"],
+        row["order_id"],
+        now_s,
+        repeated=False,
+        allocated_uc=row["allocated_uc"],
     )
 
 
@@ -185,7 +229,7 @@ def _give(
     conn: Connection, now_s: int, state: Row[Any], standing: Any, paid: dict[str, Any], actor: str
 ) -> dict[str, Any]:
     """What becomes of a payment for the account in force: the columns of `payment` that tell."""
-    meter, amount_uc, epoch = state.meter, paid["amount_uc"], standing.account_epoch
+    meter, amount_uc, epoch = state.meter, paid["amount_uc"] - paid["allocated_uc"], standing.account_epoch
     # While the meter is read back, a later source may still list this very sale: sums are not touched before.
     again = bool(paid["again"]) and standing.readback_source is None
     known_uc, sale = 0, None

@@ -49,7 +49,7 @@ WANTS_RECOVERED = "recovered"
 _OF_METER = update(meter).where(meter.c.meter == bindparam("of"))
 _IN_FORCE = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of")).scalar_subquery()
 _SALES = (
-    select(payment.c.total_uc, payment.c.amount_uc)
+    select(payment.c.total_uc, (payment.c.amount_uc - payment.c.allocated_uc).label("amount_uc"))
     .where(payment.c.meter == bindparam("of"), payment.c.total_uc <= bindparam("total"))
     .where(payment.c.account_epoch == _IN_FORCE, payment.c.source == bindparam("from_source"))
     .order_by(payment.c.total_uc.desc())

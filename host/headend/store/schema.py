@@ -160,6 +160,7 @@ payment = Table(
     Column("account_epoch", Integer, nullable=False, server_default="1"),
     Column("source", Integer, nullable=False, server_default="1"),  # whose total `total_uc` is; 0: no source's
     Column("again", Integer, nullable=False, server_default="0"),  # the channel says that it may have posted it before
+    Column("allocated_uc", BigInteger, nullable=False, server_default="0"),  # of `amount_uc`: what is not for the meter
     Index("ix_payment_meter", "meter", "total_uc"),
     Index(
         "ix_payment_pending",
