@@ -25,6 +25,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, func, select
 
+from headend.chores import Chore, Chores
 from headend.clock import Clock, SystemClock
 from headend.engine import Action, Engine, Policy
 from headend.keys.holder import KeyHolder
@@ -38,6 +39,8 @@ from headend.refusals import Refused
 from headend.settings import INSIDE, Settings
 from headend.store import Store, identity, open_store
 from headend.store.schema import meter
+from headend.watch import systemd
+from headend.watch.metrics import Metrics
 from headend.web.app import build_app
 from headend.web.desk import Desk
 from headend.web.server import HttpServer, bind
@@ -46,6 +49,7 @@ ROUND_S = 1.0  # the longest between two looks for work
 LATE_S = 30.0  # a round that takes longer is trouble
 TROUBLED_S = 2.0  # before the next round after one that failed
 SEND_THREADS = 4
+FOLLOW_S = 5  # between two looks at what moved, for the monitor
 UNDER_WAY = 500  # actions with carriers at a time; more wait in the outbox
 
 log = logging.getLogger("openprepay.service")
@@ -89,6 +93,8 @@ class Service:
         self._halting = False
         self._trouble: dict[str, str] = {}
         self._round_at = 0.0
+        self._watched_at = 0.0
+        self._chores: Chores | None = None
 
     async def start(self) -> None:
         """Open everything; raises Refused, KeyFileError or what else keeps it from running, with all closed again."""
@@ -116,8 +122,10 @@ class Service:
             self.carriers[carrier.name] = carrier
             self._stack.append(carrier.stop)
             await carrier.start(partial(self._up, carrier))
+        self.metrics = Metrics(self.store, self._troubles, lambda: self.engine.counts)
         desk = self._desk = await asyncio.to_thread(self._make_desk, signer)
         self._stack.append(desk.close)
+        self._start_chores()
         self._rounds = asyncio.create_task(self._go_round(), name="rounds")
         self._stack.append(self._halt)
         self._server = HttpServer(build_app(desk), listening)
@@ -137,7 +145,20 @@ class Service:
             trouble=self._troubles,
             page_without_token=self.settings.page_without_token,
             maker=signer,
+            metrics=self.metrics,
         )
+
+    def _start_chores(self) -> None:
+        """What is done besides, in a thread of its own (`headend.chores`)."""
+        chores = self._chores = Chores([Chore("metrics", FOLLOW_S, self.metrics.follow)], self._clock)
+        going = asyncio.create_task(chores.go(), name="chores")
+
+        async def end() -> None:
+            await asyncio.to_thread(chores.close)
+            going.cancel()
+            await asyncio.wait({going})
+
+        self._stack.append(end)
 
     async def stop(self) -> None:
         """Finish what is being answered, stop the links, close the store. Idempotent."""
@@ -185,6 +206,7 @@ class Service:
             try:
                 pause_s = await self._round()
                 self._trouble.pop("dispatcher", None)
+                self._tell_watchdog()
             except Exception as error:  # the next round may succeed; until then the head end is not ready
                 if "dispatcher" not in self._trouble:
                     log.exception("The dispatcher could not finish a round.")
@@ -195,6 +217,13 @@ class Service:
                     await self._woken.wait()
             except TimeoutError:
                 continue
+
+    def _tell_watchdog(self) -> None:
+        """A round went well: whoever watches this process hears of it."""
+        every_s = systemd.watchdog_s()
+        if every_s is not None and self._round_at - self._watched_at >= every_s / 2:
+            self._watched_at = self._round_at
+            systemd.tell("WATCHDOG=1")
 
     async def _round(self) -> float:
         """Hand out what is due; returns how long there is nothing to do."""
@@ -335,6 +364,8 @@ class Service:
     def _troubles(self) -> dict[str, str]:
         """Why this head end is not ready, by what is affected."""
         found = dict(self._trouble)
+        if self._chores is not None:
+            found.update(self._chores.trouble)
         if self._rounds is None or self._rounds.done():
             found["dispatcher"] = "It does not run."
         elif self._loop.time() - self._round_at > LATE_S:

@@ -7,11 +7,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headend.orders import statements
-from headend.watch.metrics import NAMES, Metrics
+from headend.watch.metrics import CONTENT_TYPE, NAMES, Metrics
 from meterlink import reasons
 from tests.host.books import CHANNEL, METER
 from tests.host.peer import CLOSED, OPEN
-from tests.host.site import API, Site
+from tests.host.site import API, ONE, Site, problem
 
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -123,3 +123,20 @@ def test_power_that_does_not_come_within_a_day_is_counted_apart(site: Site) -> N
     found = read(metrics, site.clock.now_s())
     assert found["openprepay_payment_power_overdue_total", ()] == 1
     assert found["openprepay_payment_power_seconds_count", ()] == 0
+
+
+def test_a_reader_of_the_api_reads_them_and_nobody_else(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        site.desk.metrics = metrics_of(site)
+        assert site.client(ONE["payments"]).get("/metrics").status_code == 403
+        assert site.client(None).get("/metrics").status_code == 401
+        site.client(ONE["read"]).get(f"{API}/meters")
+        answer = site.client(ONE["read"]).get("/metrics")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, CONTENT_TYPE)
+        families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+        counted = [one for one in families["openprepay_http_seconds"].samples if one.name.endswith("_count")]
+        assert {(one.labels["operation"], one.labels["status"]): one.value for one in counted} == {
+            ("list_meters", "200"): 1
+        }
+        site.desk.metrics = None
+        problem(site.client(ONE["read"]).get("/metrics"), 404, "no_such_path")

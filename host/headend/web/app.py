@@ -21,7 +21,7 @@ from headend.access.areas import EVERYWHERE
 from headend.access.caller import Caller
 from headend.access.permissions import READ
 from headend.store import UnknownMeter
-from headend.web import openapi, problems, wire
+from headend.web import metrics, openapi, problems, wire
 from headend.web.access import ErrorBudget, bearer, caller_of
 from headend.web.api import OPERATIONS, PREFIX
 from headend.web.desk import Desk
@@ -50,6 +50,7 @@ class Visitor:
     def __init__(self, request: Request) -> None:
         self.address = request.client.host if request.client else "unknown"
         self.name = f"address {self.address}"
+        self.operation = ""  # which one the request turned out to be
 
     def is_known(self, caller: Caller) -> None:
         self.name = caller.actor
@@ -81,7 +82,13 @@ class Door:
         return Route(path, endpoint, methods=every, include_in_schema=False)
 
     async def _answer(self, request: Request, serve: Serve) -> Response:
-        visitor = Visitor(request)
+        visitor, began = Visitor(request), self.desk.monotonic()
+        response = await self._respond(request, visitor, serve)
+        if visitor.operation and self.desk.metrics is not None:
+            self.desk.metrics.answered(visitor.operation, response.status_code, self.desk.monotonic() - began)
+        return response
+
+    async def _respond(self, request: Request, visitor: Visitor, serve: Serve) -> Response:
         try:
             return await serve(request, visitor)
         except Problem as problem:
@@ -113,6 +120,7 @@ def build_app(desk: Desk, budget: ErrorBudget | None = None) -> Starlette:
     document = openapi.encoded()
     routes = [door.route(PREFIX + _pattern(path), methods) for path, methods in by_path.items()]
     routes.append(door.route(f"{PREFIX}/openapi.json", {"GET": _fixed(document, "application/json")}))
+    routes.append(door.route(metrics.PATH, {"GET": _metrics(door)}))
     routes.extend(_page(door))
     routes.append(door.route("/{path:path}", dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _nowhere(door))))
     return Starlette(routes=routes)
@@ -132,7 +140,8 @@ def _page(door: Door) -> list[Route]:
 
 def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
     async def serve(request: Request, visitor: Visitor) -> Response:
-        caller = await _caller(door, request, visitor, operation)
+        visitor.operation = operation.name
+        caller = await _caller(door, request, visitor, operation.scope)
         path = _path(request)
         await _placed(door, caller, operation, path)
         call = Call(
@@ -146,6 +155,14 @@ def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
         return Response(
             wire.encode(answer.body), answer.status, {**HEADERS, **answer.headers}, media_type="application/json"
         )
+
+    return serve
+
+
+def _metrics(door: Door) -> Serve:
+    async def serve(request: Request, visitor: Visitor) -> Response:
+        await _caller(door, request, visitor, READ)
+        return await metrics.page(door.desk, HEADERS)
 
     return serve
 
@@ -165,8 +182,8 @@ def _fixed(content: bytes, media_type: str) -> Serve:
     return serve
 
 
-async def _caller(door: Door, request: Request, visitor: Visitor, operation: Operation[Any, Any]) -> Caller:
-    if operation.scope is None:
+async def _caller(door: Door, request: Request, visitor: Visitor, scope: str | None) -> Caller:
+    if scope is None:
         return ANONYMOUS
     try:
         token = bearer(request.headers.get("authorization"))
@@ -176,7 +193,7 @@ async def _caller(door: Door, request: Request, visitor: Visitor, operation: Ope
         raise
     visitor.is_known(caller)
     door.admit(visitor)
-    return caller.at(operation.scope)
+    return caller.at(scope)
 
 
 async def _placed(door: Door, caller: Caller, operation: Operation[Any, Any], path: Mapping[str, str]) -> None:

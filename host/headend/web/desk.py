@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from headend.clock import Clock
 from headend.store import ORDERS, Lane, Store
 from headend.tokens.making import Maker, NotMade
+from headend.watch.metrics import Metrics
 
 READ_THREADS = 4
 
@@ -28,7 +29,7 @@ class Desk:
     `new_key_version`: version of the master key that a meter gets which is added now · `currency`: ISO 4217 numeric ·
     `report_every_s`: how often a meter is asked for a report · `trouble()`: why the head end is not ready, by what is
     affected; empty when it is · `wake()`: something was committed that wants sending; callable in any thread · `maker`:
-    the signer, for typed tokens.
+    the signer, for typed tokens · `metrics`: what Prometheus reads, where it may.
     """
 
     store: Store
@@ -40,6 +41,7 @@ class Desk:
     trouble: Callable[[], dict[str, str]] = dict
     page_without_token: bool = False
     maker: Maker | None = None
+    metrics: Metrics | None = None
     monotonic: Callable[[], float] = time.monotonic
     _threads: ThreadPoolExecutor = field(init=False, repr=False)
 
@@ -48,7 +50,7 @@ class Desk:
 
     async def read(self, fn: Callable[..., R], *args: Any) -> R:
         """`Store.read` in a thread of our own."""
-        return await self._in_thread(self.store.read, fn, *args)
+        return await self.in_thread(self.store.read, fn, *args)
 
     async def write(self, fn: Callable[..., R], *args: Any, lane: Lane = ORDERS) -> R:
         """`Store.write`; returns after the COMMIT. The loop never waits for the store."""
@@ -58,9 +60,10 @@ class Desk:
         """`fn(store, maker, now, *args)` in a thread of our own; raises NotMade where no signer is there."""
         if self.maker is None:
             raise NotMade("No signer is set up here.")
-        return await self._in_thread(fn, self.store, self.maker, self.clock.now_s(), *args)
+        return await self.in_thread(fn, self.store, self.maker, self.clock.now_s(), *args)
 
-    async def _in_thread(self, fn: Callable[..., R], *args: Any) -> R:
+    async def in_thread(self, fn: Callable[..., R], *args: Any) -> R:
+        """`fn(*args)` in a thread of our own."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, functools.partial(fn, *args))
 
