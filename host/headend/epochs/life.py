@@ -13,6 +13,7 @@ from headend.epochs import closing
 from headend.ledger import accounts, bills
 from headend.orders import account, lifecycle
 from headend.refusals import Refused
+from headend.registry import exclusions, holds
 from headend.store import lock_meter
 from headend.store.schema import closing as closing_row
 from headend.store.schema import entry, meter, meter_state, meter_trust, order
@@ -43,6 +44,7 @@ CAUSES = {
 }
 _SAME_CUSTOMER = (REPAIRED, IMPORTED, EXCHANGED)
 MAX_EPOCH = 0xFFFF
+_SAFETY = 1 << reasons.HOLD_SAFETY  # stays in any case
 ALL_HOLDS = (1 << reasons.HOLD_PROTECTION + 1) - 2
 
 _STANDING = (
@@ -94,6 +96,8 @@ def open_epoch(
     conn.execute(update(meter_trust).where(meter_trust.c.meter == number).values(zeros))
     order_id = account.open_epoch(conn, now_s, number, new, CAUSES[cause], kept_holds, actor, reason_text)
     _carry_over(conn, now_s, number, old, new, kept_holds)
+    holds.carry_safety(conn, now_s, number, number, actor, f"stands for account epoch {new} too")
+    exclusions.follow_account(conn, now_s, number, actor)
     if not closed:
         closing.sweep(conn, now_s, number, old, "opening")
     if cause in _SAME_CUSTOMER:
@@ -115,8 +119,8 @@ def retire(
 def exchange(conn: Connection, now_s: int, old_meter: int, new_meter: int, actor: str, *, reason_text: str = "") -> int:
     """Another meter takes the place of one: its account goes on there, and the old meter is retired.
 
-    The new meter is in the fleet, and nothing was booked on its account in force. Returns the id of the order that
-    retires the old one. Raises Refused.
+    The new meter is in the fleet, and nothing was booked on its account in force. Exclusions and a hold for safety go
+    on there. Returns the id of the order that retires the old one. Raises Refused.
     """
     if old_meter == new_meter:
         raise Refused("new_meter", new_meter, "another meter than the one that it takes the place of")
@@ -128,6 +132,8 @@ def exchange(conn: Connection, now_s: int, old_meter: int, new_meter: int, actor
     if used is not None or conn.execute(_CLOSED, {"of": new_meter, "epoch": epoch}).first() is not None:
         raise Refused("new_meter", new_meter, "a meter with a fresh account: open one on it first")
     state, standing = locked[old_meter]
+    holds.carry_safety(conn, now_s, old_meter, new_meter, actor, f"stood on meter {old_meter}")
+    exclusions.move(conn, now_s, old_meter, new_meter, actor)
     bills.follow(conn, now_s, old_meter, standing.account_epoch, (new_meter, epoch), actor)
     return _retire(conn, now_s, state, standing.account_epoch, EXCHANGED, heir, actor, reason_text)
 
@@ -160,11 +166,13 @@ def _lock(conn: Connection, number: int) -> tuple[Row[Any], Any]:
 def _carry_over(conn: Connection, now_s: int, number: int, old: int, new: int, kept_holds: int) -> None:
     """Statements that the meter has not seen go on for the new account, but for credit, debts and holds that go."""
     for row in _unsent(conn, number, old):
-        dropped = row.aspect == ASPECT_SUPPLY and not kept_holds >> row.selector & 1
+        dropped = row.aspect == ASPECT_SUPPLY and not (kept_holds | _SAFETY) >> row.selector & 1
         if row.aspect in (ASPECT_CREDIT, ASPECT_DEBT) or dropped:
             lifecycle.move(
                 conn, now_s, row.id, "supersede", f"its account was closed before it was sent; {new} follows"
             )
+        elif row.state != lifecycle.QUEUED:  # what was approved, or is to be, was meant for the account that is over
+            lifecycle.move(conn, now_s, row.id, "supersede", f"its account was closed before it was approved; {new}")
         elif row.aspect in (ASPECT_TARIFF, ASPECT_LIMITS, ASPECT_LOAD, ASPECT_SUPPLY):
             # Never sent, so a signature under the old account is nobody's.
             values = {"account_epoch": new, "signed": None, "digest": None}
@@ -173,5 +181,6 @@ def _carry_over(conn: Connection, now_s: int, number: int, old: int, new: int, k
 
 
 def _unsent(conn: Connection, number: int, epoch: int) -> list[Row[Any]]:
-    mine = order.c.meter == number, order.c.account_epoch == epoch, order.c.state == lifecycle.QUEUED
-    return list(conn.execute(select(order.c.id, order.c.aspect, order.c.selector).where(*mine).order_by(order.c.id)))
+    mine = order.c.meter == number, order.c.account_epoch == epoch, order.c.state.in_(lifecycle.UNSENT)
+    columns = order.c.id, order.c.aspect, order.c.selector, order.c.state
+    return list(conn.execute(select(*columns).where(*mine).order_by(order.c.id)))

@@ -75,7 +75,7 @@ def bars(conn: Connection, now_s: int, meter_id: int, reason: int) -> list[Bar]:
     """
     if reason == HOLD_SAFETY:
         return []
-    rows: Sequence[Row[Any]] = conn.execute(_STANDING, {"of": meter_id, "now": now_s}).all()
+    rows: Sequence[Any] = conn.execute(_STANDING, {"of": meter_id, "now": now_s}).all()
     found = [bar for row in rows if row.id is not None for bar in _of_exclusion(conn, now_s, row, reason)]
     if rows and rows[0].version is not None:
         first = rows[0]

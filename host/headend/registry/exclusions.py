@@ -184,9 +184,12 @@ def locked(conn: Connection, now_s: int, exclusion_id: int) -> Row[Any]:
     return row
 
 
-def kept_holds(conn: Connection, now_s: int, meter_id: int) -> int:
-    """Bits of the holds that a change of account leaves on the meter: protection, where the supply point has it."""
-    return 1 << reasons.HOLD_PROTECTION if _on_meter(conn, meter_id) else 0
+def follow_account(conn: Connection, now_s: int, meter_id: int, actor: str) -> None:
+    """Another account is opened on the locked meter, which ends its holds: state the protection of the supply point
+    again, to follow the order that opens it.
+    """
+    if _on_meter(conn, meter_id):
+        statements.protect(conn, now_s, meter_id, actor, reason_text="the supply point is protected")
 
 
 def move(conn: Connection, now_s: int, old_meter: int, new_meter: int, actor: str) -> None:

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from headend.access import areas
 from headend.refusals import Refused
-from headend.registry import areas
 from meterlink.reasons import HOLD_ARREARS, HOLD_SAFETY
 
 QUARTER_S = 900
@@ -55,7 +55,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         day, quarter = at.date(), (at.hour * 60 + at.minute) // 15
         return (
             reason in self.reasons
-            and areas.within(area, self.area)
+            and areas.covers(self.area, area)
             and (self.first_day is None or self.first_day <= day)
             and (self.last_day is None or day <= self.last_day)
             and day.isoweekday() in self.weekdays
