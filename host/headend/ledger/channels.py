@@ -13,6 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
+from headend.access import changes
+from headend.access.caller import DESK
 from headend.access.permissions import ADMIN, ORDERS, PAYMENTS, READ, SCOPES
 from headend.ledger import accounts
 from headend.refusals import Refused
@@ -45,15 +47,12 @@ def add_channel(
     name: 1..40 of a-z 0-9 . _ - · token: 32..200 characters · scopes: some of `SCOPES` · max_payment_uc: the largest
     single payment, 0..2^63-1. Raises Refused, ChannelExists.
     """
-    if not _NAME.fullmatch(name):
-        raise Refused("channel", name, "1..40 characters of a-z, 0-9, '.', '_', '-', a letter or digit first")
+    if not _NAME.fullmatch(name) or name.startswith(DESK):
+        expected = f"1..40 characters of a-z, 0-9, '.', '_', '-', a letter or digit first, not {DESK}…"
+        raise Refused("channel", name, expected)
     if not MIN_TOKEN <= len(token) <= MAX_TOKEN:
         raise Refused("token", f"{len(token)} characters", f"{MIN_TOKEN}..{MAX_TOKEN} characters")
-    for scope in scopes:
-        if scope not in SCOPES:
-            raise Refused("scope", scope, f"one of {', '.join(SCOPES)}")
-    if not 0 <= max_payment_uc <= MAX_UC:
-        raise Refused("max_payment_uc", max_payment_uc, f"0..{MAX_UC}")
+    check_terms(scopes, max_payment_uc)
     if conn.execute(select(channel.c.channel).where(channel.c.channel == name)).one_or_none() is not None:
         raise ChannelExists("channel", name, "a name that is not taken")
     row = {
@@ -66,6 +65,15 @@ def add_channel(
     conn.execute(insert(channel).values(row))
     conn.execute(insert(channel_access).values(channel=name))
     accounts.open_account(conn, accounts.of_channel(name))
+
+
+def check_terms(scopes: tuple[str, ...], max_payment_uc: int) -> None:
+    """Raise Refused for a scope that no channel can have, or a limit out of range."""
+    for scope in scopes:
+        if scope not in SCOPES:
+            raise Refused("scope", scope, f"one of {', '.join(SCOPES)}")
+    if not 0 <= max_payment_uc <= MAX_UC:
+        raise Refused("max_payment_uc", max_payment_uc, f"0..{MAX_UC}")
 
 
 def authenticate(conn: Connection, now_s: int, token: str, address: str = "") -> Row[Any] | None:
@@ -129,8 +137,12 @@ _NO_FORMER = update(channel_access).where(channel_access.c.channel == bindparam(
 
 
 def _change(conn: Connection, name: str, **values: Any) -> None:
-    if not conn.execute(update(channel).where(channel.c.channel == name).values(**values)).rowcount:
+    if (
+        name.startswith(DESK)
+        or not conn.execute(update(channel).where(channel.c.channel == name).values(**values)).rowcount
+    ):
         raise Refused("channel", name, "the name of a channel")
+    changes.happened()
 
 
 def allows(row: Row[Any], scope: str) -> bool:

@@ -103,8 +103,14 @@ channel_access = Table(
     Column("addresses", String(400), nullable=False, server_default=""),  # networks, space separated; "": any
     Column("created_by", String(80), nullable=False, server_default="system"),
     Column("token_by", String(80), nullable=False, server_default="system"),  # who last saw a fresh token
-    Column("used_s", BigInteger),  # to the minute
     Column("version", Integer, nullable=False, server_default="1"),
+)
+
+channel_use = Table(
+    "channel_use",
+    metadata,
+    Column("channel", ForeignKey("channel.channel"), primary_key=True),
+    Column("used_s", BigInteger, nullable=False),  # its token, last; to the minute
 )
 
 # Rules of access that the utility sets, with their history: the newest of a name counts.

@@ -89,12 +89,18 @@ def upgrade() -> None:
         sa.Column("addresses", sa.String(length=400), server_default="", nullable=False),
         sa.Column("created_by", sa.String(length=80), server_default="system", nullable=False),
         sa.Column("token_by", sa.String(length=80), server_default="system", nullable=False),
-        sa.Column("used_s", sa.BigInteger(), nullable=True),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(["channel"], ["channel.channel"], name="fk_channel_access_channel"),
         sa.PrimaryKeyConstraint("channel", name="pk_channel_access"),
     )
     op.execute("INSERT INTO channel_access (channel) SELECT channel FROM channel")
+    op.create_table(
+        "channel_use",
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("used_s", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["channel"], ["channel.channel"], name="fk_channel_use_channel"),
+        sa.PrimaryKeyConstraint("channel", name="pk_channel_use"),
+    )
     op.create_table(
         "access_rule",
         sa.Column("id", _ROW_ID, nullable=False),
@@ -131,6 +137,7 @@ def downgrade() -> None:
     for table in (
         "kept_answer",
         "access_rule",
+        "channel_use",
         "channel_access",
         "sign_in_failure",
         "session",
