@@ -8,6 +8,7 @@ from headend.store import (  # noqa: F401 - loading them is what counts
     schema_gate,
     schema_money,
     schema_people,
+    schema_refunds,
     schema_registry,
 )
 from headend.store.columns import metadata
