@@ -32,33 +32,33 @@ class BadSettings(Exception):
 class Settings:
     """Everything that an operator can set, with its default. Relative paths start where the program does."""
 
-    database: str = "sqlite:///var/openprepay.sqlite"
+    database: str = "sqlite:///var/openprepay.sqlite"  # where everything is kept (docs/store.md)
     keystore: str = "var/openprepay.keys"  # or pkcs11:token=…?module-path=… (see docs/keys.md)
     passphrase_file: str = ""  # "": from the environment or a prompt
     signer: str = INSIDE  # or unix:PATH, the socket of a signer in a process of its own
     # What the signer reads, wherever it runs (see docs/signer.md).
-    signer_log: str = "var/openprepay.signed"
+    signer_log: str = "var/openprepay.signed"  # what was signed, on disk before a signature leaves
     signer_uids: str = ""  # users beside its own that may connect to its socket: names or numbers, comma-separated
     max_increase_uc: int = 10_000_000_000  # the most that one credit order may add …
     max_meter_day_uc: int = 50_000_000_000  # … and all of one meter, in a day of UTC
-    max_channel_day_uc: int = 10_000_000_000_000
-    max_day_uc: int = 100_000_000_000_000
+    max_channel_day_uc: int = 10_000_000_000_000  # … of one channel
+    max_day_uc: int = 100_000_000_000_000  # … and in all
     max_token_day_wh: int = 500_000  # typed tokens of one meter
-    max_token_month_wh: int = 2_000_000
+    max_token_month_wh: int = 2_000_000  # … and in a month
     max_meter_keys_per_minute: int = 60_000  # keys that the head end may have to verify reports with
     currency: int = 156  # ISO 4217 numeric, 0: accounts in kWh; fixed once the database exists
-    http_host: str = "127.0.0.1"
-    http_port: int = 8470
+    http_host: str = "127.0.0.1"  # where HTTP answers: this machine alone, unless http_beyond_loopback
+    http_port: int = 8470  # of the API and the pages
     http_beyond_loopback: bool = False  # answer on an address that other machines reach; put TLS in front then
     page_without_token: bool = False  # show the status page to any browser on this machine
     log_format: str = logs.TEXT  # text, or json: one object a line
     log_level: str = "info"  # debug, info, warning or error
     mqtt_url: str = ""  # mqtt://HOST:PORT or mqtts://HOST:PORT; "": no MQTT link
     mqtt_version: str = "5"  # 3.1.1 for a broker that knows nothing newer
-    mqtt_client_id: str = "openprepay-head-end"
+    mqtt_client_id: str = "openprepay-head-end"  # one for each head end at the broker
     mqtt_ca: str = ""  # PEM files, for mqtts
-    mqtt_certificate: str = ""
-    mqtt_key: str = ""
+    mqtt_certificate: str = ""  # the head end's own, where the broker asks for one
+    mqtt_key: str = ""  # its private key, mode 0600
 
     def caps(self) -> Caps:
         """What the signer holds orders and tokens to."""
@@ -121,6 +121,11 @@ def _convert(place: str, value: Any, kind: type) -> Any:
 
 _KINDS = {int: "a whole number", str: "text", bool: "true or false"}
 _YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def expected(name: str) -> str:
+    """What is expected of a setting, in words."""
+    return _RULES[name][0] if name in _RULES else _KINDS[type(getattr(Settings, name))]
 
 
 def _is_sqlite(url: str) -> bool:
