@@ -21,6 +21,7 @@ _PACKAGES = {
     "softhsm2-util": "softhsm2",
     "node": "nodejs",
     "npm": "npm",
+    "strace": "strace",
 }
 
 
@@ -32,6 +33,16 @@ def program(name: str) -> str:
         how = f"; apt-get install {package} brings it" if package else ""
         pytest.skip(f"needs the program {name}, which is not installed{how}")
     return found
+
+
+def postgresql() -> Path:
+    """The folder of PostgreSQL's programs, the newest that is installed. Debian keeps it off the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if not found:
+        found = [Path(path) for path in [shutil.which("postgres")] if path]
+    if not found:
+        pytest.skip("needs PostgreSQL, which is not installed; apt-get install postgresql brings it")
+    return found[-1].resolve().parent
 
 
 def module(name: str, extra: str = "dev") -> ModuleType:

@@ -47,8 +47,13 @@ PROGRAMS = {
     "softhsm2-util": "softhsm2",
     "node": "nodejs",
     "npm": "npm",
+    "postgres": "postgresql",
 }
-SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where Debian puts mosquitto; not on everyone's PATH
+# Where Debian puts mosquitto and PostgreSQL's server; not on everyone's PATH.
+SYSTEM_FOLDERS = (
+    *("/usr/local/sbin", "/usr/sbin", "/sbin"),
+    *sorted(str(folder) for folder in Path("/usr/lib/postgresql").glob("*/bin")),
+)
 
 # lock file -> what `lock` resolves into it: extras of pyproject.toml, or requirements in a file of that name with .in
 LOCKS = {

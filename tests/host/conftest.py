@@ -8,6 +8,7 @@ import pytest
 
 from headend.keys import sealed
 from headend.keys.sealed import Work
+from headend.store import Store, open_store
 from tests.host.keyplaces import KINDS, KeyPlace, configure
 
 
@@ -18,6 +19,26 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield configure(tmp_path_factory.mktemp("softhsm"))
     if before is None:
         del os.environ["SOFTHSM2_CONF"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with today's tables and nothing in them, on each kind of server in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/any.sqlite"
+        return
+    from tests import postgres
+
+    url = postgres.server().database()
+    yield url
+    postgres.server().drop(url)
+
+
+@pytest.fixture
+def any_store(any_store_url: str) -> Iterator[Store]:
+    """`any_store_url`, opened; writes run at once in the calling thread."""
+    with open_store(any_store_url, inline=True) as store:
+        yield store
 
 
 @pytest.fixture(params=KINDS)

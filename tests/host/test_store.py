@@ -19,9 +19,10 @@ from headend.store import (
     Store,
     StoreClosed,
     UnknownMeter,
+    groups,
+    jobs,
     lock_meter,
     open_store,
-    writer,
 )
 from headend.store.schema import account, meter_state
 from tests.host.books import METER, open_books
@@ -63,7 +64,7 @@ def threaded(tmp_path: Path) -> Iterator[Store]:
 class Held:
     """Keeps the writer busy inside a function, so that everything submitted meanwhile waits for the same group."""
 
-    def __init__(self, store: Store, lane: writer.Lane = READS) -> None:
+    def __init__(self, store: Store, lane: jobs.Lane = READS) -> None:
         self.entered, self.go_on = threading.Event(), threading.Event()
         self.future = store.write(self._hold, lane=lane)
         self.entered.wait()
@@ -138,7 +139,7 @@ def test_a_closed_store_refuses(store: Store) -> None:
 
 
 def test_a_group_is_one_commit(threaded: Store, commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "GROUP_S", 3600)
+    monkeypatch.setattr(groups, "GROUP_S", 3600)
     held = Held(threaded)
     futures = [threaded.write(add, f"a{n}") for n in range(20)]
     held.release()
@@ -147,7 +148,7 @@ def test_a_group_is_one_commit(threaded: Store, commits: list[str], monkeypatch:
 
 
 def test_the_time_of_a_group_is_bounded(threaded: Store, commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "GROUP_S", 0)
+    monkeypatch.setattr(groups, "GROUP_S", 0)
     held = Held(threaded)
     futures = [threaded.write(add, f"a{n}") for n in range(5)]
     held.release()
@@ -158,7 +159,7 @@ def test_the_time_of_a_group_is_bounded(threaded: Store, commits: list[str], mon
 def test_urgent_work_goes_first_and_never_waits_for_less_urgent(
     threaded: Store, commits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "GROUP_S", 3600)
+    monkeypatch.setattr(groups, "GROUP_S", 3600)
     seen = commits
 
     def note(conn: Connection, what: str) -> None:
@@ -178,7 +179,7 @@ def test_urgent_work_goes_first_and_never_waits_for_less_urgent(
 
 
 def test_a_failed_commit_fails_its_whole_group(threaded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "GROUP_S", 3600)
+    monkeypatch.setattr(groups, "GROUP_S", 3600)
     held = Held(threaded)
     futures: list[Any] = [threaded.write(add, "a"), threaded.write(add_and_fail, "b"), threaded.write(add_orphan)]
     held.release()
@@ -188,7 +189,7 @@ def test_a_failed_commit_fails_its_whole_group(threaded: Store, monkeypatch: pyt
 
 
 def test_nobody_hears_before_the_commit(threaded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "GROUP_S", 3600)
+    monkeypatch.setattr(groups, "GROUP_S", 3600)
     held, first = Held(threaded), threading.Event()
     good, bad = threaded.write(add, "a"), threaded.write(add_and_fail, "b")
 

@@ -5,13 +5,12 @@ only for the log that the meter writes at present, so an old batch that is playe
 """
 
 import struct
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Dialect, Row, Table, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, select, update
 
 from headend.reads import crc, logs
-from headend.store import lock_meter
+from headend.store import lock_meter, sql
 from headend.store.schema import question
 from meterlink import records
 from meterlink.batches import KIND_EVENTS, KIND_INTERVALS, Batch
@@ -88,14 +87,8 @@ def _store(conn: Connection, batch: Batch, log: logs.Log, rows: list[tuple[int, 
     there = {row[0]: tuple(row) for row in conn.execute(log.between, span)}
     new = [(batch.meter, batch.log_id, *row) for row in rows if row[0] not in there]
     if new:
-        conn.exec_driver_sql(_insert(log.table, conn.dialect), new)
+        sql.copy_in(conn, log.table, new)
     return len(new), sum(there.get(row[0], row) != row for row in rows)
-
-
-@lru_cache(maxsize=8)
-def _insert(table: Table, dialect: Dialect) -> str:
-    """The INSERT of a whole row, in the driver's own words: it takes the tuples as they were decoded."""
-    return str(insert(table).compile(dialect=dialect))
 
 
 def _answered(conn: Connection, now_s: int, batch: Batch, question_s: int) -> Row[Any] | None:

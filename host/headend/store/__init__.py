@@ -1,12 +1,12 @@
-"""The database: one writer, many readers, migrations, and the row lock of a meter.
+"""The database, SQLite or PostgreSQL: who writes, who reads, migrations, and the row lock of a meter.
 
 `open_store(url)` brings the tables up to date and returns a `Store`. Domain code sees connections only: plain functions
 `fn(conn, …)` are handed to `Store.write` or `Store.read`. `schema.py` holds every table.
 """
 
+from headend.store.jobs import MONEY, ORDERS, READS, CommitFailed, Lane, OutcomeUnknown, Overloaded, StoreClosed
 from headend.store.locks import UnknownMeter, lock_meter
 from headend.store.store import Store, open_store
-from headend.store.writer import MONEY, ORDERS, READS, CommitFailed, Lane, Overloaded, StoreClosed
 
 __all__ = [
     "MONEY",
@@ -14,6 +14,7 @@ __all__ = [
     "READS",
     "CommitFailed",
     "Lane",
+    "OutcomeUnknown",
     "Overloaded",
     "Store",
     "StoreClosed",

@@ -11,19 +11,32 @@ $$ BEGIN RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'integrity_constraint_v
 """
 
 
-def refuse(op: Any, table: str, event: str, sentence: str, columns: tuple[str, ...] = ()) -> None:
-    """Refuse UPDATE (of all columns, or of these) or DELETE on a table. `sentence`: without a quotation mark."""
+def refuse(
+    op: Any,
+    table: str,
+    event: str,
+    sentence: str,
+    columns: tuple[str, ...] = (),
+    *,
+    when: str = "",
+    name: str = "",
+) -> None:
+    """Refuse UPDATE (of all columns, or of these) or DELETE of rows of which `when` (SQL about OLD) is true.
+
+    `sentence`: without a quotation mark · `name`: of a further guard of the same table and event.
+    """
     of = f" OF {', '.join(columns)}" if columns else ""
-    name, at = f"{table}_{event.lower()}", f'BEFORE {event}{of} ON "{table}"'
+    name, at = name or f"{table}_{event.lower()}", f'BEFORE {event}{of} ON "{table}"'
+    only = f" WHEN ({when})" if when else ""
     if op.get_bind().dialect.name == "sqlite":
-        op.execute(f"CREATE TRIGGER {name} {at} BEGIN SELECT RAISE(ABORT, '{sentence}'); END")
+        op.execute(f"CREATE TRIGGER {name} {at}{only} BEGIN SELECT RAISE(ABORT, '{sentence}'); END")
     else:
         op.execute(_FUNCTION)
-        op.execute(f"CREATE TRIGGER {name} {at} FOR EACH ROW EXECUTE FUNCTION openprepay_refuse('{sentence}')")
+        op.execute(f"CREATE TRIGGER {name} {at} FOR EACH ROW{only} EXECUTE FUNCTION openprepay_refuse('{sentence}')")
 
 
-def allow(op: Any, table: str, event: str) -> None:
+def allow(op: Any, table: str, event: str, *, name: str = "") -> None:
     """Take a guard away."""
-    name = f"{table}_{event.lower()}"
+    name = name or f"{table}_{event.lower()}"
     on = "" if op.get_bind().dialect.name == "sqlite" else f' ON "{table}"'
     op.execute(f"DROP TRIGGER {name}{on}")

@@ -6,13 +6,16 @@ are and `schema.py`; a person reads and completes it.
 
 import sys
 import threading
+from collections.abc import Callable
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Connection, make_url
 
-from headend.store import sqlite
+from headend.store.commits import let_commit
+from headend.store.port import Port
+from headend.store.sqlite import Sqlite
 
 SCRIPTS = "headend.store:migrations"
 
@@ -28,19 +31,29 @@ def config(conn: Connection) -> Config:
     return made
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(port: Port, to: str = "head") -> None:
     """Run the migrations that this database has not seen."""
-    with _ONE, engine.connect() as conn, conn.begin():
-        command.upgrade(config(conn), "head")
-        sqlite.let_commit(conn)
+    _run(port, command.upgrade, to)
+
+
+def downgrade(port: Port, to: str) -> None:
+    """Undo the migrations after revision `to` ("base": all). What they had brought is lost."""
+    _run(port, command.downgrade, to)
+
+
+def _run(port: Port, step: Callable[[Config, str], None], to: str) -> None:
+    with _ONE, port.writes.connect() as conn, conn.begin():
+        port.alone(conn)
+        step(config(conn), to)
+        let_commit(conn)
 
 
 def draft(what: str) -> None:
     """Write the next file of migrations/versions."""
-    engine = sqlite.writer_engine(make_url("sqlite://"))
-    upgrade(engine)
-    with engine.connect() as conn:
-        sqlite.let_commit(conn)
+    port = Sqlite(make_url("sqlite://"))
+    upgrade(port)
+    with port.writes.connect() as conn:
+        let_commit(conn)
         newest = ScriptDirectory.from_config(config(conn)).get_current_head()
         command.revision(config(conn), what, autogenerate=True, rev_id=f"{int(newest or 0) + 1:04d}")
 

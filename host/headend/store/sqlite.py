@@ -7,10 +7,22 @@ REPLACE run the triggers that guard what may never be deleted.
 
 import sqlite3
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, insert
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.pool import StaticPool
+
+from headend.refusals import Refused
+from headend.store import commits
+from headend.store.groups import run_group
+from headend.store.jobs import READS, Job
+from headend.store.port import Port
+from headend.store.writer import More
 
 BUSY_TIMEOUT_MS = 30_000
 MINIMUM_VERSION = (3, 35, 0)  # UPDATE … RETURNING
@@ -22,7 +34,46 @@ _PRAGMAS = (
     "PRAGMA recursive_triggers=ON",
 )
 
-_MAY_COMMIT = "may_commit"
+
+class Sqlite(Port):
+    """A file, or a database in memory (then one connection is all of it). One thread writes, in groups."""
+
+    reach = (READS,)
+
+    def __init__(self, url: URL) -> None:
+        self.shared = in_memory(url)
+        if not self.shared:
+            folder = Path(str(url.database)).resolve().parent
+            if not folder.is_dir():
+                raise Refused("database", url.render_as_string(), f"a file in a folder that exists (not {folder})")
+        self.writes = writer_engine(url)
+        self._reads = self.writes if self.shared else _engine(url, "BEGIN", ("PRAGMA query_only=ON",))
+
+    def run(self, first: Job, more: More) -> None:
+        run_group(self.writes, first, more)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with self._reads.connect() as conn, conn.begin() as transaction:
+            if not self.shared:
+                yield conn
+                return
+            conn.exec_driver_sql("PRAGMA query_only=ON")
+            try:
+                yield conn
+            finally:
+                conn.exec_driver_sql("PRAGMA query_only=OFF")
+                transaction.rollback()
+
+    def alone(self, conn: Connection) -> None:
+        """Nothing to do: BEGIN IMMEDIATE lets one writer in."""
+
+    def check(self) -> None:
+        """Nothing to do: each connection sets `synchronous` by itself."""
+
+    def close(self) -> None:
+        self._reads.dispose()
+        self.writes.dispose()
 
 
 def in_memory(url: URL) -> bool:
@@ -33,13 +84,8 @@ def in_memory(url: URL) -> bool:
 def writer_engine(url: URL) -> Engine:
     """An engine whose transactions take the write lock at once (BEGIN IMMEDIATE): no decision on stale rows."""
     engine = _engine(url, "BEGIN IMMEDIATE", ())
-    event.listen(engine, "commit", _check_commit)
+    commits.guard(engine)
     return engine
-
-
-def reader_engine(url: URL) -> Engine:
-    """An engine that cannot write; each transaction sees one moment of the database."""
-    return _engine(url, "BEGIN", ("PRAGMA query_only=ON",))
 
 
 def _engine(url: URL, begin: str, pragmas: tuple[str, ...]) -> Engine:
@@ -77,25 +123,16 @@ def _use_wal(raw: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def let_commit(conn: Connection) -> None:
-    """The one who opened the writing transaction is about to commit it. Nobody else may: a COMMIT from within would
-    store half of a group whose callers are then told that it failed.
-    """
-    conn.info[_MAY_COMMIT] = True
+@lru_cache(maxsize=64)
+def _insert(table: Table) -> str:
+    return str(insert(table).compile(dialect=sqlite.dialect()))
 
 
-def _check_commit(conn: Connection) -> None:
-    if not conn.info.pop(_MAY_COMMIT, False):
-        _raw(conn).rollback()
-        raise RuntimeError("A store function must not commit; the store does.")
+def copy_in(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert whole rows, in the driver's own words: it takes the tuples as they are."""
+    conn.exec_driver_sql(_insert(table), list(rows))
 
 
-def in_transaction(conn: Connection) -> bool:
-    """Whether SQLite still has the transaction open; some errors (disk full, I/O) end it on the spot."""
-    return _raw(conn).in_transaction
-
-
-def _raw(conn: Connection) -> sqlite3.Connection:
-    raw: Any = conn.connection.dbapi_connection
-    assert isinstance(raw, sqlite3.Connection)
-    return raw
+def now_s(conn: Connection) -> int:
+    """The machine's clock, which is the database's."""
+    return int(conn.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())

@@ -4,15 +4,19 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import ArgumentError
 
 from headend.refusals import Refused
-from headend.store import sqlite
-from headend.store.writer import LANE_CAPACITY, ORDERS, Job, Lane, StoreClosed, Writer, run_group
+from headend.store.jobs import ORDERS, Job, Lane, StoreClosed
+from headend.store.port import Port
+from headend.store.sqlite import Sqlite
+from headend.store.writer import LANE_CAPACITY, Writer
+
+URLS = "a URL such as sqlite:///var/openprepay.sqlite or postgresql+psycopg://user@host/openprepay"
 
 R = TypeVar("R")
 
@@ -21,45 +25,41 @@ class Store:
     """A database that is up to date.
 
     `inline=True` runs every write at once in the calling thread, one group each: for simulation (deterministic) and for
-    short commands. A database in memory is always inline. Otherwise one thread writes and any thread reads.
+    short commands. A database in memory is always inline. Otherwise one thread writes to SQLite, several to PostgreSQL,
+    and any thread reads.
     """
 
     def __init__(self, url: str, *, inline: bool = False, capacity: int = LANE_CAPACITY) -> None:
-        parsed = make_url(url)
-        if parsed.get_backend_name() != "sqlite":
-            raise Refused("database", parsed.render_as_string(), "a sqlite URL such as sqlite:///var/openprepay.sqlite")
-        if not sqlite.in_memory(parsed):
-            folder = Path(str(parsed.database)).resolve().parent
-            if not folder.is_dir():
-                raise Refused("database", parsed.render_as_string(), f"a file in a folder that exists (not {folder})")
-        self.writes: Engine = sqlite.writer_engine(parsed)
-        self._shared = sqlite.in_memory(parsed)
-        self._reads = self.writes if self._shared else sqlite.reader_engine(parsed)
-        self._writer = None if inline or self._shared else Writer(self.writes, capacity)
+        self.port = _port(url)
+        self.writes: Engine = self.port.writes
+        threaded = not inline and not self.port.shared
+        self._writer = Writer(self.port.run, self.port.reach, capacity) if threaded else None
         self._inline = threading.RLock()
         self._inside: int | None = None  # the thread that runs a function inline
         self._closed = False
 
     def write(self, fn: Callable[..., R], *args: Any, lane: Lane = ORDERS) -> Future[R]:
-        """Run `fn(conn, *args)` in the writer; the future completes after the COMMIT, or carries what `fn` raised.
+        """Run `fn(conn, *args)` in a writer; the future completes after the COMMIT, or carries what `fn` raised.
 
-        Raises Overloaded, StoreClosed. The future raises CommitFailed where the database did not take the group.
+        `fn` does nothing but through `conn`: where it lost a race it is undone and run again. Writes of several threads
+        are not kept in order; who needs one waits for the future. Raises Overloaded, StoreClosed. The future raises
+        CommitFailed where the database did not take it (OutcomeUnknown: where nobody can tell).
         """
         job = Job(fn, args, lane)
         if self._writer is not None:
             self._writer.submit(job)
         else:
             with self._alone():
-                run_group(self.writes, job, _no_more)
+                self.port.run(job, _no_more)
         return job.future
 
     def read(self, fn: Callable[..., R], *args: Any) -> R:
         """Run `fn(conn, *args)` at once on a connection that cannot write; it sees one moment of the database."""
-        if self._shared:
-            with self._alone(), self._reads.connect() as conn, _query_only(conn):
+        if self.port.shared:
+            with self._alone(), self.port.reading() as conn:
                 return fn(conn, *args)
         self._not_within()
-        with self._reads.connect() as conn, conn.begin():
+        with self.port.reading() as conn:
             return fn(conn, *args)
 
     def close(self) -> None:
@@ -67,8 +67,7 @@ class Store:
         if self._writer is not None:
             self._writer.close()
         self._closed = True
-        self._reads.dispose()
-        self.writes.dispose()
+        self.port.close()
 
     def __enter__(self) -> Self:
         return self
@@ -98,28 +97,37 @@ def _no_more(_lane: Lane) -> Job | None:
     return None
 
 
-@contextmanager
-def _query_only(conn: Connection) -> Iterator[None]:
-    """A transaction on the one connection of a database in memory, which meanwhile cannot write."""
-    with conn.begin() as transaction:
-        conn.exec_driver_sql("PRAGMA query_only=ON")
-        try:
-            yield
-        finally:
-            conn.exec_driver_sql("PRAGMA query_only=OFF")
-            transaction.rollback()
+def _port(url: str) -> Port:
+    """What stands beneath a URL; raises Refused for one that cannot be used."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise Refused("database", "text that is no URL", URLS) from None
+    if parsed.get_backend_name() == "sqlite":
+        return Sqlite(parsed)
+    if parsed.drivername != "postgresql+psycopg":
+        raise Refused("database", parsed.render_as_string(), URLS)
+    try:
+        from headend.store.postgres import Postgres
+
+        return Postgres(parsed)
+    except ImportError as missing:
+        raise Refused("database", parsed.render_as_string(), f"openprepay[postgresql] installed ({missing})") from None
 
 
 def open_store(url: str, *, inline: bool = False, capacity: int = LANE_CAPACITY) -> Store:
-    """Bring the database at `url` ("sqlite:///path", or "sqlite://" in memory) up to date and open it.
+    """Bring the database at `url` up to date and open it.
 
-    Raises Refused for a URL that cannot be used.
+    "sqlite:///path", "sqlite://" (in memory) or "postgresql+psycopg://[user@]host/name" (a password may stand in
+    ~/.pgpass or a service file instead). Raises Refused for a URL that cannot be used, and for a server that would
+    answer before a commit is on disk.
     """
     from headend.store.migrate import upgrade  # alembic is slow to import and needed nowhere else
 
     store = Store(url, inline=inline, capacity=capacity)
     try:
-        upgrade(store.writes)
+        store.port.check()
+        upgrade(store.port)
     except BaseException:
         store.close()
         raise

@@ -3,19 +3,15 @@
 import sqlalchemy as sa
 from alembic import op
 
+from headend.store import guards
+
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
 # Corrections are new entries. A payment may be marked as arrived at the meter, nothing else.
-_FIXED = {
-    "entry_update": "BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'a book entry is never changed'); END",
-    "entry_delete": "BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'a book entry is never deleted'); END",
-    "payment_update": "BEFORE UPDATE OF channel, payment_id, meter, amount_uc, request_digest, total_uc, order_id,"
-    " taken_s ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never changed'); END",
-    "payment_delete": "BEFORE DELETE ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never deleted'); END",
-}
+_PAYMENT = ("channel", "payment_id", "meter", "amount_uc", "request_digest", "total_uc", "order_id", "taken_s")
 
 
 def upgrade() -> None:
@@ -253,5 +249,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_payment_meter", "payment", ["meter", "total_uc"])
 
-    for name, rule in _FIXED.items():
-        op.execute(f"CREATE TRIGGER {name} {rule}")
+    guards.refuse(op, "entry", "UPDATE", "a book entry is never changed")
+    guards.refuse(op, "entry", "DELETE", "a book entry is never deleted")
+    guards.refuse(op, "payment", "UPDATE", "a payment is never changed", _PAYMENT)
+    guards.refuse(op, "payment", "DELETE", "a payment is never deleted")
+
+
+def downgrade() -> None:
+    for table in (
+        *("payment", "outbox", "order_history", "order", "meter_state", "entry", "question", "meter_event", "meter"),
+        *("lost_range", "interval", "database", "channel", "account"),
+    ):
+        op.drop_table(table)

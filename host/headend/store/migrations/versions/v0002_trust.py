@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from headend.store import guards
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -10,30 +12,18 @@ depends_on = None
 
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-# Changing a table copies it, and a copy has no triggers.
-_PAYMENT_RULES = {
-    "payment_update": "BEFORE UPDATE OF channel, payment_id, meter, amount_uc, request_digest, taken_s,"
-    " account_epoch ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never changed'); END",
-    # After a restore, what the meter turns out not to have is stated by the source that follows.
-    "payment_place": "BEFORE UPDATE OF source, total_uc ON payment WHEN OLD.on_meter_s IS NOT NULL"
-    " BEGIN SELECT RAISE(ABORT, 'a payment that the meter has shown stays where it was found'); END",
-    "payment_delete": "BEFORE DELETE ON payment BEGIN SELECT RAISE(ABORT, 'a payment is never deleted'); END",
-    "payment_order": "BEFORE UPDATE OF order_id ON payment WHEN OLD.order_id IS NOT NULL"
-    " BEGIN SELECT RAISE(ABORT, 'the order of a payment is never changed'); END",
-    "recovered_delete": "BEFORE DELETE ON recovered BEGIN SELECT RAISE(ABORT, 'a sale that was found stays'); END",
-    "token_delete": "BEFORE DELETE ON token BEGIN SELECT RAISE(ABORT, 'a token is never deleted'); END",
-    "token_digits": "BEFORE UPDATE OF digits, tid, amount_uc ON token WHEN OLD.digits IS NOT NULL"
-    " BEGIN SELECT RAISE(ABORT, 'a token that was made is never changed'); END",
-    "token_history_change": "BEFORE UPDATE ON token_history"
-    " BEGIN SELECT RAISE(ABORT, 'the history of a token is never changed'); END",
-    "token_history_delete": "BEFORE DELETE ON token_history"
-    " BEGIN SELECT RAISE(ABORT, 'the history of a token is never deleted'); END",
-}
+_FIXED = ("channel", "payment_id", "meter", "amount_uc", "request_digest", "taken_s")
+
+
+def _guard_payments(*columns: str) -> None:
+    """Changing a table may copy it, and a copy has no triggers."""
+    guards.refuse(op, "payment", "UPDATE", "a payment is never changed", (*_FIXED, *columns))
+    guards.refuse(op, "payment", "DELETE", "a payment is never deleted")
 
 
 def upgrade() -> None:
-    for name in ("payment_update", "payment_delete"):
-        op.execute(f"DROP TRIGGER {name}")
+    guards.allow(op, "payment", "UPDATE")
+    guards.allow(op, "payment", "DELETE")
     with op.batch_alter_table("payment") as table:
         table.alter_column("order_id", existing_type=_ROW_ID, nullable=True)
         table.add_column(sa.Column("account_epoch", sa.Integer(), server_default="1", nullable=False))
@@ -202,5 +192,36 @@ def upgrade() -> None:
     )
     op.create_index("ix_token_history_token", "token_history", ["token_id"])
 
-    for name, rule in _PAYMENT_RULES.items():
-        op.execute(f"CREATE TRIGGER {name} {rule}")
+    _guard_payments("account_epoch")
+    # After a restore, what the meter turns out not to have is stated by the source that follows.
+    sentence = "a payment that the meter has shown stays where it was found"
+    shown, place = "OLD.on_meter_s IS NOT NULL", ("source", "total_uc")
+    guards.refuse(op, "payment", "UPDATE", sentence, place, when=shown, name="payment_place")
+    sentence = "the order of a payment is never changed"
+    guards.refuse(
+        op, "payment", "UPDATE", sentence, ("order_id",), when="OLD.order_id IS NOT NULL", name="payment_order"
+    )
+    guards.refuse(op, "recovered", "DELETE", "a sale that was found stays")
+    guards.refuse(op, "token", "DELETE", "a token is never deleted")
+    sentence, made = "a token that was made is never changed", "OLD.digits IS NOT NULL"
+    guards.refuse(op, "token", "UPDATE", sentence, ("digits", "tid", "amount_uc"), when=made, name="token_digits")
+    guards.refuse(op, "token_history", "UPDATE", "the history of a token is never changed", name="token_history_change")
+    guards.refuse(op, "token_history", "DELETE", "the history of a token is never deleted")
+
+
+def downgrade() -> None:
+    """Refused by the database while a payment stands that no order carries: before, there were none."""
+    for name in ("payment_update", "payment_delete", "payment_place", "payment_order"):
+        guards.allow(op, "payment", "", name=name)
+    for gone in ("token_history", "token", "decoder", "presigned", "finding", "recovered", "closing"):
+        op.drop_table(gone)
+    for gone in ("credit_source", "order_body", "meter_trust"):
+        op.drop_table(gone)
+    op.drop_column("order", "wrap_key_version")
+    op.drop_column("meter_state", "replacing")
+    with op.batch_alter_table("payment") as table:
+        table.drop_column("again")
+        table.drop_column("source")
+        table.drop_column("account_epoch")
+        table.alter_column("order_id", existing_type=_ROW_ID, nullable=False)
+    _guard_payments("total_uc", "order_id")

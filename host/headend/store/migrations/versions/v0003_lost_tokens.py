@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from headend.store import guards
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -38,7 +40,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_lost_token"),
         sa.UniqueConstraint("meter", "tid", "class", "subclass", name="uq_lost_token_meter"),
     )
-    op.execute(
-        "CREATE TRIGGER lost_token_delete BEFORE DELETE ON lost_token"
-        " BEGIN SELECT RAISE(ABORT, 'a token that was found stays'); END"
-    )
+    guards.refuse(op, "lost_token", "DELETE", "a token that was found stays")
+
+
+def downgrade() -> None:
+    op.drop_table("lost_token")
+    op.drop_index("ix_decoder_compare", "decoder")
+    op.drop_column("decoder", "compare_s")
