@@ -18,6 +18,7 @@ from sqlalchemy import Connection, case, func, select, update
 from headend.clock import Clock
 from headend.epochs import follow, readback
 from headend.keys.signer_wire import SignerAway
+from headend.ledger import refunds
 from headend.orders import inbound, keys_held, outbox, questions, signing
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.orders.policy import Entropy, Policy, spread
@@ -292,6 +293,7 @@ class Engine:
         if batch.kind == KIND_EVENTS and taken.new:
             usage.told(conn, now_s, batch.meter, batch.log_id, batch.first)
             replacing.settle(conn, now_s, batch.meter)
+            refunds.token_settled(conn, now_s, batch.meter)
         actions: list[Action] = []
         # To a batch behind a gap that comes again nothing new is to be said, and an answer would bring it once more.
         if taken.ack_to and (taken.outcome != batches.REPEATED or taken.ack_to >= batch.first):

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from headend.epochs import findings
-from headend.ledger import accounts, balances, entries
+from headend.ledger import accounts, balances, entries, refunds
 from headend.orders import lifecycle, statements, trust
 from headend.orders.stored import stored_report
 from headend.store import lock_meter
@@ -47,6 +47,7 @@ _ACCOUNT = (
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
     .where(meter.c.meter == bindparam("of"))
 )
+_REFUNDS = (entries.REFUND, entries.REFUND_FOUND)
 
 
 def begin(conn: Connection, now_s: int, state: Row[Any], epoch: int, cause: str, moved_to: str) -> None:
@@ -67,6 +68,7 @@ def begin(conn: Connection, now_s: int, state: Row[Any], epoch: int, cause: str,
         "taken_s": now_s,
     }
     conn.execute(insert(closing).values({**row, **_figures(known), "closed_s": now_s}))
+    refunds.account_closed(conn, now_s, state.meter, epoch)
 
 
 def book(conn: Connection, now_s: int, statement: Report) -> str:
@@ -180,10 +182,11 @@ def _check_credit(conn: Connection, now_s: int, statement: Report) -> None:
     account = accounts.of_meter(statement.meter, statement.account_epoch)
     given = select(func.coalesce(func.sum(entry.c.amount_uc), 0)).where(entry.c.credit == account)
     taken = select(func.coalesce(func.sum(entry.c.amount_uc), 0)).where(
-        entry.c.debit == account, entry.c.kind.in_((entries.REPOSTED, entries.REVERSAL))
+        entry.c.debit == account, entry.c.kind.in_((entries.REPOSTED, entries.REVERSAL, *_REFUNDS))
     )
-    known = given.where(entry.c.kind.in_((entries.PAYMENT, entries.RECOVERED, entries.MOVED)))
-    unsold_uc = statement.credited_uc - (conn.execute(known).scalar_one() - conn.execute(taken).scalar_one())
+    known = given.where(entry.c.kind.in_((entries.PAYMENT, entries.RECOVERED, entries.MOVED, entries.REFUND_RETURNED)))
+    kept_uc = statement.credited_uc - statement.refunded_uc
+    unsold_uc = kept_uc - (conn.execute(known).scalar_one() - conn.execute(taken).scalar_one())
     if unsold_uc > 0:
         sentence = f"Account epoch {statement.account_epoch} had {unsold_uc} more credit than the books ever gave it."
         findings.note(conn, now_s, statement.meter, findings.UNSOLD, sentence, unsold_uc)

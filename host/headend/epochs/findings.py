@@ -22,7 +22,13 @@ TOKEN_UNVENDED = "unvended_token"
 TOKEN_LOST = "lost_token"
 TOKEN_TWICE = "token_twice"
 TOKEN_OF_FORMER = "token_of_former"
+REFUND_FOUND = "refund_found"
+TRANSFER_STUCK = "transfer_stuck"
+LEDGER_DIFFERENCE = "ledger_difference"
+SHADOW_DIFFERENCE = "shadow_difference"
 KINDS = {
+    LEDGER_DIFFERENCE: "books and meter differ by what nothing explains",
+    SHADOW_DIFFERENCE: "the meter charged otherwise than its intervals tell, which are whole and sure",
     HISTORY_LOST: "the meter has lost its history and takes nothing but a recover order",
     ACCOUNT_AHEAD: "the meter serves a later account than the books: the database is older than its meters",
     UNLOGGED: "credit under our own signature that this signer's log does not know: the key, or the log, is not alone",
@@ -34,6 +40,8 @@ KINDS = {
     TOKEN_LOST: "a token that a lost database made: still good, until the channel posts its payment again nobody's",
     TOKEN_TWICE: "a token that was void or replaced, and typed all the same",
     TOKEN_OF_FORMER: "a token that was sold to a former customer, and typed after that account was closed",
+    REFUND_FOUND: "money that a lost database had taken off the meter: whom it was paid to, the channels know",
+    TRANSFER_STUCK: "a transfer is off one meter, and the other one's account did not take it: its channel has it",
     RECOVERED_GAP: "what a recovered meter was not charged for: energy between its last report and its loss",
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from headend.epochs import findings
-from headend.ledger import payments, recovered
+from headend.ledger import payments, recovered, refunds
 from headend.orders import account, lifecycle, statements
 from headend.store import identity, lock_meter
 from headend.store.schema import credit_source, meter, meter_state, meter_trust, order, payment
@@ -136,6 +136,9 @@ def _settle(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     best = max(_signed(conn, standing, source, raw), key=_credited, default=None)
     _trust(conn, report.meter, readback_order=best)
     credited_uc, refunded_uc, _ = (0, 0, []) if best is None else bodies.decode_credit(Order(best).stated.body)
+    # It takes back no more than it brings, so that the meter cannot refuse it for what is spent.
+    brought_uc = max(0, credited_uc - report.source_credited_uc)
+    refunded_uc = max(report.source_refunded_uc, min(refunded_uc, report.source_refunded_uc + brought_uc))
     account.close_source(conn, now_s, report.meter, source, credited_uc, refunded_uc, ACTOR)
 
 
@@ -213,9 +216,10 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     following = conn.execute(later).scalar_one()
     if following is None:
         _match(conn, now_s, number, epoch, source, unlisted=True)
+    dropped_uc = refunds.source_closed(conn, now_s, report, source)
     state = lock_meter(conn, number)
     withheld_uc = conn.execute(_STANDING, {"of": number}).one().withheld_uc
-    total_uc = state.sold_uc - report.source_credited_uc + withheld_uc
+    total_uc = max(0, state.sold_uc - report.source_credited_uc - dropped_uc) + withheld_uc
     missing = payment.c.source == source, payment.c.on_meter_s.is_(None), payment.c.total_uc > 0
     mine = payment.c.meter == number, payment.c.account_epoch == epoch
     unmet = list(conn.execute(select(payment).where(*mine, *missing).order_by(payment.c.total_uc)))

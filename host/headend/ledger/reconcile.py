@@ -1,7 +1,7 @@
 """Ledger against meter, explained line by line.
 
     ledger - meter = in flight + waiting + consumption not booked - earned + refunded + adjusted + not typed yet
-                     - stated for tokens and taken back + difference
+                     - refunded by the books - stated for tokens and taken back + difference
 
 Every line is a fact of its own: from the entries, from the meter's row, or from the newest authenticated report. What
 they leave over is the difference: not zero when credit stands on the meter that nobody sold, or sold credit is
@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from headend.ledger import accounts, balances, entries
+from headend.ledger import accounts, balances, entries, refunds
 from headend.store import UnknownMeter, identity
 from headend.store.schema import closing, meter_state, meter_trust
 from headend.store.schema import meter as meter_table
@@ -29,6 +29,7 @@ UNBOOKED = "consumption not booked yet"
 MOVED_ON = "moved on when the account was closed"
 EARNED = "credited for exported energy, not booked"
 REFUNDED = "refunded on the meter"
+CARRIED = "refunded by the books, shown on the meter or stated to it"
 ADJUSTED = "adjusted on the meter"
 NOT_TYPED = "sold as typed tokens, not typed yet"
 TAKEN_BACK = "stated for typed tokens, and taken back"
@@ -50,6 +51,7 @@ class Explanation:
     """
 
     meter: int
+    account_epoch: int
     ledger_uc: int
     meter_uc: int
     lines: tuple[tuple[str, int], ...]
@@ -77,6 +79,7 @@ def explain(conn: Connection, meter: int) -> Explanation:
     on_meter_uc = report["source_credited_uc"] if source_shown else state.on_meter_uc
     return Explanation(
         meter=meter,
+        account_epoch=epoch,
         ledger_uc=balances.balance_uc(conn, account),
         meter_uc=report["balance_uc"] if report else 0,
         lines=(
@@ -87,6 +90,7 @@ def explain(conn: Connection, meter: int) -> Explanation:
             (UNBOOKED, report.get("charged_uc", 0) - balances.booked_uc(conn, entries.CONSUMPTION, account)),
             (EARNED, -report.get("earned_uc", 0)),
             (REFUNDED, report.get("refunded_uc", 0)),
+            (CARRIED, -refunds.carried_uc(conn, meter, epoch)),
             (ADJUSTED, report.get("adjusted_uc", 0) - adjusted_uc),
             *_of_tokens(conn, meter, epoch, report.get("typed_uc", 0)),
         ),

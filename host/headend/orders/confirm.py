@@ -6,7 +6,7 @@ wants     is confirmed by
 off       version >= v, the hold stands, contact open, no load current for 2 s
 on        version >= v, the hold is cleared, contact closed and meant to be
 permit    version >= v, the hold is cleared, ready for reconnection (or connected and closed already)
-credit    the source's total >= t, under the same account epoch
+credit    the source's totals >= those stated, under the same account epoch
 version   version >= v
 mode      version >= v, and the mode (local, remote, postpaid) that it states rules
 tag       version >= v, in a report that is made under the per-meter key that it states first
@@ -127,6 +127,10 @@ def _other_account(order: Wanted, report: Report) -> Verdict:
 
 def _credit(order: Wanted, report: Report) -> Verdict:
     shown = f"The meter shows {report.source_credited_uc} of source {order.selector}"
+    refunded_uc = bodies.decode_credit(order.body)[1] if order.body else 0
+    if report.source_credited_uc >= order.total_uc and report.source_refunded_uc < refunded_uc:
+        sentence = f"{shown}, and {report.source_refunded_uc} taken back, {refunded_uc} expected."
+        return Verdict(NOT_YET, sentence + _last_verdict(report))
     if report.source_credited_uc >= order.total_uc:
         return Verdict(CONFIRMED, f"{shown}.", held=True)
     return Verdict(NOT_YET, f"{shown}, {order.total_uc} expected.{_last_verdict(report)}")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
-from headend.ledger import consumption, payments
+from headend.ledger import consumption, payments, refunds
 from headend.orders import confirm, keys_held, lifecycle, outbox
 from headend.orders.policy import Entropy, Policy
 from headend.orders.signing import WANTS_CLOSED
@@ -117,6 +117,7 @@ def take(conn: Connection, now_s: int, report: Report, carrier: str, policy: Pol
     taken = _take(conn, now_s, state, report, carrier, policy, entropy)
     if state.replacing is not None:
         replacing.settle(conn, now_s, report.meter)
+        refunds.token_settled(conn, now_s, report.meter)
     return taken
 
 
@@ -194,6 +195,8 @@ def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrie
         epoch = conn.execute(_ACCOUNT_EPOCH, {"of": report.meter}).scalar_one()
         if report.account_epoch == epoch:
             payments.shown(conn, report.meter, report.source_credited_uc, report.time_s)
+            if report.source_refunded_uc:
+                refunds.shown(conn, now_s, report)
     usage.shown(conn, report)
 
 
@@ -224,6 +227,8 @@ def _receipt(conn: Connection, now_s: int, report: Report, policy: Policy, entro
         event = RECEIPT_EVENT.get(report.result)
         if row.state == lifecycle.ACCEPTED:
             continue  # what it holds it holds, whatever it says of a further copy
+        if report.result == results.REFUND_EXCEEDS and refunds.refused(conn, now_s, report, row.selector, row.body):
+            event = "refuse"
         if event is None:
             lifecycle.remark(conn, now_s, row.id, "receipt", said)
             if report.result == results.EXPIRED:
@@ -288,5 +293,5 @@ def _settle(
         outbox.ask_at(conn, row.id, now_s + min(verdict.again_s, policy.slow_s))
 
 
-_REFUSALS = frozenset(code for code, event in RECEIPT_EVENT.items() if event == "refuse")
+_REFUSALS = frozenset(code for code, event in RECEIPT_EVENT.items() if event == "refuse") | {results.REFUND_EXCEEDS}
 _END = {confirm.CONFIRMED: "confirm", confirm.OUTRANKED: "supersede", confirm.EXPIRED: "expire"}
