@@ -1,17 +1,13 @@
 """The status page: the board, rendered here, in English or Chinese; no script, nothing fetched from elsewhere."""
 
-import base64
-import hashlib
 import math
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-import jinja2
 import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection
@@ -24,6 +20,7 @@ from headend.web.board import Board
 from headend.web.desk import Desk
 from headend.web.facts import Facts
 from headend.web.problems import Problem
+from headend.web.rendering import Rendering
 from meterlink import names, states, tariff
 from meterlink.reports import Report
 
@@ -34,7 +31,6 @@ _WORST = ("drawing", "not_open", "paid_off", "unknown", "conflict", "difference"
 _AGES = (("ago_d", 86_400), ("ago_h", 3600), ("ago_min", 60), ("ago_s", 1))
 
 _PORT = re.compile(r":[0-9]{1,5}\Z")
-_FOLDER = Path(__file__).parent / "templates"
 
 
 class PageQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,27 +42,16 @@ class PageQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Renderer:
-    """The template with its style, read once."""
+    """The board's page."""
 
     def __init__(self) -> None:
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_FOLDER),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._template = environment.get_template("board.html")
-        self._style = (_FOLDER / "board.css").read_text(encoding="utf-8")
-        digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
-        self.policy = (
-            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
+        self._pages = Rendering()
+        self.headers = self._pages.headers
 
     def render(self, shown: Board, language: str, query: PageQuery, currency: int) -> str:
         refresh_s = 0 if query.refresh == "off" else REFRESH_S
-        return self._template.render(
+        return self._pages.render(
+            "board.html",
             board=shown,
             labels={line.facts.number: line.facts.meter.label for line in shown.lines},
             language=language,
@@ -75,7 +60,6 @@ class Renderer:
             paged=bool(query.after or shown.next_after),
             version=health.version(),
             currency=words.currency(currency),
-            style=self._style,
             w=SimpleNamespace(
                 **{key: texts.say(text, language) for key, text in words.PAGE.items() if "{" not in text[0]}
             ),
@@ -95,15 +79,7 @@ def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], 
         language = query.lang if query.lang in texts.LANGUAGES else ""
         language = language or words.choose(request.headers.get("accept-language", ""))
         html = await desk.read(_read, renderer, desk, language, query)
-        headers = {
-            "Cache-Control": "no-store",
-            "Content-Language": "zh-CN" if language == texts.CHINESE else "en",
-            "Content-Security-Policy": renderer.policy,
-            "Referrer-Policy": "no-referrer",
-            "Vary": "Accept-Language, Authorization",
-            "X-Content-Type-Options": "nosniff",
-        }
-        return Response(html, 200, headers, media_type="text/html; charset=utf-8")
+        return Response(html, 200, renderer.headers(language), media_type="text/html; charset=utf-8")
 
     return page
 
