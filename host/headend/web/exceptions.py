@@ -16,11 +16,11 @@ from sqlalchemy import (
     Integer,
     Select,
     bindparam,
-    false,
     or_,
     select,
 )
 
+from headend.access.areas import EVERYWHERE, within
 from headend.orders import lifecycle
 from headend.store.schema import finding, meter, meter_state, order, payment, token
 from headend.tokens import book
@@ -105,7 +105,7 @@ def of_kind(
     kind: str,
     report_every_s: int,
     *,
-    areas: Sequence[str] = ("",),
+    areas: Sequence[str] = (EVERYWHERE,),
     after: int = 0,
     limit: int = 50,
 ) -> Page:
@@ -133,9 +133,8 @@ def _candidates(
 ) -> list[int]:
     chosen = CANDIDATES[kind].subquery()
     query = select(chosen.c.meter).order_by(chosen.c.meter).limit(_LIMIT)
-    if "" not in areas:
-        within = [or_(meter.c.area == area, meter.c.area.startswith(f"{area}/", autoescape=True)) for area in areas]
-        query = query.join(meter, meter.c.meter == chosen.c.meter).where(or_(false(), *within))
+    if EVERYWHERE not in areas:
+        query = query.join(meter, meter.c.meter == chosen.c.meter).where(within(meter.c.area, areas))
     values = {"after": after, "at_most": MAX_LIMIT, "now": now_s, "silent_s": board.FRESH_ROUNDS * report_every_s}
     return list(conn.execute(query, values).scalars())
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headend import language as texts
+from headend.access.areas import EVERYWHERE
 from headend.web import access, board, health, wire, words
 from headend.web.board import Board
 from headend.web.desk import Desk
@@ -56,6 +57,7 @@ class Renderer:
             labels={line.facts.number: line.facts.meter.label for line in shown.lines},
             language=language,
             after=query.after,
+            given_lang=query.lang,
             refresh_s=refresh_s,
             paged=bool(query.after or shown.next_after),
             version=health.version(),
@@ -74,7 +76,7 @@ def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], 
     renderer = Renderer()
 
     async def page(request: Request, visitor: Any) -> Response:
-        await _let_in(desk, admit, request, visitor)
+        await let_in(desk, admit, request, visitor)
         query = wire.read_query(request.scope["query_string"], PageQuery)
         language = query.lang if query.lang in texts.LANGUAGES else ""
         language = language or words.choose(request.headers.get("accept-language", ""))
@@ -90,24 +92,32 @@ def _read(conn: Connection, renderer: Renderer, desk: Desk, language: str, query
     return renderer.render(shown, language, query, desk.currency)
 
 
-async def _let_in(desk: Desk, admit: Callable[[Any], None], request: Request, visitor: Any) -> None:
-    """A token with the scope `read`; or nothing, where the operator opened the page, for a browser on this machine.
+async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, visitor: Any) -> tuple[str, ...]:
+    """The areas that the reader may look at.
+
+    By a token that may read; or everywhere by nothing, where the operator opened the page, for a browser on this
+    machine.
 
     The name by which the browser calls tells the latter: a page of another site that had its own name point here
     (DNS rebinding) calls by that name.
     """
     host = request.headers.get("host", "")
     if desk.page_without_token and _PORT.sub("", host) in LOOPBACK_NAMES:
-        return
+        return (EVERYWHERE,)
     try:
         user, token = access.password(request.headers.get("authorization"))
-        caller = await desk.read(access.caller_of, desk.clock.now_s(), token, visitor.address, user, "Basic")
+        caller = await visitor.callers.of(token, visitor.address, user, "Basic")
     except Problem:
         admit(visitor)
         raise
     visitor.is_known(caller)
     admit(visitor)
-    caller.at(access.READ)
+    return caller.at(access.READ).areas
+
+
+def tone(code: str) -> str:
+    """How loud a concern is shown."""
+    return "bad" if code in _WORST else "warn"
 
 
 def _links(query: PageQuery) -> Callable[..., str]:
@@ -136,7 +146,7 @@ def _tools(shown: Board, language: str) -> dict[str, Any]:
         "amperes": lambda load_ma: f"{load_ma / 1000:.2f}",
         "local": _local,
         "ago": lambda at_s: _ago(shown.now_s - at_s, language),
-        "tone": lambda code: "bad" if code in _WORST else "warn",
+        "tone": tone,
         "subject": lambda row: board.subject(row, language),
         "state_name": lambda state: texts.name(words.STATES, state, language),
         "alarm_name": lambda alarm: texts.name(words.ALARMS, alarm, language),

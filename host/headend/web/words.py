@@ -214,6 +214,16 @@ PAGE: Mapping[str, Text] = {
         "Wanted is what was ordered; intended and physical are what the meter reported under its key.",
         "“指令要求”为主站下达；“电表意图”和“触点实际”均来自电表经认证的上报。",
     ),
+    "exceptions_all": ("Of the whole fleet", "全网异常"),
+    "exceptions_title": ("What wants attention", "异常处理"),
+    "skip_exceptions": ("Skip to the list", "跳到列表"),
+    "proposals": ("Waiting for a second person", "待审批"),
+    "proposal": ("Proposal", "申请"),
+    "reason": ("Why", "事由"),
+    "ends": ("Open until", "有效至"),
+    "area": ("Area", "区域"),
+    "more_of": ("More of: {kind}", "更多：{kind}"),
+    "all_kinds": ("All kinds", "全部类别"),
     "read_only": ("This page only shows.", "本页仅供查看。"),
 }
 
