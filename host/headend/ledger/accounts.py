@@ -12,6 +12,9 @@ CLEARING = "clearing"  # money whose other side is still to be found
 FORMER = "former"  # a customer whose account on a meter is closed: what we owe them, or they us
 DEBT = "debt"  # what a customer owes on bills: in the red by it
 TAX = "tax"  # collected for the state
+ADVANCE = "advance"  # paid by a customer for bills to come
+DEPOSIT = "deposit"  # a guarantee of a customer, held apart
+SUBSIDY = "subsidy"  # who pays for a customer: a programme
 
 # What a name begins with -> the account's kind.
 KINDS = {
@@ -22,11 +25,15 @@ KINDS = {
     "former:": FORMER,
     "debt:": DEBT,
     "tax:": TAX,
+    "advance:": ADVANCE,
+    "deposit:": DEPOSIT,
+    "subsidy:": SUBSIDY,
 }
 
 INCOME_ENERGY = "income:energy"
 INCOME_BILLED = "income:billed"
 INCOME_LATE_FEE = "income:late_fee"
+SETTLED = "clearing:settled"  # money that channels have handed over
 RECOVERED = "clearing:recovered"  # sales found on meters that the books had lost; owed by the channel that made them
 REFUNDS = "clearing:refund"  # stated to a meter as taken back, and not proved
 
@@ -51,6 +58,25 @@ def former_of(meter: int, epoch: int) -> str:
 def of_debt(meter: int, epoch: int) -> str:
     """What the customer of a meter's account epoch owes on bills."""
     return "debt:" + of_meter(meter, epoch).removeprefix("meter:")
+
+
+def of_advance(meter: int, epoch: int) -> str:
+    """What that customer has paid for bills to come."""
+    return "advance:" + of_meter(meter, epoch).removeprefix("meter:")
+
+
+def of_deposit(meter: int, epoch: int) -> str:
+    """The guarantee that is held of that customer."""
+    return "deposit:" + of_meter(meter, epoch).removeprefix("meter:")
+
+
+def of_tax(name: str) -> str:
+    return f"tax:{name}"
+
+
+def of_subsidy(channel: str) -> str:
+    """The account of a programme, whose channel grants credit instead of bringing money."""
+    return f"subsidy:{channel}"
 
 
 def place_of(name: str) -> tuple[int, int] | None:

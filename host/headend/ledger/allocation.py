@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
-from headend.ledger import accounts, bills, entries, late_fee, terms, zone
+from headend.ledger import accounts, balances, bills, entries, late_fee, terms, zone
 from headend.refusals import Refused
 from headend.store.schema_money import allocation
 
@@ -176,3 +176,12 @@ def _replay(conn: Connection, bill: Row[Any], standing: list[Row[Any]]) -> late_
         fee = late_fee.accrue(table, bill.due_day, bill.principal_uc, left_uc, fee, day)
         left_uc -= principal_uc
     return fee
+
+
+def use_advance(conn: Connection, now_s: int, meter: int, epoch: int, cause: str) -> int:
+    """Pay open bills from what their customer has paid in advance; returns how much. The meter is locked."""
+    advance = accounts.of_advance(meter, epoch)
+    held_uc = balances.balance_uc(conn, advance)
+    if held_uc <= 0:
+        return 0
+    return book(conn, now_s, allocate(conn, now_s, meter, epoch, held_uc, whole=True), advance, cause)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from headend import audit
-from headend.ledger import accounts, entries, late_fee, terms, zone
+from headend.ledger import accounts, balances, entries, late_fee, terms, zone
 from headend.ledger.words import BILL_EVENTS, BILL_KINDS, LINES
 from headend.refusals import Refused
 from headend.store import lock_meter
@@ -208,7 +208,12 @@ def cancel(conn: Connection, now_s: int, bill_id: int, actor: str, note: str) ->
 
 
 def follow(conn: Connection, now_s: int, meter: int, epoch: int, heir: tuple[int, int], actor: str) -> None:
-    """What an account owes goes on to the account of the same customer that takes its place; both meters are locked."""
+    """What an account owes, has paid in advance and deposited goes on to the same customer's account that takes its place.
+
+    Both meters are locked.
+    """
+    for of in (accounts.of_advance, accounts.of_deposit):
+        _carry(conn, now_s, of(meter, epoch), of(*heir), heir[0])
     debt, its_debt = accounts.of_debt(meter, epoch), accounts.of_debt(*heir)
     for row in open_of(conn, meter, epoch):
         left_uc = row.principal_uc - row.paid_uc
@@ -218,6 +223,14 @@ def follow(conn: Connection, now_s: int, meter: int, epoch: int, heir: tuple[int
             entries.post(conn, now_s, entries.MOVED, its_debt, debt, left_uc, heir[0], cause)
         change(conn, row.id, meter=heir[0], account_epoch=heir[1])
         remember(conn, now_s, row.id, "followed", actor, f"from meter {topics.meter_name(meter)}, account {epoch}")
+
+
+def _carry(conn: Connection, now_s: int, name: str, its_name: str, heir: int) -> None:
+    """What stands on an account goes on to another of its kind."""
+    held_uc = balances.balance_uc(conn, name)
+    if held_uc > 0:
+        accounts.open_account(conn, its_name)
+        entries.post(conn, now_s, entries.MOVED, name, its_name, held_uc, heir, f"{name}:{its_name}")
 
 
 def change(conn: Connection, bill_id: int, **facts: Any) -> None:

@@ -5,10 +5,11 @@ The database refuses to change or delete an entry (triggers of the first migrati
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from headend.ledger import accounts
 from headend.store.schema import entry
+from headend.store.schema_money import channel_limit
 from meterlink.bodies import MAX_UC
 
 PAYMENT = "payment"
@@ -29,10 +30,22 @@ BILL_CANCELLED = "bill_cancelled"
 ALLOCATED = "allocated"  # what a payment paid of a bill …
 LATE_FEE = "late_fee"  # … and of its late fee
 UNALLOCATED = "unallocated"  # either, taken back
+TAX = "tax"  # taken from a payment, beside what is credit …
+UNTAXED = "untaxed"  # … and given back
+GRANTED = "granted"  # credit that a programme pays for
+FLOAT = "float"  # money that a channel has handed over
+
+# Whose money pays bills.
+_PAYERS = (accounts.CUSTOMER, accounts.FORMER, accounts.ADVANCE)
 
 # Kind of entry -> each (kind of the debited account, kind of the credited one) that it may have.
 SIDES = {
-    PAYMENT: ((accounts.CHANNEL, accounts.CUSTOMER), (accounts.CHANNEL, accounts.FORMER)),
+    PAYMENT: (
+        (accounts.CHANNEL, accounts.CUSTOMER),
+        (accounts.CHANNEL, accounts.FORMER),
+        (accounts.CHANNEL, accounts.ADVANCE),
+        (accounts.CHANNEL, accounts.DEPOSIT),
+    ),
     REVERSAL: ((accounts.CUSTOMER, accounts.CHANNEL),),
     CONSUMPTION: ((accounts.CUSTOMER, accounts.INCOME),),
     EARNED: ((accounts.INCOME, accounts.CUSTOMER),),
@@ -49,20 +62,26 @@ SIDES = {
         (accounts.CUSTOMER, accounts.FORMER),
         (accounts.FORMER, accounts.CUSTOMER),
         (accounts.DEBT, accounts.DEBT),
+        (accounts.ADVANCE, accounts.ADVANCE),
+        (accounts.DEPOSIT, accounts.DEPOSIT),
     ),
     BILLED: ((accounts.DEBT, accounts.INCOME), (accounts.DEBT, accounts.TAX)),
     BILL_CANCELLED: ((accounts.INCOME, accounts.DEBT), (accounts.TAX, accounts.DEBT)),
-    ALLOCATED: ((accounts.CUSTOMER, accounts.DEBT), (accounts.FORMER, accounts.DEBT)),
-    LATE_FEE: ((accounts.CUSTOMER, accounts.INCOME), (accounts.FORMER, accounts.INCOME)),
-    UNALLOCATED: (
-        (accounts.DEBT, accounts.CUSTOMER),
-        (accounts.DEBT, accounts.FORMER),
-        (accounts.INCOME, accounts.CUSTOMER),
-        (accounts.INCOME, accounts.FORMER),
-    ),
+    ALLOCATED: tuple((payer, accounts.DEBT) for payer in _PAYERS),
+    LATE_FEE: tuple((payer, accounts.INCOME) for payer in _PAYERS),
+    UNALLOCATED: tuple((of, payer) for of in (accounts.DEBT, accounts.INCOME) for payer in _PAYERS),
+    TAX: ((accounts.CUSTOMER, accounts.TAX),),
+    UNTAXED: ((accounts.TAX, accounts.CUSTOMER),),
+    GRANTED: ((accounts.SUBSIDY, accounts.CUSTOMER),),
+    FLOAT: ((accounts.CLEARING, accounts.CHANNEL),),
 }
 
 _POST = insert(entry).returning(entry.c.id)
+_HELD = (
+    update(channel_limit)
+    .where(channel_limit.c.channel == bindparam("of"))
+    .values(held_uc=channel_limit.c.held_uc + bindparam("amount"))
+)
 
 
 def post(
@@ -91,6 +110,8 @@ def post(
         "meter": meter,
         "cause": cause,
     }
+    if accounts.kind_of(credit) == accounts.CHANNEL:  # what payments take from it, `floats.spend` counts
+        conn.execute(_HELD, {"of": credit.removeprefix("channel:"), "amount": amount_uc})
     return int(conn.execute(_POST, row).scalar_one())
 
 

@@ -18,13 +18,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 
-from headend.ledger import accounts, allocation, bills, entries, recovered
+from headend.ledger import accounts, allocation, bills, entries, floats, recovered, split, tax
+from headend.ledger.words import PURPOSES
 from headend.orders import statements
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
 from headend.store.schema import channel, closing, database, meter, meter_state, meter_trust, payment
 from headend.store.schema import recovered as recovered_sale
-from headend.store.schema_money import bill
+from headend.store.schema_money import bill, channel_limit, tax_rate
 from meterlink.bodies import MAX_UC
 
 MAX_ID = 64
@@ -39,7 +40,9 @@ _REQUEST = (
         payment.c.order_id,
         payment.c.taken_s,
         payment.c.allocated_uc,
+        channel_limit.c.kind,
     )
+    .outerjoin(channel_limit, channel_limit.c.channel == channel.c.channel)
     .outerjoin(payment, (payment.c.channel == channel.c.channel) & (payment.c.payment_id == bindparam("named")))
     .where(channel.c.channel == bindparam("of"))
 )
@@ -74,6 +77,7 @@ _STANDING = (
         exists()
         .where(bill.c.meter == meter.c.meter, bill.c.state == bills.OPEN, bill.c.owner == bills.HEAD_END)
         .label("has_bills"),
+        exists().where(tax_rate.c.mode == tax.ADDED).label("has_taxes"),
     )
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
     .join(database, database.c.one == 1)
@@ -99,11 +103,15 @@ class PaymentAnswer:
     order_id: int | None  # the credit statement that carries it; a later one may take its place
     taken_s: int
     repeated: bool
-    allocated_uc: int = 0  # of `amount_uc`: what paid bills; the rest is the meter's
+    allocated_uc: int = 0  # of `amount_uc`: what is for bills, taxes, or kept; the rest is the meter's
 
 
 class PaymentConflict(Refused):
     """The id was used for another payment."""
+
+
+class QuoteChanged(Refused):
+    """What was quoted does not hold any more: ask for another quote."""
 
 
 class UnknownChannel(Refused):
@@ -121,20 +129,25 @@ def take(
     account_epoch: int | None = None,
     again: bool = False,
     by_token: bool = False,
+    purpose: str = split.CREDIT,
+    quote: bytes | None = None,
 ) -> PaymentAnswer:
     """Take a payment of `amount_uc` (1..the channel's limit) for a meter.
 
     `payment_id`: the channel's own, 1..64 printable ASCII characters without a blank at either end · `account_epoch`:
     the account that the payer means, where that need not be the one in force · `again`: the channel may have posted it
     before, to a database that was lost since · `by_token`: the caller has it delivered
-    as a typed token. Raises Refused (UnknownChannel, UnknownMeter, PaymentConflict); then nothing has changed.
+    as a typed token · `purpose`: one of `words.PURPOSES` · `quote`: the digest of the split that the payer was told.
+    Raises Refused (UnknownChannel, UnknownMeter, PaymentConflict, QuoteChanged, OverLimit); then nothing has changed.
     """
     _check(payment_id, meter, amount_uc)
     request = conn.execute(_REQUEST, {"of": channel_name, "named": payment_id}).one_or_none()
     if request is None:
         raise UnknownChannel("channel", channel_name, "a channel of this head end")
     of_account = "" if account_epoch is None else f" of {account_epoch}"
-    digest = hashlib.sha256(f"payment 1 {meter} {amount_uc}{of_account}{' by token' * by_token}".encode()).digest()
+    wanted = f"payment 1 {meter} {amount_uc}{of_account}{' by token' * by_token}"
+    wanted += (f" for {purpose}" if purpose else "") + (f" as {quote.hex()}" if quote else "")
+    digest = hashlib.sha256(wanted.encode()).digest()
     if request.request_digest is not None:
         if request.request_digest != digest:
             raise PaymentConflict(
@@ -159,7 +172,8 @@ def take(
         raise Refused("meter", meter, f"a meter in service: its account was closed and went to {standing.moved_to}")
     epoch = standing.account_epoch if account_epoch is None else account_epoch
     former = _former(conn, meter, epoch, standing)
-    account = former or accounts.of_meter(meter, epoch)
+    grants = request.kind == floats.SUBSIDY
+    account = _account(conn, meter, epoch, former, purpose, plain=by_token or grants)
     actor = accounts.of_channel(channel_name)
     row: dict[str, Any] = {
         "channel": channel_name,
@@ -175,30 +189,38 @@ def take(
         "taken_s": now_s,
         "on_meter_s": None,
         "allocated_uc": 0,
+        "purpose": purpose,
     }
+    parts = None
+    plain = by_token or grants
+    if quote is not None or purpose or (not plain and (standing.has_bills or standing.has_taxes)):
+        known = {"has_bills": standing.has_bills and not plain, "has_taxes": not plain and former is None}
+        parts = split.split(conn, now_s, meter, epoch, amount_uc, purpose=purpose, **known)
+        row["allocated_uc"] = amount_uc - parts.credit_uc if former is None else parts.for_bills_uc
+        if quote is not None and quote != parts.digest():
+            raise QuoteChanged("quote", quote.hex(), "a quote of this amount that still holds")
     cause = f"payment:{channel_name}:{payment_id}"
     entries.post(
         conn,
         now_s,
-        entries.PAYMENT,
-        debit=actor,
+        entries.GRANTED if grants else entries.PAYMENT,
+        debit=accounts.of_subsidy(channel_name) if grants else actor,
         credit=account,
         amount_uc=amount_uc,
         meter=meter,
         cause=cause,
     )
-    found = None
-    if standing.has_bills and not by_token:
-        found = allocation.allocate(conn, now_s, meter, epoch, amount_uc)
-        row["allocated_uc"] = amount_uc - found.rest_uc
     if former is None:
         if not by_token and row["allocated_uc"] < amount_uc:
             row.update(_give(conn, now_s, state, standing, row, actor))
-        if found is None or found.releases:
+        if not grants and purpose != split.DEPOSIT and (parts is None or parts.found.releases):
             statements.release_arrears_if_stopped(conn, now_s, state, actor)
     conn.execute(_TAKEN, row)
-    if found is not None:
-        allocation.book(conn, now_s, found, account, cause, (channel_name, payment_id))
+    if parts is not None:
+        allocation.book(conn, now_s, parts.found, account, cause, (channel_name, payment_id))
+        tax.take(conn, now_s, parts.taxes, account, channel_name, payment_id, meter)
+    if request.kind is not None:
+        floats.spend(conn, now_s, channel_name, meter, amount_uc)
     return PaymentAnswer(
         channel_name,
         payment_id,
@@ -210,6 +232,17 @@ def take(
         repeated=False,
         allocated_uc=row["allocated_uc"],
     )
+
+
+def _account(conn: Connection, meter: int, epoch: int, former: str | None, purpose: str, *, plain: bool) -> str:
+    """The account that a payment is credited to; or Refused."""
+    if purpose not in PURPOSES or (purpose and (plain or former is not None)):
+        raise Refused("purpose", purpose, f"{', '.join(map(repr, PURPOSES))}; '' for tokens, grants, closed accounts")
+    if not purpose:
+        return former or accounts.of_meter(meter, epoch)
+    kept = accounts.of_advance(meter, epoch) if purpose == split.ADVANCE else accounts.of_deposit(meter, epoch)
+    accounts.open_account(conn, kept)
+    return kept
 
 
 def _former(conn: Connection, meter: int, epoch: int, standing: Any) -> str | None:

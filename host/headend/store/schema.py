@@ -161,7 +161,9 @@ payment = Table(
     Column("source", Integer, nullable=False, server_default="1"),  # whose total `total_uc` is; 0: no source's
     Column("again", Integer, nullable=False, server_default="0"),  # the channel says that it may have posted it before
     Column("allocated_uc", BigInteger, nullable=False, server_default="0"),  # of `amount_uc`: what is not for the meter
+    Column("purpose", String(8), nullable=False, server_default=""),  # ledger.payments.PURPOSES
     Index("ix_payment_meter", "meter", "total_uc"),
+    Index("ix_payment_channel", "channel", "taken_s"),
     Index(
         "ix_payment_pending",
         "taken_s",

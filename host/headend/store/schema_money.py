@@ -146,3 +146,106 @@ account_class = Table(
     Column("account_epoch", Integer, primary_key=True, autoincrement=False),
     Column("class", String(16), nullable=False),
 )
+
+tax_rate = Table(
+    "tax_rate",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("name", String(10), nullable=False),
+    Column("area", String(120), nullable=False),  # "": everywhere
+    Column("class", String(16), nullable=False),  # "": all
+    Column("ppm", Integer, nullable=False),  # 0: none any more
+    Column("mode", String(8), nullable=False),  # included | added
+    Column("from_s", BigInteger, nullable=False),
+    Column("set_s", BigInteger, nullable=False),
+    Column("actor", String(80), nullable=False),
+)
+
+# What was taken from a payment as tax, beside what is credit.
+payment_tax = Table(
+    "payment_tax",
+    metadata,
+    Column("channel", String(40), primary_key=True),
+    Column("payment_id", String(64), primary_key=True),
+    Column("name", String(10), primary_key=True),
+    Column("ppm", Integer, nullable=False),
+    Column("tax_uc", BigInteger, nullable=False),
+    ForeignKeyConstraint(
+        ["channel", "payment_id"], ["payment.channel", "payment.payment_id"], name="fk_payment_tax_payment"
+    ),
+)
+
+# What a channel may take beyond the limit of a single payment. A channel without a row has no other limit.
+channel_limit = Table(
+    "channel_limit",
+    metadata,
+    Column("channel", ForeignKey("channel.channel"), primary_key=True),
+    Column("kind", String(12), nullable=False),  # ledger.floats.KINDS
+    Column("max_day_uc", BigInteger),
+    Column("max_meter_day_uc", BigInteger),
+    Column("overdraft_uc", BigInteger),  # how far below zero its account may come; null: no float is kept
+    Column("low_uc", BigInteger, nullable=False, server_default="0"),  # what is left, from which on it is told as low
+    # Kept by payments, under the lock of this row, which comes after the lock of the meter:
+    Column("day", Integer, nullable=False, server_default="0"),
+    Column("day_uc", BigInteger, nullable=False, server_default="0"),  # taken on that day
+    Column("held_uc", BigInteger, nullable=False, server_default="0"),  # the balance of the channel's account
+    Column("low_since_s", BigInteger),
+)
+
+# A channel's own list of a day, held against ours.
+settlement = Table(
+    "settlement",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("channel", ForeignKey("channel.channel"), nullable=False),
+    Column("day", Integer, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the list
+    Column("theirs", Integer, nullable=False),  # how many payments
+    Column("theirs_uc", BigInteger, nullable=False),
+    Column("ours", Integer, nullable=False),
+    Column("ours_uc", BigInteger, nullable=False),
+    Column("taken_s", BigInteger, nullable=False),
+    Column("actor", String(80), nullable=False),
+    UniqueConstraint("channel", "day"),
+)
+
+settlement_difference = Table(
+    "settlement_difference",
+    metadata,
+    Column("settlement_id", ForeignKey("settlement.id"), primary_key=True, autoincrement=False),
+    Column("payment_id", String(64), primary_key=True),
+    Column("kind", String(8), nullable=False),  # ledger.settlements.KINDS
+    Column("theirs_uc", BigInteger, nullable=False),
+    Column("ours_uc", BigInteger, nullable=False),
+    Column("settled_s", BigInteger),
+    Column("actor", String(80), nullable=False, server_default=""),
+    Column("note", String(200), nullable=False, server_default=""),
+)
+
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("channel", String(40), nullable=False),
+    Column("day", Integer, nullable=False),
+    Column("number", Integer, nullable=False),  # from 1, of that channel on that day, without a gap
+    Column("payment_id", String(64), nullable=False),
+    Column("content", Text, nullable=False),  # canonical JSON
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the content
+    Column("made_s", BigInteger, nullable=False),
+    Column("copies", Integer, nullable=False, server_default="0"),  # printed again
+    Column("invoice", String(40)),  # number of the tax invoice, once there is one
+    UniqueConstraint("channel", "day", "number"),
+    UniqueConstraint("channel", "payment_id", name="uq_receipt_payment"),
+    ForeignKeyConstraint(
+        ["channel", "payment_id"], ["payment.channel", "payment.payment_id"], name="fk_receipt_payment"
+    ),
+)
+
+receipt_counter = Table(
+    "receipt_counter",
+    metadata,
+    Column("channel", ForeignKey("channel.channel"), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("last", Integer, nullable=False),
+)
