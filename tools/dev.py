@@ -48,6 +48,7 @@ PROGRAMS = {
     "node": "nodejs",
     "npm": "npm",
     "postgres": "postgresql",
+    "strace": "strace",
 }
 # Where Debian puts mosquitto and PostgreSQL's server; not on everyone's PATH.
 SYSTEM_FOLDERS = (

@@ -42,11 +42,12 @@ class Till:
     `taken`: id -> amount of those that were answered · `cut`: tries without an answer · `again`: answers of 200.
     """
 
-    def __init__(self, name: str, port: int, meters: tuple[int, ...], seed: str) -> None:
+    def __init__(self, name: str, port: int, meters: tuple[int, ...], seed: str, token: str = TOKEN) -> None:
         self.taken: dict[str, int] = {}
         self.cut = self.again = 0
         self.failed: BaseException | None = None
         self._name, self._port, self._meters = name, port, meters
+        self._token = token
         self._random = random.Random(seed)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -79,7 +80,7 @@ class Till:
             assert (repeated["payment_id"], repeated["amount"]) == (answer["payment_id"], answer["amount"])
 
     def _post(self, body: dict[str, str]) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         ends = time.monotonic() + GIVE_UP_S
         while time.monotonic() < ends:
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)

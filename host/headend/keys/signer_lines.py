@@ -5,6 +5,7 @@ text before `,"chain"`. So a line that was changed, taken out or put in is seen 
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from headend.keys.sealed import KeyFileError
 
 FIRST = bytes(32)  # the chain before the first line
 DIGEST_LENGTH = 8  # of a digest in an index
+TORN_BYTES = 1 << 19  # more than one append writes; a line has some 400, and no zero byte
 
 _CHAIN = b',"chain":"'
 _END = b'"}\n'
@@ -123,11 +125,12 @@ def decode(raw: bytes, where: str) -> AnyLine:
 def read(file: BinaryIO, name: str, chain: bytes) -> Iterator[tuple[AnyLine, bytes, int]]:
     """Each whole line of a file with the chain and the position after it.
 
-    Ends before a last line that has no end: a signature that never left. Raises KeyFileError, see `unlink`.
+    Ends before a last line that has no end, and before a hole of zero bytes in the last append, which a power cut
+    leaves where some of its sectors came to the disk: signatures that never left. Raises KeyFileError, see `unlink`.
     """
     end = 0
     for number, raw in enumerate(file, 1):
-        if not raw.endswith(b"\n"):
+        if not raw.endswith(b"\n") or (b"\0" in raw and os.fstat(file.fileno()).st_size - end <= TORN_BYTES):
             return
         line, chain = unlink(chain, raw, f"{name}, line {number}")
         end += len(raw)
