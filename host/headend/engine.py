@@ -13,10 +13,11 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, case, func, select, update
 
 from headend.clock import Clock
 from headend.epochs import follow, readback
+from headend.gate import pace
 from headend.keys.signer_wire import SignerAway
 from headend.ledger import refunds
 from headend.orders import inbound, keys_held, outbox, questions, signing
@@ -91,7 +92,7 @@ class Engine:
     """`due` and `up` return what to do next; `sent` hears what the carrier made of it. Thread-safe as the store is.
 
     `signer`: signs what `due` finds unsigned; without one, someone else does (`orders.signing.sign_pending`).
-    `entropy(n)` gives n random bytes (nonces, jitter, the name of this worker).
+    `entropy(n)` gives n random bytes (nonces, jitter, tokens of leases).
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Engine:
         self._entropy = entropy
         self._signer = signer
         self._policy = policy or Policy()
-        self._worker = entropy(8).hex()
+        self._looked_s: int | None = None  # when `due` was last called, by the clock
         self.counts: Counter[str] = Counter()  # what came up, by what became of it
         self._counting = Lock()
 
@@ -121,8 +122,14 @@ class Engine:
 
         What is returned is committed as handed out: act on it once, and tell `sent`.
         """
+        if self._looked_s is None or now_s < self._looked_s:
+            self._store.write(self._clock_went_back, now_s, lane=ORDERS).result()
+        self._looked_s = now_s
         if self.next_s() > now_s:
             return []
+        for _ in range(self._policy.batch_actions):  # of lists as many as it takes, each in a transaction of its own
+            if not self._store.write(pace.tick, now_s, lane=ORDERS).result():
+                break
         if self._signer is not None:
             signing.sign_pending(self._store, self._signer, now_s, self._policy)
             making.make_waiting(self._store, self._signer, now_s)
@@ -139,13 +146,18 @@ class Engine:
         due course.
         """
         if isinstance(action, Deliver):
-            arguments = (action.order_id, self._worker, ok, note, self._policy, self._entropy)
+            arguments = (action.order_id, action.lease, ok, note, self._policy, self._entropy)
             self._store.write(outbox.finished, self._clock.now_s(), *arguments, lane=ORDERS).result()
         if not ok:
             self._count(f"not_sent_{type(action).__name__.lower()}")
 
+    def _clock_went_back(self, conn: Connection, now_s: int) -> None:
+        """At the start, and where the clock says less than before: nothing waits for what is far ahead."""
+        outbox.clock_went_back(conn, now_s, self._policy)
+        conn.execute(_ASK_TOO_FAR, {"far": now_s + 2 * self._policy.poll_s, "now": now_s})
+
     def _take_due(self, conn: Connection, now_s: int) -> list[Action]:
-        actions = outbox.claim(conn, now_s, self._worker, self._policy, self._entropy)
+        actions = outbox.claim(conn, now_s, self._policy, self._entropy)
         polled = conn.execute(
             select(meter_state.c.meter)
             .where(meter_state.c.next_ask_s <= now_s)
@@ -307,7 +319,7 @@ class Engine:
         return taken, actions + self._claim(conn, now_s, batch.meter)
 
     def _claim(self, conn: Connection, now_s: int, number: int) -> list[Action]:
-        return outbox.claim(conn, now_s, self._worker, self._policy, self._entropy, meter_id=number)
+        return outbox.claim(conn, now_s, self._policy, self._entropy, meter_id=number)
 
     def _fill(self, conn: Connection, now_s: int, number: int, kinds: tuple[int, ...]) -> list[Action]:
         """Ask for records that are missing, and come back soon to see whether they came."""
@@ -377,9 +389,17 @@ _EARLIEST = select(
 )
 
 
+_ASK_TOO_FAR = (
+    update(meter_state)
+    .where(meter_state.c.next_ask_s > bindparam("far", type_=BigInteger))
+    .values(next_ask_s=bindparam("now", type_=BigInteger))
+)
+
+
 def _next_s(conn: Connection) -> int:
     """The earliest wish for attention; a row under lease may wish in vain."""
-    return min(NEVER if at_s is None else at_s for at_s in (*conn.execute(_EARLIEST).one(), making.next_s(conn)))
+    earliest = (*conn.execute(_EARLIEST).one(), making.next_s(conn), pace.next_s(conn))
+    return min(NEVER if at_s is None else at_s for at_s in earliest)
 
 
 def _next_ask(conn: Connection, number: int, next_ask_s: Any) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from headend.fleet.meters import MeterRecord, add_meter
+from headend.gate import policy
 from headend.keys.keystore import KeyStore
 from headend.ledger import channels
 from headend.store import Store, identity, open_store
+from headend.store.schema_access import channel_use
 from headend.store.tables import metadata
 from meterlink import reports
 from meterlink.bodies import Limits
@@ -38,13 +40,19 @@ def record(meter: int = METER, **others: Any) -> MeterRecord:
 
 
 def open_books(
-    url: str = "sqlite://", meters: tuple[int, ...] = (METER,), currency: int = CURRENCY, **options: Any
+    url: str = "sqlite://",
+    meters: tuple[int, ...] = (METER,),
+    currency: int = CURRENCY,
+    budget: int | None = 1_000_000,
+    **options: Any,
 ) -> Store:
     """A store with the given meters and a channel (`CHANNEL`, at most `LIMIT_UC` a payment); neither where none is
-    given.
+    given. `budget`: how many orders may open a relay in any scope; None: as the gate has it by default.
     """
     store = open_store(url, **options)
     store.write(identity.establish, NOW_S, 1, SOURCE, currency).result()
+    if budget is not None:
+        store.write(policy.put, NOW_S, "system", policy.flat(budget), "a bench").result()
     if meters:
         store.write(channels.add_channel, NOW_S, CHANNEL, TOKEN, ("payments",), LIMIT_UC).result()
     for meter in meters:
@@ -68,10 +76,10 @@ def report(keys: KeyStore, meter: int = METER, **fields: Any) -> reports.Report:
 
 
 def dump(store: Store) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table."""
+    """Every row of every table but the one that says when a token was last shown."""
 
     def rows(conn: Connection) -> dict[str, list[tuple[Any, ...]]]:
-        tables = metadata.sorted_tables
+        tables = [table for table in metadata.sorted_tables if table is not channel_use]
         return {table.name: sorted(map(tuple, conn.execute(select(table))), key=repr) for table in tables}
 
     return store.read(rows)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def test_only_the_holder_of_the_lease_can_finish(bench: Bench) -> None:
     stop(bench)
     (action,) = [one for one in bench.due() if isinstance(one, Deliver)]
     before = bench.store.read(lambda conn: conn.execute(select(outbox_row)).one())
-    another(bench).sent(action, True)
+    another(bench).sent(replace(action, lease="of another claim"), True)
     assert bench.store.read(lambda conn: conn.execute(select(outbox_row)).one()) == before
     bench.sent(action)
     after = bench.store.read(lambda conn: conn.execute(select(outbox_row)).one())

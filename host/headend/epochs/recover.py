@@ -136,13 +136,14 @@ def _charge(
 def _restate(conn: Connection, now_s: int, standing: Any, actor: str) -> None:
     """What was in force is stated again: tariff, limits and holds, and that sources of former databases are closed."""
     number, why = standing.meter, "the meter had lost its history"
-    statements.set_tariff(conn, now_s, number, tariff.decode(standing.tariff), actor, reason_text=why)
-    statements.set_limits(conn, now_s, number, bodies.decode_limits(standing.limits), actor, reason_text=why)
+    again: dict[str, Any] = {"reason_text": why, "restates": True}
+    statements.set_tariff(conn, now_s, number, tariff.decode(standing.tariff), actor, **again)
+    statements.set_limits(conn, now_s, number, bodies.decode_limits(standing.limits), actor, **again)
     for reason in _holds(conn, number, standing.account_epoch):
         if reason == reasons.HOLD_PROTECTION:
             statements.protect(conn, now_s, number, actor, reason_text=why)
         else:
-            statements.stop(conn, now_s, number, reason, actor, reason_text=why)
+            statements.stop(conn, now_s, number, reason, actor, **again)
     closed = select(order.c.selector).where(
         order.c.meter == number,
         order.c.account_epoch == standing.account_epoch,

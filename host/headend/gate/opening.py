@@ -102,8 +102,7 @@ def _earns_less(new: Tariff, old: Tariff) -> bool:
     return min(new.export_prices_uc_per_kwh) < max(old.export_prices_uc_per_kwh) and (
         _places(new) != _places(old)
         or any(
-            price < was
-            for price, was in zip(new.export_prices_uc_per_kwh, old.export_prices_uc_per_kwh, strict=True)
+            price < was for price, was in zip(new.export_prices_uc_per_kwh, old.export_prices_uc_per_kwh, strict=True)
         )
     )
 

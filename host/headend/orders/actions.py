@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Deliver:
     """Hand this signed order to the meter. Past `last_s` (0 = never) the carrier must drop it.
 
-    `parcels`: the pieces of its body where that travels apart; they go first, each when the one before was taken over.
+    `parcels`: the pieces of its body where that travels apart; they go first, each when the one before was taken over ·
+    `lease`: what `outbox.finished` knows this delivery by.
     """
 
     meter: int
@@ -15,6 +16,7 @@ class Deliver:
     raw: bytes
     last_s: int = 0
     parcels: tuple[bytes, ...] = ()
+    lease: str = ""
 
 
 @dataclass(frozen=True, slots=True)

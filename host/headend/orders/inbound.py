@@ -160,7 +160,7 @@ def _question(conn: Connection, now_s: int, report: Report, policy: Policy) -> t
     if row is None:
         return None, UNASKED
     conn.execute(_ANSWERED, {"asked": report.nonce, "now": now_s})
-    if now_s - row.asked_s > policy.question_s:
+    if not 0 <= now_s - row.asked_s <= policy.question_s:  # also one that was asked before the clock went back
         return None, STALE
     return row, ANSWER
 

@@ -34,9 +34,9 @@ SETTLED = "settled"
 
 # State -> what it means, in the order in which documents and screens list them.
 STATES = {
-    DRAFT: "being written",
+    DRAFT: "stated, not handed in yet",
     AWAITING_APPROVAL: "waits for a second person",
-    APPROVED: "approved, not released for sending",
+    APPROVED: "approved, waits for its turn to be queued",
     QUEUED: "waits for its signature or its turn",
     SENT: "handed to a carrier; the meter has proved nothing yet",
     UNKNOWN: "sent, and no proof of anything came; asked for at a slow pace",
@@ -76,9 +76,11 @@ Table = dict[tuple[str, str], str]
 SUPPLY: Table = {
     (DRAFT, "submit"): AWAITING_APPROVAL,
     (DRAFT, "cancel"): CANCELLED,
+    (DRAFT, "supersede"): SUPERSEDED,
     (AWAITING_APPROVAL, "approve"): APPROVED,
     (AWAITING_APPROVAL, "cancel"): CANCELLED,
     (AWAITING_APPROVAL, "expire"): EXPIRED,
+    (AWAITING_APPROVAL, "supersede"): SUPERSEDED,
     (APPROVED, "queue"): QUEUED,
     (APPROVED, "cancel"): CANCELLED,
     (APPROVED, "expire"): EXPIRED,
@@ -131,6 +133,8 @@ CREDIT: Table = {
 }
 
 ENDS = frozenset((CONFIRMED, REFUSED, EXPIRED, CANCELLED, SUPERSEDED, FAILED, WRITTEN_OFF, SETTLED))
+WAITING = (DRAFT, AWAITING_APPROVAL, APPROVED)  # a wish as yet: without a version, and not in the outbox
+UNSENT = (*WAITING, QUEUED)
 ON_THE_WAY = (SENT, UNKNOWN, ACCEPTED)  # the meter may hold it, or come to hold it
 
 MAX_NOTE = 200
@@ -169,10 +173,11 @@ def table_of(aspect: int) -> Table:
     return CREDIT if aspect == ASPECT_CREDIT else SUPPLY
 
 
-def start(conn: Connection, now_s: int, values: dict[str, Any], note: str = "") -> int:
-    """Insert an order in its first state (`queued`) with its history; returns its id. `values`: the other columns."""
-    made = conn.execute(_START, {**values, "state": QUEUED, "changed_s": now_s}).scalar_one()
-    _record(conn, now_s, made, "create", QUEUED, note)
+def start(conn: Connection, now_s: int, values: dict[str, Any], note: str = "", *, state: str = QUEUED) -> int:
+    """Insert an order in its first state (`queued` or `draft`) with its history; returns its id. `values`: the other
+    columns."""
+    made = conn.execute(_START, {**values, "state": state, "changed_s": now_s}).scalar_one()
+    _record(conn, now_s, made, "create", state, note)
     return int(made)
 
 

@@ -1,8 +1,12 @@
 """What to do next for each order that is under way: deliver it, ask about it, or let it end.
 
-One row of the table `outbox` is one order that has not ended; `next_s` says when it wants attention and `step` for
-what. A row is taken under a lease, with its change of state, in one transaction on the meter's row; what was taken is
-acted on after the commit. Everything is in the database: a worker that dies leaves a lease that runs out, nothing else.
+One row of the table `outbox` is one queued order that has not ended; `next_s` says when it wants attention and `step`
+for what. A row is taken under a lease, with its change of state, in one transaction on the meter's row; what was taken
+is acted on after the commit. Everything is in the database: a worker that dies leaves a lease that runs out, nothing
+else; one that wakes after its lease finds that its token counts no longer.
+
+An order that may open a relay passes the gate in the transaction that makes it `sent`, and while a freeze stands it is
+not delivered again either.
 """
 
 from typing import Any
@@ -22,10 +26,12 @@ from sqlalchemy import (
     update,
 )
 
+from headend import gate
+from headend.gate import checks, freeze
 from headend.orders import lifecycle, questions
 from headend.orders.actions import Action, Deliver
 from headend.orders.policy import Entropy, Policy
-from headend.store import lock_meter
+from headend.store import lock_meter, sql
 from headend.store.schema import meter, meter_state, order, order_body, outbox
 from meterlink import stating
 from meterlink.batches import KIND_RECEIPT, KIND_REPORT
@@ -41,14 +47,18 @@ FREE = {"lease": None, "lease_until_s": None}
 
 def due(conn: Connection, now_s: int, meter_id: int | None, limit: int) -> list[tuple[int, int]]:
     """(meter, order_id) of rows that want attention, longest waiting first; of one meter where `meter_id` is given."""
-    found = conn.execute(_DUE if meter_id is None else _DUE_OF_METER, {"now": now_s, "of": meter_id, "at_most": limit})
+    return _due(conn, now_s, now_s, meter_id, limit)
+
+
+def _due(conn: Connection, now_s: int, lease_now_s: int, meter_id: int | None, limit: int) -> list[tuple[int, int]]:
+    wanted = {"now": now_s, "lease_now": lease_now_s, "of": meter_id, "at_most": limit}
+    found = conn.execute(_DUE if meter_id is None else _DUE_OF_METER, wanted)
     return [(meter_number, order_id) for meter_number, order_id in found]
 
 
 def claim(
     conn: Connection,
     now_s: int,
-    worker: str,
     policy: Policy,
     entropy: Entropy,
     *,
@@ -57,30 +67,36 @@ def claim(
 ) -> list[Action]:
     """Take rows that want attention and return what to do for them; orders whose time has run out end here.
 
-    `worker` names who holds the lease; `finished` wants the same name.
+    Each delivery holds a lease of its own, a token of 16 random bytes in it; `finished` wants the same one.
     """
     actions: list[Action] = []
+    lease_now_s = sql.now_s(conn) if policy.database_clock else now_s
     # In the order of the meters, so that workers on one database cannot wait for each other in a circle.
-    for meter_number, order_id in sorted(due(conn, now_s, meter_id, limit or policy.batch_actions)):
+    for meter_number, order_id in sorted(_due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions)):
         lock_meter(conn, meter_number)
-        row = conn.execute(_ROW, {"of_order": order_id, "now": now_s}).one_or_none()
+        row = conn.execute(_ROW, {"of_order": order_id, "now": now_s, "lease_now": lease_now_s}).one_or_none()
         if row is not None:
-            action = _act(conn, now_s, row, worker, policy, entropy)
+            action = _act(conn, now_s, row, lease_now_s + policy.lease_s, policy, entropy)
             if action is not None:
                 actions.append(action)
     return actions
 
 
 def finished(
-    conn: Connection, now_s: int, order_id: int, worker: str, ok: bool, note: str, policy: Policy, entropy: Entropy
+    conn: Connection, now_s: int, order_id: int, lease: str, ok: bool, note: str, policy: Policy, entropy: Entropy
 ) -> None:
-    """The carrier is done with a delivery: ask soon where it took the order over, else try again later."""
-    row = conn.execute(
-        select(outbox.c.meter, outbox.c.attempts).where(outbox.c.order_id == order_id, outbox.c.lease == worker)
-    ).one_or_none()
-    if row is None:  # ended in the meantime, answered, or another worker's by now
+    """The carrier is done with a delivery: ask soon where it took the order over, else try again later.
+
+    `lease`: the token of the delivery. Where it holds no longer, this changes nothing.
+    """
+    held = {"of": order_id, "token": lease, "lease_now": sql.now_s(conn) if policy.database_clock else now_s}
+    first = conn.execute(_LEASED, held).one_or_none()
+    if first is None:  # ended in the meantime, answered, or another worker's by now
         return
-    lock_meter(conn, row.meter)
+    lock_meter(conn, first.meter)
+    row = conn.execute(_LEASED, held).one_or_none()
+    if row is None:
+        return
     if note:
         lifecycle.remark(conn, now_s, order_id, "carrier", note)
     wait_s = policy.settle_s if ok else policy.wait_s(row.attempts, entropy)
@@ -90,6 +106,16 @@ def finished(
 def wake(conn: Connection, now_s: int, meter_id: int) -> None:
     """Something happened at the meter: what waits for it wants attention now (what is in hand, when it is let go)."""
     conn.execute(_WAKE, {"of": meter_id, "now": now_s})
+
+
+def clock_went_back(conn: Connection, now_s: int, policy: Policy) -> int:
+    """No wait is longer than the longest that there is: what waits for a time beyond it, by a clock that was ahead,
+    wants attention now, and a lease of such a time has run out. Returns how many rows that were."""
+    far_s = now_s + policy.longest_s
+    waits = conn.execute(_TOO_FAR, {"now": now_s, "far": far_s}).rowcount
+    if not policy.database_clock:
+        conn.execute(_LEASED_TOO_FAR, {"far": now_s + 2 * policy.lease_s})
+    return int(waits)
 
 
 def next_in_line(conn: Connection, now_s: int, meter_id: int) -> None:
@@ -118,11 +144,18 @@ def ask_at(conn: Connection, order_id: int, next_s: int, *, fresh: bool = False)
 
 
 _NOW = bindparam("now", type_=BigInteger)
+_LEASE_NOW = bindparam("lease_now", type_=BigInteger)
+_FAR = bindparam("far", type_=BigInteger)
+_TOO_FAR = update(outbox).where(outbox.c.next_s > _FAR).values(next_s=_NOW)
+_LEASED_TOO_FAR = update(outbox).where(outbox.c.lease_until_s > _FAR).values(FREE)
+_LEASED = select(outbox.c.meter, outbox.c.attempts).where(
+    outbox.c.order_id == bindparam("of"), outbox.c.lease == bindparam("token"), outbox.c.lease_until_s > _LEASE_NOW
+)
 
 # Due, in nobody's hands, and signed; an unsigned one only to let it expire.
 _WANTS_ATTENTION = and_(
     outbox.c.next_s <= _NOW,
-    or_(outbox.c.lease.is_(None), outbox.c.lease_until_s <= _NOW),
+    or_(outbox.c.lease.is_(None), outbox.c.lease_until_s <= _LEASE_NOW),
     or_(order.c.signed.is_not(None), and_(order.c.not_after_s > 0, order.c.not_after_s < _NOW)),
 )
 _DUE = (
@@ -180,6 +213,9 @@ def _the_row() -> Select[Any]:
         order.c.aspect,
         order.c.selector,
         order.c.state,
+        order.c.actor,
+        order.c.gate,
+        order.c.proposal,
         order.c.issued_s,
         order.c.not_after_s,
         order.c.signed,
@@ -204,7 +240,9 @@ def _the_row() -> Select[Any]:
 _ROW = _the_row()
 
 
-def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Policy, entropy: Entropy) -> Action | None:
+def _act(
+    conn: Connection, now_s: int, row: Row[Any], lease_until_s: int, policy: Policy, entropy: Entropy
+) -> Action | None:
     last_s = _last_s(row)
     late = 0 < last_s < now_s
     if row.state == lifecycle.QUEUED:
@@ -220,16 +258,19 @@ def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Polic
         if row.busy_until_s is not None:
             _schedule(conn, row.id, row.busy_until_s)
             return None
+        if row.gate and not _passes(conn, now_s, row, policy):
+            return None
         lifecycle.move(conn, now_s, row.id, "send", sent_s=now_s)
-        return _deliver(conn, now_s, row, worker, policy)
+        return _deliver(conn, now_s, row, lease_until_s, policy, entropy)
     again = row.state != lifecycle.ACCEPTED and not late and not row.outranked
+    again = again and not (row.gate and freeze.standing(conn) is not None)
     state = row.state
     if state == lifecycle.SENT and row.attempts >= policy.attempts and (row.step == DELIVER or not again):
         state = lifecycle.move(conn, now_s, row.id, "lose", f"no proof after {row.attempts} tries")
     if again and row.step == DELIVER and not row.absent:
         if state == lifecycle.SENT:
             lifecycle.move(conn, now_s, row.id, "send", f"again, try {row.attempts + 1}")
-        return _deliver(conn, now_s, row, worker, policy)
+        return _deliver(conn, now_s, row, lease_until_s, policy, entropy)
     # A try is a delivery and the question about it, or a question alone.
     tries = row.attempts + (0 if again and row.step != DELIVER else 1)
     slow = state == lifecycle.UNKNOWN or tries > policy.attempts
@@ -242,11 +283,30 @@ def _act(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Polic
     return questions.ask(conn, now_s, entropy, row.meter, kind, aspect=row.aspect, selector=row.selector)
 
 
-def _deliver(conn: Connection, now_s: int, row: Row[Any], worker: str, policy: Policy) -> Deliver:
+def _passes(conn: Connection, now_s: int, row: Row[Any], policy: Policy) -> bool:
+    """Whether the gate lets an order through now; one that it does not ends here, or waits and says why, once."""
+    no = gate.recheck(conn, now_s, row)
+    if no is None:
+        return True
+    if no.rule == checks.BUSY:  # another worker counts; the row stays as it is
+        _schedule(conn, row.id, now_s + 1)
+    elif no.ends and (lifecycle.QUEUED, no.ends) in lifecycle.table_of(row.aspect):
+        lifecycle.move(conn, now_s, row.id, no.ends, no.say())
+    else:
+        lifecycle.remark(conn, now_s, row.id, "gate", no.say())
+        again_s = min(max(no.again_s, now_s + 1), now_s + policy.slow_s)
+        _schedule(conn, row.id, _no_later(again_s, _last_s(row), now_s))
+    return False
+
+
+def _deliver(
+    conn: Connection, now_s: int, row: Row[Any], lease_until_s: int, policy: Policy, entropy: Entropy
+) -> Deliver:
+    lease = entropy(16).hex()
     until_s = now_s + policy.lease_s
-    _schedule(conn, row.id, until_s, step=ASK, attempts=row.attempts + 1, lease=worker, lease_until_s=until_s)
+    _schedule(conn, row.id, until_s, step=ASK, attempts=row.attempts + 1, lease=lease, lease_until_s=lease_until_s)
     pieces = () if row.apart is None else stating.pieces(row.apart)
-    return Deliver(row.meter, row.id, row.signed, _last_s(row), pieces)
+    return Deliver(row.meter, row.id, row.signed, _last_s(row), pieces, lease)
 
 
 def _no_later(next_s: int, last_s: int, now_s: int) -> int:

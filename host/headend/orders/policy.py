@@ -16,6 +16,8 @@ class Policy:
     slow_s: int = 900  # pace of an order that is `unknown`, that its meter is away for, or that the signer refused
     settle_s: int = 2  # between a delivery and the question about it
     lease_s: int = 60  # how long a worker that took a row may be silent
+    database_clock: bool = False  # leases count by the database's clock, as several workers share them
+    longest_s: int = 3600  # no wait of an order is longer
     question_s: int = 300  # an answer that comes later confirms nothing
     poll_s: int = 900  # between two reports asked of a meter unprompted
     gap_s: int = 60  # between two tries to fetch missing records

@@ -4,6 +4,10 @@ A statement supersedes the one on the same subject (meter, aspect, selector) tha
 the meter's locked row, never from the orders that exist. Every function but `credit_statement` and
 `release_arrears_if_stopped` locks the meter itself. They raise Refused (UnknownMeter among it), or meterlink's
 OrderError for a body that cannot be.
+
+What may open a relay is asked of the gate here (`state`): it is queued where one person may do it alone, else it waits
+for a second one (`awaiting_approval`), has no version and supersedes nothing until it is queued. Its last second counts
+from being queued.
 """
 
 from collections.abc import Callable
@@ -11,6 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from headend import audit, gate
+from headend.gate import proposals
+from headend.gate.checks import No
+from headend.gate.policy import APPROVED
 from headend.orders import lifecycle, signing
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
@@ -70,7 +78,7 @@ _UNSENT = select(order.c.id).where(
     order.c.meter == bindparam("of"),
     order.c.aspect == bindparam("about"),
     order.c.selector == bindparam("which"),
-    order.c.state == lifecycle.QUEUED,
+    order.c.state.in_(bindparam("unsent", expanding=True)),
 )
 _NEXT_VERSION = (
     update(meter_state)
@@ -85,6 +93,14 @@ _REPLACED = (
 )
 _EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
 _OUT = insert(outbox)
+_WAITS = (
+    select(*order.c, order_body.c.body.label("apart"))
+    .outerjoin(order_body, order_body.c.order_id == order.c.id)
+    .where(order.c.id == bindparam("of"))
+)
+_OF_ORDER = update(order).where(order.c.id == bindparam("of"))
+# What the meter is to have from now on stands in its own row too.
+_WANTED = {ASPECT_TARIFF: "tariff", ASPECT_LIMITS: "limits"}
 
 
 def stop(
@@ -97,17 +113,31 @@ def stop(
     reason_text: str = "",
     valid_s: int = MAX_STOP_S,
     delay_s: int = bodies.DEFAULT,
+    proposal: int | None = None,
+    restates: bool = False,
 ) -> int:
     """Set the hold `reason` (reasons.HOLD_*, not protection): supply goes off `delay_s` after the meter took it.
 
-    The order applies within `valid_s` (1..900) seconds from now or never. Returns the order's id.
+    The order applies within `valid_s` (1..900) seconds from being queued or never. `proposal`: where it was approved as
+    part of a list · `restates`: the meter had lost a hold that was in force. Returns the order's id.
     """
     _check_hold(reason)
     _check_valid(valid_s)
     body = bodies.encode_supply(bodies.HOLD, delay_s=delay_s)
     lock_meter(conn, meter_id)
     return state(
-        conn, now_s, meter_id, ASPECT_SUPPLY, reason, body, WANTS_OFF, actor, reason_text, not_after_s=now_s + valid_s
+        conn,
+        now_s,
+        meter_id,
+        ASPECT_SUPPLY,
+        reason,
+        body,
+        WANTS_OFF,
+        actor,
+        reason_text,
+        valid_s=valid_s,
+        proposal=proposal,
+        restates=restates,
     )
 
 
@@ -139,7 +169,14 @@ def protect(conn: Connection, now_s: int, meter_id: int, actor: str, *, reason_t
 
 
 def unprotect(
-    conn: Connection, now_s: int, meter_id: int, actor: str, *, reason_text: str = "", valid_s: int = MAX_STOP_S
+    conn: Connection,
+    now_s: int,
+    meter_id: int,
+    actor: str,
+    *,
+    reason_text: str = "",
+    valid_s: int = MAX_STOP_S,
+    proposal: int | None = None,
 ) -> int:
     """End the protection. It takes away, so it applies within `valid_s` (1..900) seconds or never."""
     _check_valid(valid_s)
@@ -155,28 +192,45 @@ def unprotect(
         WANTS_VERSION,
         actor,
         reason_text,
-        not_after_s=now_s + valid_s,
+        valid_s=valid_s,
+        proposal=proposal,
     )
 
 
 def set_tariff(
-    conn: Connection, now_s: int, meter_id: int, tariff: Tariff, actor: str, *, reason_text: str = ""
+    conn: Connection,
+    now_s: int,
+    meter_id: int,
+    tariff: Tariff,
+    actor: str,
+    *,
+    reason_text: str = "",
+    proposal: int | None = None,
+    restates: bool = False,
 ) -> int:
     """Price the meter by `tariff` from its `activate_s` on."""
     body = tariff.encode()
     lock_meter(conn, meter_id)
-    conn.execute(_OF_METER, {"of": meter_id, "tariff": body})
-    return state_long(conn, now_s, meter_id, ASPECT_TARIFF, 0, body, actor, reason_text)
+    passing = {"proposal": proposal, "restates": restates}
+    return state_long(conn, now_s, meter_id, ASPECT_TARIFF, 0, body, actor, reason_text, **passing)
 
 
 def set_limits(
-    conn: Connection, now_s: int, meter_id: int, limits: bodies.Limits, actor: str, *, reason_text: str = ""
+    conn: Connection,
+    now_s: int,
+    meter_id: int,
+    limits: bodies.Limits,
+    actor: str,
+    *,
+    reason_text: str = "",
+    proposal: int | None = None,
+    restates: bool = False,
 ) -> int:
     """Set the meter's thresholds and delays."""
     body = limits.encode()
     lock_meter(conn, meter_id)
-    conn.execute(_OF_METER, {"of": meter_id, "limits": body})
-    return state(conn, now_s, meter_id, ASPECT_LIMITS, 0, body, WANTS_VERSION, actor, reason_text)
+    passing = {"proposal": proposal, "restates": restates}
+    return state(conn, now_s, meter_id, ASPECT_LIMITS, 0, body, WANTS_VERSION, actor, reason_text, **passing)  # type: ignore[arg-type]
 
 
 def set_clock(
@@ -231,8 +285,11 @@ def release_arrears_if_stopped(
     """Release the hold for arrears where our newest statement on it sets it and may reach, or has reached, the meter.
 
     Called by a payment, in its own transaction, with the locked `meter_state` row. Returns the order's id, or None
-    where there is nothing to release. No other hold is touched.
+    where there is nothing to release. A stop for arrears that waits for approval ends. No other hold is touched.
     """
+    waiting = {"of": meter_row.meter, "about": ASPECT_SUPPLY, "which": reasons.HOLD_ARREARS}
+    for order_id in conn.execute(_UNSENT, {**waiting, "unsent": lifecycle.WAITING}).scalars().all():
+        lifecycle.move(conn, now_s, order_id, "cancel", "a payment met it before it was approved and queued")
     if arrears(conn, meter_row.meter) != bodies.HOLD:
         return None
     return _release(
@@ -259,53 +316,166 @@ def state(
     actor: str,
     reason_text: str,
     *,
-    not_after_s: int = 0,
+    valid_s: int = 0,
     total_uc: int = 0,
     wrap_key_version: int | None = None,
+    apart: bytes | None = None,
+    proposal: int | None = None,
+    restates: bool = False,
 ) -> int:
-    """Write the order and its outbox row; the meter's row is locked by now.
+    """Write the order, and its outbox row where it is queued at once; the meter's row is locked by now.
 
-    `body`: its bytes, or what makes them where they depend on the version. `wrap_key_version`: the per-meter key under
-    which the body hides a key; the order's tag is made with it too.
+    `body`: its bytes, or what makes them where they depend on the version; such an order opens nothing. `apart`: the
+    whole body where that travels apart · `valid_s`: how long it lives from being queued, 0 = it never expires ·
+    `wrap_key_version`: the per-meter key under which the body hides a key; the order's tag is made with it too ·
+    `proposal`, `restates`: as `gate.kind_of` has them.
     """
-    unsent = conn.execute(_UNSENT, {"of": meter_id, "about": aspect, "which": selector}).scalar_one_or_none()
-    if unsent is not None:
-        lifecycle.move(conn, now_s, unsent, "supersede", "a newer statement on the same subject, before this was sent")
-    version = 0
-    if aspect not in UNVERSIONED:
-        version = conn.execute(_NEXT_VERSION, {"of": meter_id}).scalar_one()
-    epoch = conn.execute(_EPOCH, {"of": meter_id}).scalar_one()
-    signing_epoch = identity.get(conn).signing_epoch
-    values = {
+    kind, no = "", None
+    values: dict[str, Any] = {
         "meter": meter_id,
         "aspect": aspect,
         "selector": selector,
-        "account_epoch": epoch,
-        "signing_epoch": signing_epoch,
-        "version": version,
         "total_uc": total_uc,
-        "issued_s": now_s,
-        "not_after_s": not_after_s,
-        "body": body(signing_epoch, version) if callable(body) else body,
         "wants": wants,
         "actor": actor,
         "reason_text": reason_text,
         "wrap_key_version": wrap_key_version,
+        "valid_s": valid_s,
+        "proposal": proposal,
+        "gate": kind,
     }
-    order_id = lifecycle.start(conn, now_s, values, reason_text)
-    conn.execute(_OUT, {"order_id": order_id, "meter": meter_id, "next_s": now_s})
+    if not callable(body):
+        whole = body if apart is None else apart
+        kind = gate.kind_of(conn, meter_id, aspect, selector, whole, proposal=proposal, restates=restates)
+        values["gate"] = kind
+        if kind:
+            first, no = gate.admit(conn, now_s, values, actor)
+            if first != lifecycle.QUEUED:
+                return _wait(conn, now_s, {**values, "body": body}, apart, no)
+    _give_way(conn, now_s, meter_id, aspect, selector, lifecycle.UNSENT)
+    stamps = _stamps(conn, now_s, meter_id, aspect, valid_s)
+    values["body"] = body(stamps["signing_epoch"], stamps["version"]) if callable(body) else body
+    order_id = lifecycle.start(conn, now_s, {**values, **stamps}, reason_text)
+    _keep_apart(conn, order_id, apart)
+    _queued(conn, now_s, order_id, meter_id, aspect, values["body"] if apart is None else apart)
+    _audited(conn, now_s, order_id, values)
     return order_id
+
+
+def _give_way(
+    conn: Connection, now_s: int, meter_id: int, aspect: int, selector: int, unsent: tuple[str, ...], but: int = 0
+) -> None:
+    """What was stated on a subject and not sent ends, but for the order `but`."""
+    subject = {"of": meter_id, "about": aspect, "which": selector, "unsent": unsent}
+    for earlier in conn.execute(_UNSENT, subject).scalars().all():
+        if earlier != but:
+            lifecycle.move(
+                conn, now_s, earlier, "supersede", "a newer statement on the same subject, before this was sent"
+            )
+
+
+def _stamps(conn: Connection, now_s: int, meter_id: int, aspect: int, valid_s: int) -> dict[str, int]:
+    """What an order gets when it is queued: epochs, version and times."""
+    version = 0
+    if aspect not in UNVERSIONED:
+        version = conn.execute(_NEXT_VERSION, {"of": meter_id}).scalar_one()
+    return {
+        "account_epoch": conn.execute(_EPOCH, {"of": meter_id}).scalar_one(),
+        "signing_epoch": identity.get(conn).signing_epoch,
+        "version": version,
+        "issued_s": now_s,
+        "not_after_s": now_s + valid_s if valid_s else 0,
+    }
+
+
+def _queued(conn: Connection, now_s: int, order_id: int, meter_id: int, aspect: int, whole: bytes) -> None:
+    column = _WANTED.get(aspect)
+    if column is not None:
+        conn.execute(_OF_METER, {"of": meter_id, column: whole})
+    conn.execute(_OUT, {"order_id": order_id, "meter": meter_id, "next_s": now_s})
+
+
+def _keep_apart(conn: Connection, order_id: int, apart: bytes | None) -> None:
+    if apart is not None:
+        conn.execute(insert(order_body), {"order_id": order_id, "body": apart})
+
+
+def _audited(conn: Connection, now_s: int, order_id: int, values: dict[str, Any]) -> None:
+    """A payment is its own record, and so is the credit that it buys."""
+    if values["aspect"] != ASPECT_CREDIT:
+        detail = {name: values[name] for name in ("meter", "aspect", "selector", "wants", "proposal")}
+        audit.record(conn, now_s, values["actor"], "order.stated", f"order:{order_id}", detail)
+
+
+def _wait(conn: Connection, now_s: int, values: dict[str, Any], apart: bytes | None, no: No | None) -> int:
+    """Write an order that a second person has to approve, and what proposes it."""
+    subject = values["meter"], values["aspect"], values["selector"]
+    _give_way(conn, now_s, *subject, lifecycle.WAITING)
+    epoch = conn.execute(_EPOCH, {"of": values["meter"]}).scalar_one()
+    stamps = {"account_epoch": epoch, "signing_epoch": identity.get(conn).signing_epoch, "version": 0}
+    stamps |= {"issued_s": now_s, "not_after_s": 0}
+    passes = {**values, **stamps, "gate": APPROVED}
+    order_id = lifecycle.start(conn, now_s, passes, values["reason_text"], state=lifecycle.DRAFT)
+    _keep_apart(conn, order_id, apart)
+    whole = values["body"] if apart is None else apart
+    payload = {
+        "order": order_id,
+        **{name: values[name] for name in ("meter", "aspect", "selector", "valid_s")},
+        "account_epoch": epoch,
+        "body": whole.hex(),
+    }
+    made = proposals.propose(conn, now_s, "order", payload, values["actor"], values["reason_text"])
+    conn.execute(_OF_ORDER, {"of": order_id, "proposal": made})
+    lifecycle.move(conn, now_s, order_id, "submit", "" if no is None else no.say())
+    _audited(conn, now_s, order_id, {**values, "proposal": made})
+    return order_id
+
+
+def queue_approved(conn: Connection, now_s: int, order_id: int) -> None:
+    """Queue an order that was approved: from now on it has its version, and its last second counts.
+
+    The meter's row is locked by now. Ends the order where its account is no longer in force; what was stated on its
+    subject and not sent gives way to it.
+    """
+    row = conn.execute(_WAITS, {"of": order_id}).one()
+    stamps = _stamps(conn, now_s, row.meter, row.aspect, row.valid_s)
+    if stamps["account_epoch"] != row.account_epoch:
+        lifecycle.move(conn, now_s, order_id, "supersede", "its account was closed before it was sent")
+        return
+    _give_way(conn, now_s, row.meter, row.aspect, row.selector, lifecycle.UNSENT, order_id)
+    lifecycle.move(conn, now_s, order_id, "queue", **stamps)
+    _queued(conn, now_s, order_id, row.meter, row.aspect, row.body if row.apart is None else row.apart)
 
 
 def state_long(
-    conn: Connection, now_s: int, meter_id: int, aspect: int, selector: int, body: bytes, actor: str, reason_text: str
+    conn: Connection,
+    now_s: int,
+    meter_id: int,
+    aspect: int,
+    selector: int,
+    body: bytes,
+    actor: str,
+    reason_text: str,
+    *,
+    proposal: int | None = None,
+    restates: bool = False,
 ) -> int:
     """Write an order that is confirmed by its version; a body that is too long for it travels apart."""
-    within = body if len(body) <= MAX_BODY else stating.apart(body)
-    order_id = state(conn, now_s, meter_id, aspect, selector, within, WANTS_VERSION, actor, reason_text)
-    if within is not body:
-        conn.execute(insert(order_body).values(order_id=order_id, body=body))
-    return order_id
+    within, apart = (body, None) if len(body) <= MAX_BODY else (stating.apart(body), body)
+    return state(
+        conn,
+        now_s,
+        meter_id,
+        aspect,
+        selector,
+        within,
+        WANTS_VERSION,
+        actor,
+        reason_text,
+        apart=apart,
+        proposal=proposal,
+        restates=restates,
+    )
 
 
 def _check_hold(reason: int) -> None:

@@ -64,6 +64,7 @@ def set_load(
     actor: str,
     *,
     reason_text: str = "",
+    proposal: int | None = None,
 ) -> int:
     """Limit the load: (from_s, power_w) by rising time, the last with 0 W, which ends it; no steps end it at once.
 
@@ -71,4 +72,4 @@ def set_load(
     """
     body = bodies.encode_load(steps)
     lock_meter(conn, meter_id)
-    return state(conn, now_s, meter_id, ASPECT_LOAD, 0, body, WANTS_VERSION, actor, reason_text)
+    return state(conn, now_s, meter_id, ASPECT_LOAD, 0, body, WANTS_VERSION, actor, reason_text, proposal=proposal)

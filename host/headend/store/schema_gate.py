@@ -7,6 +7,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Table,
     Text,
@@ -104,6 +105,7 @@ proposal_item = Table(
     Column("meter", BigInteger, primary_key=True, autoincrement=False),
     Column("state", String(12), nullable=False),  # gate.proposals.ITEM_STATES
     Column("order_id", ForeignKey("order.id")),
+    Column("before", LargeBinary),  # what was wanted of the meter until then, where a recall has to state it again
     Column("release_id", ForeignKey("order.id")),  # of a recall: the order that gives back
     Column("note", String(200), nullable=False, server_default=""),
     UniqueConstraint("order_id"),

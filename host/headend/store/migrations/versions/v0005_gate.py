@@ -32,7 +32,7 @@ def upgrade() -> None:
         "gate",
         sa.Column("one", sa.Integer(), nullable=False),
         sa.Column("touched", sa.BigInteger(), server_default="0", nullable=False),
-        sa.CheckConstraint("one = 1", name="ck_gate_single"),
+        sa.CheckConstraint("one = 1", name="single"),
         sa.PrimaryKeyConstraint("one", name="pk_gate"),
     )
     op.bulk_insert(gate, [{"one": 1}])
@@ -112,6 +112,7 @@ def _proposals() -> None:
         sa.Column("meter", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("order_id", _ID, nullable=True),
+        sa.Column("before", sa.LargeBinary(), nullable=True),
         sa.Column("release_id", _ID, nullable=True),
         sa.Column("note", sa.String(length=200), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["proposal"], ["proposal.id"], name="fk_proposal_item_proposal"),

@@ -1,0 +1,235 @@
+"""The kinds of proposals that the gate itself carries out: one order that waits, a list of meters, its own rules.
+
+A list is one payload for many meters: `{"meters": [17, 18, …], …}` and what is stated to each of them.
+"""
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, bindparam, insert, select
+
+from headend.access.permissions import APPROVE
+from headend.gate import admit, freeze, pace, policy, proposals, recall, words
+from headend.gate.proposals import KINDS, Kind, Payload
+from headend.orders import lifecycle, statements, terms
+from headend.refusals import Refused
+from headend.store import lock_meter
+from headend.store.schema import meter
+from headend.store.schema_gate import proposal_item
+from meterlink import bodies, names, reasons, tariff
+from meterlink.labels import LABEL
+from meterlink.orders import ASPECT_LIMITS, ASPECT_LOAD, ASPECT_SUPPLY, ASPECT_TARIFF
+
+MAX_METERS = 1_000_000
+PART = 5_000
+
+_ITEM = insert(proposal_item)
+_KNOWN = select(meter.c.meter, meter.c.area).where(meter.c.meter.in_(bindparam("some", expanding=True)))
+
+
+# --- one order that waits ---------------------------------------------------------------------------------------------
+
+
+def _order_begin(conn: Connection, now_s: int, proposal_id: int, payload: Payload, _author: str) -> None:
+    item = {"proposal": proposal_id, "meter": payload["meter"], "state": pace.WAITING, "order_id": payload["order"]}
+    conn.execute(_ITEM, item)
+
+
+def _order_approve(conn: Connection, now_s: int, payload: Payload, author: str, approver: str) -> None:
+    lock_meter(conn, payload["meter"])
+    lifecycle.move(conn, now_s, payload["order"], "approve", f"approved by {approver}")
+
+
+def _order_go_on(conn: Connection, now_s: int, row: Row[Any]) -> int | None:
+    def queue(conn: Connection, now_s: int, item: Row[Any]) -> int:
+        statements.queue_approved(conn, now_s, item.order_id)
+        return int(item.order_id)
+
+    return pace.queue_some(conn, now_s, row, queue)
+
+
+def _order_subject(row: Row[Any], _item: Row[Any]) -> tuple[int, int]:
+    payload = json.loads(row.payload)
+    return payload["aspect"], payload["selector"]
+
+
+def _order_fields(payload: Payload) -> dict[str, Any]:
+    code = names.of(names.ASPECT, payload["aspect"])
+    return {"order": payload["order"], "meter": payload["meter"], "aspect": LABEL["aspect"].get(code, (code, code))}
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+class Stated(NamedTuple):
+    """What a list states to each meter: `state(conn, now_s, meter, payload, author, options)` returns the order's id;
+    `check(payload)` raises Refused or OrderError; `keys`: what the payload holds beside `meters`."""
+
+    aspect: int
+    keys: frozenset[str]
+    check: Callable[[Payload], object]
+    state: Callable[[Connection, int, int, Payload, str, dict[str, Any]], int]
+
+
+def _check_stop(payload: Payload) -> None:
+    reason = payload.get("reason")
+    if reason not in range(reasons.HOLD_ARREARS, reasons.HOLD_SAFETY):
+        raise Refused("reason", reason, f"{reasons.HOLD_ARREARS}..{reasons.HOLD_SAFETY - 1}: safety is set one by one")
+    for field, low, high in (("valid_s", 1, statements.MAX_STOP_S), ("delay_s", 0, bodies.DEFAULT)):
+        value = payload.get(field, high)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise Refused(field, value, f"{low}..{high}")
+
+
+def _stop(conn: Connection, now_s: int, number: int, payload: Payload, author: str, options: dict[str, Any]) -> int:
+    times = {name: payload[name] for name in ("valid_s", "delay_s") if name in payload}
+    return statements.stop(conn, now_s, number, payload["reason"], author, **times, **options)
+
+
+def _unprotect(conn: Connection, now_s: int, number: int, _: Payload, author: str, options: dict[str, Any]) -> int:
+    return statements.unprotect(conn, now_s, number, author, **options)
+
+
+def _tariff(conn: Connection, now_s: int, number: int, payload: Payload, author: str, options: dict[str, Any]) -> int:
+    return statements.set_tariff(conn, now_s, number, tariff.decode(_hex(payload)), author, **options)
+
+
+def _limits(conn: Connection, now_s: int, number: int, payload: Payload, author: str, options: dict[str, Any]) -> int:
+    return statements.set_limits(conn, now_s, number, bodies.decode_limits(_hex(payload)), author, **options)
+
+
+def _load(conn: Connection, now_s: int, number: int, payload: Payload, author: str, options: dict[str, Any]) -> int:
+    return terms.set_load(conn, now_s, number, bodies.decode_load(_hex(payload)), author, **options)
+
+
+def _hex(payload: Payload) -> bytes:
+    try:
+        return bytes.fromhex(payload["body"])
+    except (KeyError, TypeError, ValueError):
+        raise Refused("body", payload.get("body"), "the body of the order, hexadecimal") from None
+
+
+_BODY = frozenset({"body"})
+LISTS: dict[str, Stated] = {
+    "stop": Stated(ASPECT_SUPPLY, frozenset({"reason", "valid_s", "delay_s"}), _check_stop, _stop),
+    "unprotect": Stated(ASPECT_SUPPLY, frozenset(), lambda _: None, _unprotect),
+    "tariff": Stated(ASPECT_TARIFF, _BODY, lambda payload: tariff.decode(_hex(payload)), _tariff),
+    "limits": Stated(ASPECT_LIMITS, _BODY, lambda payload: bodies.decode_limits(_hex(payload)), _limits),
+    "load": Stated(ASPECT_LOAD, _BODY, lambda payload: bodies.decode_load(_hex(payload)), _load),
+}
+
+
+def _list_kind(name: str) -> Kind:
+    what = LISTS[name]
+
+    def begin(conn: Connection, now_s: int, proposal_id: int, payload: Payload, _author: str) -> None:
+        meters = _meters(payload)
+        unknown = sorted(set(payload) - what.keys - {"meters"})
+        if unknown:
+            raise Refused(unknown[0], payload[unknown[0]], "nothing of that name")
+        what.check(payload)
+        for at in range(0, len(meters), PART):
+            some = meters[at : at + PART]
+            known = set(conn.execute(_KNOWN, {"some": some}).scalars())
+            for number in some:
+                if number not in known:
+                    raise Refused("meters", number, "numbers of meters of this fleet")
+            rows = [{"proposal": proposal_id, "meter": number, "state": pace.WAITING} for number in some]
+            conn.execute(_ITEM, rows)
+
+    def go_on(conn: Connection, now_s: int, row: Row[Any]) -> int | None:
+        payload = json.loads(row.payload)
+        if row.state == proposals.RECALLING:
+            return recall.go_on(conn, now_s, row, what.aspect, payload)
+        options = {"proposal": row.id, "reason_text": row.why}
+
+        def one(conn: Connection, now_s: int, item: Row[Any]) -> int:
+            selector = _selector(name, payload)
+            before = admit.before(conn, item.meter, what.aspect, selector)
+            pace.set_item(conn, row.id, item.meter, before=before)
+            return what.state(conn, now_s, item.meter, payload, row.author, options)
+
+        return pace.queue_some(conn, now_s, row, one)
+
+    def subject(row: Row[Any], _item: Row[Any]) -> tuple[int, int]:
+        return what.aspect, _selector(name, json.loads(row.payload))
+
+    def fields(payload: Payload) -> dict[str, Any]:
+        code = names.of(names.HOLD, payload["reason"]) if "reason" in payload else ""
+        return {"meters": len(payload["meters"]), "reason": LABEL["hold"].get(code, (code, code))}
+
+    return Kind(
+        APPROVE,
+        lambda *_: None,  # what waits is queued by `go_on`, at its pace
+        words.LISTS[name],
+        fields,
+        begin=begin,
+        give_up=pace.give_up,
+        go_on=go_on,
+        area=_area,
+        subject=subject,
+    )
+
+
+def _selector(name: str, payload: Payload) -> int:
+    return reasons.HOLD_PROTECTION if name == "unprotect" else int(payload.get("reason", 0))
+
+
+def _meters(payload: Payload) -> list[int]:
+    meters = payload.get("meters") if isinstance(payload, dict) else None
+    whole = isinstance(meters, list) and all(isinstance(one, int) and not isinstance(one, bool) for one in meters)
+    if not whole or not 1 <= len(meters) <= MAX_METERS:
+        raise Refused("meters", meters, f"a list of 1..{MAX_METERS} meters")
+    for number, after in pairwise(meters):
+        if after <= number:
+            raise Refused("meters", after, f"rising numbers, each once: after {number}")
+    return meters
+
+
+def _area(conn: Connection, payload: Payload) -> str:
+    """The path that all meters of a list have in common."""
+    common: list[str] | None = None
+    meters = _meters(payload)
+    for at in range(0, len(meters), PART):
+        for row in conn.execute(_KNOWN, {"some": meters[at : at + PART]}):
+            path = row.area.split("/") if row.area else []
+            if common is None:
+                common = path
+            while common != path[: len(common)]:
+                common = common[:-1]
+    return "/".join(common or [])
+
+
+def _order_area(conn: Connection, payload: Payload) -> str:
+    return str(conn.execute(_KNOWN, {"some": [payload["meter"]]}).one().area)
+
+
+# --- the gate's own rules ---------------------------------------------------------------------------------------------
+
+
+def _policy_begin(_conn: Connection, _now_s: int, _id: int, payload: Payload, _author: str) -> None:
+    if not isinstance(payload, dict):
+        raise Refused("payload", payload, "the rules, an object")
+    policy.read(0, payload)
+
+
+def _policy(conn: Connection, now_s: int, payload: Payload, author: str, approver: str) -> int:
+    return policy.put(conn, now_s, author, payload, f"approved by {approver}")
+
+
+KINDS["order"] = Kind(
+    APPROVE,
+    _order_approve,
+    words.ORDER,
+    _order_fields,
+    begin=_order_begin,
+    give_up=pace.give_up,
+    go_on=_order_go_on,
+    area=_order_area,
+    subject=_order_subject,
+)
+KINDS.update({name: _list_kind(name) for name in LISTS})
+KINDS["gate_policy"] = Kind(APPROVE, _policy, words.POLICY, begin=_policy_begin)
+KINDS["lift_freeze"] = Kind(APPROVE, freeze.carry_out, words.LIFT)

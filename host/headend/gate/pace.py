@@ -1,0 +1,152 @@
+"""Approved orders on their way into the queue, at the pace that budgets allow.
+
+An approved list says what may be done, not that it is done at once: its orders are stated one by one, as there is room
+for them in every scope, and each is asked everything again when it is sent. A list that was proposed before a payment,
+an exclusion or a freeze stops no customer whom these protect.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select, update
+
+from headend.gate import budget, checks, policy, proposals
+from headend.gate.budget import Budget
+from headend.gate.checks import Asked
+from headend.gate.policy import APPROVED
+from headend.orders import lifecycle
+from headend.store import lock_meter
+from headend.store.schema import order
+from headend.store.schema_gate import proposal, proposal_item
+from meterlink.orders import ASPECT_SUPPLY
+
+WAITING, QUEUED, DROPPED, RELEASED = "waiting", "queued", "dropped", "released"
+LIMIT = 200  # meters at a time
+AGAIN_S = 60  # until a list is looked at again that could not go on
+MAX_NOTE = 200
+
+_DUE = (
+    select(proposal)
+    .where(proposal.c.next_s <= bindparam("now"))
+    .order_by(proposal.c.next_s, proposal.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_NEXT = select(func.min(proposal.c.next_s))
+_ITEMS = (
+    select(proposal_item)
+    .where(proposal_item.c.proposal == bindparam("of"), proposal_item.c.state == bindparam("how"))
+    .order_by(proposal_item.c.meter)
+    .limit(bindparam("at_most"))
+)
+_SET = update(proposal_item).where(
+    proposal_item.c.proposal == bindparam("of"), proposal_item.c.meter == bindparam("at_meter")
+)
+_STATE = select(order.c.state).where(order.c.id == bindparam("of"))
+
+
+def tick(conn: Connection, now_s: int) -> bool:
+    """Carry on one proposal that wants attention: let it expire, queue some of it, recall some of it. False where none
+    does. One in a transaction: each locks its meters in rising order."""
+    row = conn.execute(_DUE, {"now": now_s}).one_or_none()
+    if row is None:
+        return False
+    if row.state == proposals.OPEN or (row.state == proposals.APPROVED and row.expires_s < now_s):
+        proposals.expire(conn, now_s, row.id)
+    else:
+        go_on = proposals.kind_of(row.kind).go_on
+        next_s = None if go_on is None else go_on(conn, now_s, row)
+        proposals.change(conn, row.id, next_s=next_s)
+    return True
+
+
+def next_s(conn: Connection) -> int | None:
+    """When `tick` has something to do at the earliest."""
+    return conn.execute(_NEXT).scalar_one()
+
+
+def items(conn: Connection, proposal_id: int, state: str, limit: int) -> list[Row[Any]]:
+    """Meters of a list in a state, by number."""
+    return list(conn.execute(_ITEMS, {"of": proposal_id, "how": state, "at_most": limit}))
+
+
+def set_item(conn: Connection, proposal_id: int, meter_id: int, **columns: Any) -> None:
+    conn.execute(_SET, {"of": proposal_id, "at_meter": meter_id, **columns})
+
+
+def queue_some(conn: Connection, now_s: int, row: Row[Any], state_one: Any) -> int | None:
+    """Queue what there is room for; returns when to go on, or None where nothing waits any more.
+
+    `state_one(conn, now_s, item)`: states or queues the order of an item, whose meter is locked, and returns its id.
+    """
+    waiting = items(conn, row.id, WAITING, LIMIT)
+    if not waiting:
+        proposals.change(conn, row.id, state=proposals.DONE)
+        return None
+    rules = policy.get(conn)
+    room = Budget(conn, now_s, rules, APPROVED, with_queued=True)
+    again_s = now_s + AGAIN_S
+    full = True
+    for item in waiting:
+        lock_meter(conn, item.meter)
+        if item.order_id is not None and _state(conn, item.order_id) != lifecycle.APPROVED:
+            set_item(conn, row.id, item.meter, state=DROPPED, note="its order ended before its turn")
+            continue
+        no = next(checks.forbids(conn, now_s, _asked(now_s, row, item), rules), None)
+        if no is not None and no.ends:
+            _drop(conn, now_s, row.id, item, no.say())
+            continue
+        if no is not None:
+            again_s = max(again_s, min(no.again_s, now_s + 900))
+            continue
+        place = budget.place_of(conn, item.meter, row.author, rules)
+        left = room.room(place)
+        if left.left < 1:
+            if left.scope in ("actor", "utility"):
+                return max(now_s + 1, min(left.free_s, row.expires_s + 1))
+            continue
+        room.take(place)
+        order_id = state_one(conn, now_s, item)
+        set_item(conn, row.id, item.meter, state=QUEUED, order_id=order_id)
+        full = False
+    return again_s if full else now_s + 1
+
+
+def _asked(now_s: int, row: Row[Any], item: Row[Any]) -> Asked:
+    aspect, selector = ASPECT_SUPPLY, 0
+    subject = proposals.kind_of(row.kind).subject
+    if subject is not None:
+        aspect, selector = subject(row, item)
+    return Asked(item.meter, aspect, selector, APPROVED, row.author, row.proposed_s, now_s, row.id)
+
+
+def _drop(conn: Connection, now_s: int, proposal_id: int, item: Row[Any], why: str) -> None:
+    if item.order_id is not None:
+        lifecycle.move(conn, now_s, item.order_id, "cancel", why)
+    set_item(conn, proposal_id, item.meter, state=DROPPED, note=why[:MAX_NOTE])
+
+
+def give_up(conn: Connection, now_s: int, row: Row[Any], event: str, note: str) -> None:
+    """A proposal ended without having been carried out to the end: what waits of it is dropped."""
+    for item in conn.execute(_WITH_ORDERS, {"of": row.id}).all():
+        lock_meter(conn, item.meter)
+        state = _state(conn, item.order_id)
+        if state in lifecycle.WAITING:
+            known = (state, event) in lifecycle.SUPPLY
+            lifecycle.move(conn, now_s, item.order_id, event if known else "cancel", note)
+    conn.execute(_DROP_ALL, {"of": row.id, "note": note[:MAX_NOTE], "state": DROPPED})
+
+
+_WITH_ORDERS = (
+    select(proposal_item.c.meter, proposal_item.c.order_id)
+    .where(
+        proposal_item.c.proposal == bindparam("of"),
+        proposal_item.c.state == WAITING,
+        proposal_item.c.order_id.is_not(None),
+    )
+    .order_by(proposal_item.c.meter)
+)
+_DROP_ALL = update(proposal_item).where(proposal_item.c.proposal == bindparam("of"), proposal_item.c.state == WAITING)
+
+
+def _state(conn: Connection, order_id: int) -> str:
+    return str(conn.execute(_STATE, {"of": order_id}).scalar_one())
