@@ -31,6 +31,7 @@ from headend.web import openapi
 from headend.web.access import ErrorBudget
 from headend.web.app import build_app
 from headend.web.desk import Desk
+from headend.web.rates import RATES, Rate, Rates
 from headend.web.server import HttpServer, bind
 from meterlink import reports, topics
 from tests.host.books import CURRENCY, LIMIT_UC, METER, NOW_S, open_books
@@ -38,7 +39,7 @@ from tests.host.peer import Peer
 
 API = "/api/v1"
 ALL = "op_" + "a" * 43  # a token with every scope
-ONE = {"payments": "op_" + "p" * 43, "orders": "op_" + "o" * 43, "read": "op_" + "r" * 43, "admin": "op_" + "d" * 43}
+ONE = {scope: f"op_{scope:_<43}" for scope in channels.SCOPES}  # one with each
 
 
 class Site:
@@ -49,6 +50,7 @@ class Site:
         folder: Path,
         meters: tuple[int, ...] = (METER,),
         budget: ErrorBudget | None = None,
+        limits: Rates | None = None,
         currency: int = CURRENCY,
         **desk: Any,
     ) -> None:
@@ -65,6 +67,7 @@ class Site:
         for field, value in desk.items():
             setattr(self.desk, field, value)
         self._budget = budget or ErrorBudget(burst=100_000)
+        self._limits = limits or Rates(dict.fromkeys(RATES, Rate(10_000, 100_000)))
         entropy = random.Random(7).randbytes  # the same jitter in each run
         self._engine = Engine(self.store, self.keys, self.clock, entropy, signer=signer)
         self._peers: dict[int, Peer] = {}
@@ -81,7 +84,7 @@ class Site:
         self.woken += 1
 
     async def _serve(self) -> None:
-        server = HttpServer(build_app(self.desk, self._budget), bind("127.0.0.1", 0, False))
+        server = HttpServer(build_app(self.desk, self._budget, self._limits), bind("127.0.0.1", 0, False))
         await server.start()
         self._ready.set_result(server.url)
         await self._stop.wait()

@@ -19,7 +19,9 @@ class Caller:
     """Somebody who has shown a token that counts.
 
     `actor`: "channel:<name>" or "user:<name>", as orders and the audit name it · `allowed`: permission -> the areas
-    where it is held · `areas`: where the permission of the operation in hand is held (`at`); lists show these alone.
+    where it is held · `session`: a person's · `must_change`: this person has to change the password first · `stale`:
+    that the token was used is to be written down · `areas`: where the permission of the operation in hand is held
+    (`at`); lists show these alone.
     """
 
     actor: str
@@ -27,6 +29,7 @@ class Caller:
     max_payment_uc: int = 0
     session: int | None = None
     must_change: bool = False
+    stale: bool = False
     areas: tuple[str, ...] = ()
 
     @property

@@ -69,7 +69,7 @@ def find(conn: Connection, now_s: int, token: str) -> Row[Any] | None:
     return row
 
 
-def caller(conn: Connection, row: Row[Any]) -> Caller:
+def caller(conn: Connection, now_s: int, row: Row[Any]) -> Caller:
     """What a session's person may do: what the roles allow, and nothing but a new password where one is due."""
     allowed: dict[str, set[str]] = {SELF: {""}}
     if not row.must_change:
@@ -82,6 +82,7 @@ def caller(conn: Connection, row: Row[Any]) -> Caller:
         rules.get(conn, "desk_payment_uc"),
         session=row.id,
         must_change=bool(row.must_change),
+        stale=now_s - row.used_s >= TOUCH_S,
     )
 
 

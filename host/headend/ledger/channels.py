@@ -19,7 +19,7 @@ from headend.access.permissions import ADMIN, ORDERS, PAYMENTS, READ, SCOPES
 from headend.ledger import accounts
 from headend.refusals import Refused
 from headend.store.schema import channel
-from headend.store.schema_access import channel_access
+from headend.store.schema_access import channel_access, channel_use
 from meterlink.bodies import MAX_UC
 
 __all__ = ["ADMIN", "ORDERS", "PAYMENTS", "READ", "SCOPES"]
@@ -96,8 +96,9 @@ def authenticate(conn: Connection, now_s: int, token: str, address: str = "") ->
 
 
 _BY_DIGEST = (
-    select(channel, *(column for column in channel_access.c if column.name != "channel"))
+    select(channel, *(column for column in channel_access.c if column.name != "channel"), channel_use.c.used_s)
     .join(channel_access, channel_access.c.channel == channel.c.channel)
+    .outerjoin(channel_use, channel_use.c.channel == channel.c.channel)
     .where(or_(channel.c.token_digest == bindparam("digest"), channel_access.c.former_digest == bindparam("digest")))
 )
 

@@ -1,4 +1,4 @@
-"""Who calls: bearer tokens with scopes, and a budget of errors for everyone.
+"""What callers show: permissions that operations name, HTTP Basic for the page, and a budget of errors for everyone.
 
 A token stands in a header alone, never in a URL; what the database holds of it is its SHA-256. Nothing here logs a
 header. Browsers show the status page with the same token as the password of HTTP Basic, the channel as the user.
@@ -8,24 +8,11 @@ import base64
 import binascii
 from collections import OrderedDict
 
-from sqlalchemy import Connection
-
-from headend.access.caller import CHANNEL, Caller
+from headend.access.caller import Caller
 from headend.access.permissions import ADMIN, ORDERS, PAYMENTS, READ
-from headend.ledger import channels
-from headend.web.problems import Problem
+from headend.web.callers import unauthorized
 
-__all__ = ["ADMIN", "ORDERS", "PAYMENTS", "READ", "Caller", "ErrorBudget", "bearer", "caller_of", "password"]
-
-REALM = "openprepay"
-
-
-def bearer(authorization: str | None) -> str:
-    """The token of an Authorization header; raises Problem where there is none."""
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise _unauthorized("Bearer", "Authorization: nothing usable given, Bearer and a token expected.")
-    return token.strip()
+__all__ = ["ADMIN", "ORDERS", "PAYMENTS", "READ", "Caller", "ErrorBudget", "password"]
 
 
 def password(authorization: str | None) -> tuple[str, str]:
@@ -37,23 +24,8 @@ def password(authorization: str | None) -> tuple[str, str]:
         user, _, token = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except (ValueError, binascii.Error):
         sentence = "Authorization: the name of a channel and its token expected, as user and password."
-        raise _unauthorized("Basic", sentence) from None
+        raise unauthorized("Basic", sentence) from None
     return user, token
-
-
-def caller_of(
-    conn: Connection, now_s: int, token: str, address: str, channel: str | None = None, scheme: str = "Bearer"
-) -> Caller:
-    """Who shows this token from `address`, of `channel` where that is given; raises Problem."""
-    row = channels.authenticate(conn, now_s, token, address)
-    if row is None or channel not in (None, row.channel):
-        raise _unauthorized(scheme, "Authorization: the token is not one of this head end.")
-    allowed = dict.fromkeys(row.scopes.split(), (row.area,))
-    return Caller(CHANNEL + row.channel, allowed, row.max_payment_uc)
-
-
-def _unauthorized(scheme: str, sentence: str) -> Problem:
-    return Problem("unauthorized", sentence, headers={"WWW-Authenticate": f'{scheme} realm="{REALM}", charset="UTF-8"'})
 
 
 class ErrorBudget:

@@ -6,8 +6,11 @@ problem. Nothing that a caller sent is logged.
 
 import asyncio
 import logging
+import re
+import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,14 +22,18 @@ from starlette.routing import Route
 from headend.access import areas
 from headend.access.areas import EVERYWHERE
 from headend.access.caller import Caller
+from headend.access.kept import AlreadyDone
 from headend.access.permissions import READ
 from headend.store import UnknownMeter
-from headend.web import metrics, openapi, problems, wire
-from headend.web.access import ErrorBudget, bearer, caller_of
+from headend.web import keys, metrics, openapi, problems, rates, wire
+from headend.web.access import ErrorBudget
 from headend.web.api import OPERATIONS, PREFIX
+from headend.web.callers import Callers, address_of
 from headend.web.desk import Desk
+from headend.web.keys import Keeper
 from headend.web.operations import Call, Nothing, Operation
 from headend.web.problems import Problem
+from headend.web.rates import Rates
 
 MAX_BODY = 16_384  # the largest request that any operation has use for, twice over
 BODY_S = 10.0  # for all of a body to arrive
@@ -36,21 +43,33 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 ANONYMOUS = Caller("")
 
 Serve = Callable[[Request, "Visitor"], Awaitable[Response]]
 
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")  # of the request in hand, for the log
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
 log = logging.getLogger("openprepay.web")
 
 
 class Visitor:
-    """Whose budget pays for a useless request: the address, and from its token on the channel."""
+    """Whose budget pays for a request: the address, and from the token on whoever showed it.
 
-    def __init__(self, request: Request) -> None:
-        self.address = request.client.host if request.client else "unknown"
+    `request_id` goes with the request through the log and back to the caller; `headers` go with its answer.
+    """
+
+    def __init__(self, request: Request, callers: Callers, behind_tls: bool) -> None:
+        self.callers = callers
+        self.address = address_of(request, behind_tls)
         self.name = f"address {self.address}"
         self.operation = ""  # which one the request turned out to be
+        given = request.headers.get("x-request-id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.headers = {"X-Request-Id": self.request_id}
 
     def is_known(self, caller: Caller) -> None:
         self.name = caller.actor
@@ -59,18 +78,23 @@ class Visitor:
 class Door:
     """What every request passes: the budget of errors, and problems instead of exceptions."""
 
-    def __init__(self, desk: Desk, budget: ErrorBudget) -> None:
+    def __init__(self, desk: Desk, budget: ErrorBudget, limits: Rates) -> None:
         self.desk = desk
         self.budget = budget
+        self.limits = limits
+        self.callers = Callers(desk)
 
     def route(self, path: str, methods: Mapping[str, Serve]) -> Route:
         """A route that answers other methods with a problem that lists those it knows."""
-        allowed = ", ".join(sorted(methods))
+        known = {*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())}
+        allowed = ", ".join(sorted(known))
 
         async def endpoint(request: Request) -> Response:
             serve = methods.get("GET" if request.method == "HEAD" else request.method)
             if serve is not None:
                 return await self._answer(request, serve)
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers={**HEADERS, "Allow": allowed})
 
             async def refuse(_: Request, __: Visitor) -> Response:
                 sentence = f"method: {request.method[:20]!r} given, one of {allowed} expected."
@@ -82,8 +106,10 @@ class Door:
         return Route(path, endpoint, methods=every, include_in_schema=False)
 
     async def _answer(self, request: Request, serve: Serve) -> Response:
-        visitor, began = Visitor(request), self.desk.monotonic()
+        visitor, began = Visitor(request, self.callers, self.desk.behind_tls), self.desk.monotonic()
+        REQUEST_ID.set(visitor.request_id)
         response = await self._respond(request, visitor, serve)
+        response.headers.update(visitor.headers)
         if visitor.operation and self.desk.metrics is not None:
             self.desk.metrics.answered(visitor.operation, response.status_code, self.desk.monotonic() - began)
         return response
@@ -110,10 +136,17 @@ class Door:
             sentence = f"Too many requests that could not be served came from here; try again in {wait_s} s."
             raise Problem("too_many_errors", sentence, headers={"Retry-After": str(wait_s)})
 
+    def count(self, visitor: Visitor, kind: str) -> None:
+        """Take a request from the visitor's bucket of this kind; raises Problem where it is empty."""
+        left, wait_s = self.limits.take(visitor.name, kind, self.desk.monotonic())
+        visitor.headers |= self.limits.headers(kind, left, wait_s)
+        if wait_s:
+            raise Problem("too_many_requests", f"More requests came than one caller may make; wait {wait_s} s.")
 
-def build_app(desk: Desk, budget: ErrorBudget | None = None) -> Starlette:
-    """The application for a desk; `budget` is for tests that count."""
-    door = Door(desk, budget or ErrorBudget())
+
+def build_app(desk: Desk, budget: ErrorBudget | None = None, limits: Rates | None = None) -> Starlette:
+    """The application for a desk; `budget` and `limits` are for tests that count."""
+    door = Door(desk, budget or ErrorBudget(), limits or Rates())
     by_path: dict[str, dict[str, Serve]] = defaultdict(dict)
     for operation in OPERATIONS:
         by_path[operation.path][operation.method] = _serve(door, operation)
@@ -141,22 +174,50 @@ def _page(door: Door) -> list[Route]:
 def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
     async def serve(request: Request, visitor: Visitor) -> Response:
         visitor.operation = operation.name
-        caller = await _caller(door, request, visitor, operation.scope)
+        caller = await _caller(door, request, visitor, operation.scope, operation.method)
         path = _path(request)
         await _placed(door, caller, operation, path)
+        raw = await _raw_body(request, operation.body)
+        query = request.scope["query_string"]
         call = Call(
             desk=door.desk,
             caller=caller,
             path=path,
-            body=await _body(request, operation.body),
-            query=wire.read_query(request.scope["query_string"], operation.query),
+            body=Nothing() if operation.body is Nothing else wire.read_json(raw, operation.body),
+            query=wire.read_query(query, operation.query),
+            if_match=request.headers.get("if-match"),
+            address=visitor.address,
         )
-        answer = await operation.handler(call)
-        return Response(
-            wire.encode(answer.body), answer.status, {**HEADERS, **answer.headers}, media_type="application/json"
-        )
+        header = request.headers.get(keys.HEADER)
+        if header is None or operation.scope is None or operation.method not in keys.UNSAFE:
+            answer = await operation.handler(call)
+            return _response(answer.status, answer.headers, wire.encode(answer.body))
+        digest = keys.digest(request.method, request.url.path, query, raw)
+        keeper = Keeper(caller.actor, keys.read(header), digest, door.desk.clock.now_s(), keeps=not operation.secret)
+        return await _once(door.desk, keeper, operation, call)
 
     return serve
+
+
+async def _once(desk: Desk, keeper: Keeper, operation: Operation[Any, Any], call: Call[Any, Any]) -> Response:
+    """Carry out a request that carries a key, or answer as it was answered before."""
+    before = await desk.read(keeper.find)
+    if before is not None:
+        return _response(*keys.replay(before))
+    token = keys.CURRENT.set(keeper)
+    try:
+        answer = await operation.handler(call)
+    except AlreadyDone as done:
+        return _response(*keys.replay(done.row))
+    finally:
+        keys.CURRENT.reset(token)
+    if keeper.owes:
+        await desk.write(keeper.keep, answer)
+    return _response(answer.status, answer.headers, wire.encode(answer.body))
+
+
+def _response(status: int, headers: Mapping[str, str], body: bytes) -> Response:
+    return Response(body, status, {**HEADERS, **headers}, media_type="application/json")
 
 
 def _metrics(door: Door) -> Serve:
@@ -182,17 +243,19 @@ def _fixed(content: bytes, media_type: str) -> Serve:
     return serve
 
 
-async def _caller(door: Door, request: Request, visitor: Visitor, scope: str | None) -> Caller:
+async def _caller(door: Door, request: Request, visitor: Visitor, scope: str | None, method: str = "GET") -> Caller:
+    kind = rates.kind_of(method, scope)
     if scope is None:
+        door.count(visitor, kind)
         return ANONYMOUS
     try:
-        token = bearer(request.headers.get("authorization"))
-        caller = await door.desk.read(caller_of, door.desk.clock.now_s(), token, visitor.address)
+        caller = await door.callers.of_request(request, visitor.address)
     except Problem:
         door.admit(visitor)
         raise
     visitor.is_known(caller)
     door.admit(visitor)
+    door.count(visitor, kind)
     return caller.at(scope)
 
 
@@ -231,9 +294,10 @@ def _path(request: Request) -> dict[str, str]:
     return parts
 
 
-async def _body(request: Request, kind: type[Any]) -> Any:
+async def _raw_body(request: Request, kind: type[Any]) -> bytes:
+    """The bytes of the body; none where the operation has no body."""
     if kind is Nothing:
-        return Nothing()
+        return b""
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         sentence = f"Content-Type: {content_type[:60]!r} given, 'application/json' expected."
@@ -252,7 +316,7 @@ async def _body(request: Request, kind: type[Any]) -> Any:
         raise Problem(
             "too_slow", f"The body did not arrive within {BODY_S:.0f} s.", headers={"Connection": "close"}
         ) from None
-    return wire.read_json(bytes(raw), kind)
+    return bytes(raw)
 
 
 def _too_large() -> Problem:

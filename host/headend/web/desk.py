@@ -8,10 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from headend.access import changes
+from headend.access.passwords import Hasher
+from headend.access.sealing import Sealer
 from headend.clock import Clock
 from headend.store import ORDERS, Lane, Store
 from headend.tokens.making import Maker, NotMade
 from headend.watch.metrics import Metrics
+from headend.web import keys
 
 READ_THREADS = 4
 
@@ -29,7 +33,8 @@ class Desk:
     `new_key_version`: version of the master key that a meter gets which is added now · `currency`: ISO 4217 numeric ·
     `report_every_s`: how often a meter is asked for a report · `trouble()`: why the head end is not ready, by what is
     affected; empty when it is · `wake()`: something was committed that wants sending; callable in any thread · `maker`:
-    the signer, for typed tokens · `metrics`: what Prometheus reads, where it may.
+    the signer, for typed tokens · `sealer`: for second factors · `behind_tls`: a proxy on this machine speaks TLS for
+    us and says who asks · `metrics`: what Prometheus reads, where it may.
     """
 
     store: Store
@@ -41,20 +46,38 @@ class Desk:
     trouble: Callable[[], dict[str, str]] = dict
     page_without_token: bool = False
     maker: Maker | None = None
+    sealer: Sealer | None = None
+    behind_tls: bool = False
     metrics: Metrics | None = None
     monotonic: Callable[[], float] = time.monotonic
     _threads: ThreadPoolExecutor = field(init=False, repr=False)
+    _hasher: Hasher = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._threads = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="web-read")
+        self._hasher = Hasher()
 
     async def read(self, fn: Callable[..., R], *args: Any) -> R:
         """`Store.read` in a thread of our own."""
         return await self.in_thread(self.store.read, fn, *args)
 
-    async def write(self, fn: Callable[..., R], *args: Any, lane: Lane = ORDERS) -> R:
-        """`Store.write`; returns after the COMMIT. The loop never waits for the store."""
-        return await asyncio.wrap_future(self.store.write(fn, *args, lane=lane))
+    async def write(
+        self, fn: Callable[..., R], *args: Any, lane: Lane = ORDERS, answer: Callable[[R], Any] | None = None
+    ) -> R:
+        """`Store.write`; returns after the COMMIT. The loop never waits for the store.
+
+        `answer(value)`: the `Answer` that the outcome leads to, for requests that carry a key (`web.keys`).
+        """
+        keeper, count = keys.CURRENT.get(), changes.count()
+        job = fn if keeper is None else keeper.around(fn, answer)
+        value: R = await asyncio.wrap_future(self.store.write(job, *args, lane=lane))
+        if changes.count() != count:
+            changes.happened()  # who looked before the COMMIT has seen the old state
+        return value
+
+    async def hashed(self, fn: Callable[..., R], *args: Any) -> R:
+        """`fn(*args)` of `access.passwords` beside the loop; raises Busy."""
+        return await asyncio.wrap_future(self._hasher.submit(fn, *args))
 
     async def with_maker(self, fn: Callable[..., R], *args: Any) -> R:
         """`fn(store, maker, now, *args)` in a thread of our own; raises NotMade where no signer is there."""
@@ -68,4 +91,5 @@ class Desk:
         return await loop.run_in_executor(self._threads, functools.partial(fn, *args))
 
     def close(self) -> None:
+        self._hasher.close()
         self._threads.shutdown(wait=True, cancel_futures=True)

@@ -12,6 +12,7 @@ from headend.access.caller import Caller
 from headend.store import UnknownMeter
 from headend.web import wire
 from headend.web.desk import Desk
+from headend.web.problems import Problem
 
 B = TypeVar("B", bound=msgspec.Struct)
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -30,10 +31,25 @@ class Call(Generic[B, Q]):
     path: Mapping[str, str]
     body: B
     query: Q
+    if_match: str | None = None
+    address: str = ""
 
     @property
     def meter(self) -> int:
         return wire.read_meter(self.path["meter"])
+
+    def expect(self, current: str) -> None:
+        """Raise Problem unless the request is meant for this state: its If-Match has to name the ETag `current`.
+
+        Called in the transaction that changes the state.
+        """
+        if self.if_match is None:
+            sentence = "If-Match: nothing given, the ETag that a GET answered, or *, expected."
+            raise Problem("no_condition", sentence, field="If-Match")
+        given = {tag.strip() for tag in self.if_match.split(",")}
+        if not given & {"*", current}:
+            sentence = f"If-Match: {self.if_match[:60]!r} given, {current} expected: look again, then change it."
+            raise Problem("changed_meanwhile", sentence, field="If-Match")
 
     async def hold_to_area(self, meter: int) -> None:
         """For a meter that is named elsewhere than in the path: raises UnknownMeter unless the caller may act there."""
@@ -61,7 +77,8 @@ class Operation(Generic[B, Q]):
 
     `scope`: the permission that the caller must hold; None: open to all. It must be held where the thing in the path
     stands, if its name is one of `access.areas.OF`, and else everywhere, unless `by_area`: then the handler itself
-    keeps to `caller.areas`. `problems`: codes beyond those that every operation with its traits can answer.
+    keeps to `caller.areas`. `secret`: the answer holds one, so it is not kept for an Idempotency-Key. `edits`: wants
+    If-Match (`Call.expect`). `problems`: codes beyond those that every operation with its traits can answer.
     """
 
     method: str
@@ -73,6 +90,8 @@ class Operation(Generic[B, Q]):
     query: type[Q]
     problems: tuple[str, ...] = ()
     by_area: bool = False
+    secret: bool = False
+    edits: bool = False
 
     @property
     def placed(self) -> str | None:

@@ -10,7 +10,12 @@ import msgspec
 from msgspec import Meta
 
 from headend.access.caller import NotAllowed
+from headend.access.kept import KeyReused
+from headend.access.passwords import Busy
+from headend.access.people import UnknownGrant, UnknownUser, UserExists
+from headend.access.service_tokens import UnknownChannel
 from headend.fleet.meters import MeterExists
+from headend.ledger.channels import ChannelExists
 from headend.ledger.payments import PaymentConflict
 from headend.orders.lifecycle import UnknownOrder
 from headend.refusals import Refused
@@ -35,21 +40,35 @@ class Kind(NamedTuple):
 CODES = {
     "malformed": Kind(400, "The request cannot be read", True),
     "unauthorized": Kind(401, "A valid token is needed", True),
+    "not_signed_in": Kind(401, "Name, password or code do not fit"),
+    "code_wanted": Kind(401, "A code of the authenticator is needed"),
     "out_of_scope": Kind(403, "The caller may not do this", True),
+    "cross_site": Kind(403, "The request came from another site", True),
     "no_such_path": Kind(404, "There is nothing at this path", True),
     "unknown_meter": Kind(404, "The meter is not in the fleet"),
     "unknown_order": Kind(404, "There is no such order"),
     "unknown_token": Kind(404, "This channel has not asked for such a token"),
     "unknown_payment": Kind(404, "This channel has not brought such a payment"),
+    "unknown_user": Kind(404, "There is no such person"),
+    "unknown_grant": Kind(404, "There is no such grant"),
+    "unknown_channel": Kind(404, "There is no such channel"),
     "method_not_allowed": Kind(405, "The path does not know this method", True),
     "too_slow": Kind(408, "The request did not arrive in time", True),
     "payment_conflict": Kind(409, "The payment id was used for another payment"),
     "request_conflict": Kind(409, "The request id was used for another request"),
     "unused_tokens": Kind(409, "Tokens that were not typed would be lost"),
     "meter_exists": Kind(409, "The meter is in the fleet already"),
+    "user_exists": Kind(409, "The name is taken"),
+    "channel_exists": Kind(409, "The name is taken"),
+    "key_reused": Kind(409, "The Idempotency-Key was used for another request"),
+    "key_in_use": Kind(409, "The Idempotency-Key is of a request whose answer is not kept"),
+    "changed_meanwhile": Kind(412, "It was changed by somebody else"),
     "too_large": Kind(413, "The request is too large", True),
     "not_json": Kind(415, "The request is not JSON", True),
     "refused": Kind(422, "A value does not fit"),
+    "no_condition": Kind(428, "Say which state the change is meant for"),
+    "too_many_requests": Kind(429, "Too many requests"),
+    "too_many_attempts": Kind(429, "Too many attempts to sign in"),
     "too_many_errors": Kind(429, "Too many requests that could not be served"),
     "failed": Kind(500, "The head end failed"),
     "not_stored": Kind(503, "Nothing was stored"),
@@ -61,6 +80,13 @@ CODES = {
 # The first that fits counts: a refusal has more special ones.
 _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (NotAllowed, "out_of_scope"),
+    (KeyReused, "key_reused"),
+    (UnknownUser, "unknown_user"),
+    (UnknownGrant, "unknown_grant"),
+    (UnknownChannel, "unknown_channel"),
+    (UserExists, "user_exists"),
+    (ChannelExists, "channel_exists"),
+    (Busy, "overloaded"),
     (UnknownMeter, "unknown_meter"),
     (UnknownOrder, "unknown_order"),
     (PaymentConflict, "payment_conflict"),

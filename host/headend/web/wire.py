@@ -4,6 +4,7 @@ Amounts are decimal strings in the currency of the books, exact to a micro-curre
 of digits, as printed on the meter. A time is an object with both forms: `{"utc": "2026-01-31T23:59:00Z", "s": …}`.
 """
 
+import hashlib
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -104,6 +105,11 @@ def read_meter(text: str, field: str = "meter") -> int:
     if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= MAX_METER:
         raise Refused(field, text, f"a meter's number, 1..{MAX_METER}, in digits")
     return int(text)
+
+
+def etag(*parts: object) -> str:
+    """A strong entity tag (RFC 9110 section 8.8.3) of what makes a state differ from another."""
+    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"'
 
 
 def read_id(text: str) -> int | None:
