@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from headend.clock import Clock
+from headend.keys import heads
 from headend.keys import signer_tokens as tokens
+from headend.keys.heads import HeadSignature
 from headend.keys.holder import KeyHolder, KeyName, NoSuchKey
 from headend.keys.signer_books import Account, Caps
 from headend.keys.signer_lines import DIGEST_LENGTH, EvidenceLine, OrderLine, TokenLine
@@ -180,6 +182,10 @@ class Signer:
         """
         with self._alone:
             return self._log.tokens_of(pan, from_s)[:MAX_MADE]
+
+    def sign_head(self, digest: bytes) -> HeadSignature:
+        """Sign the head of the books whose line has this SHA-256, see `keys.heads`. Raises Refused."""
+        return heads.sign(self._keys, digest)
 
     def was_signed(self, digest: bytes) -> bool:
         """Whether the log holds an order (or token) with this digest; its first 8 bytes are enough."""

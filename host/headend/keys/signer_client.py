@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from headend.keys import signer_wire as wire
 from headend.keys.base import CACHED_METERS
+from headend.keys.heads import HeadSignature
 from headend.keys.signer import LOGGED, stated
 from headend.keys.signer_lines import TokenLine
 from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
@@ -94,6 +95,10 @@ class SignerClient:
     def was_signed(self, digest: bytes) -> bool:
         """See `Signer.was_signed`."""
         return self._ask(wire.WasSigned(digest), wire.Verdict).what == LOGGED
+
+    def sign_head(self, digest: bytes) -> HeadSignature:
+        """See `Signer.sign_head`."""
+        return self._ask(wire.Head(digest), wire.HeadSigned).signature
 
     def judge_found(self, raw: bytes) -> str:
         """See `Signer.judge_found`."""

@@ -182,6 +182,8 @@ class SignerServer:
             return wire.Verdict(LOGGED if self._signer.was_signed(question.digest) else "")
         if isinstance(question, wire.Found):
             return wire.Verdict(self._signer.judge_found(question.order))
+        if isinstance(question, wire.Head):
+            return wire.HeadSigned(self._signer.sign_head(question.digest))
         if isinstance(question, wire.Evidence):
             return wire.Known(self._signer.accept_evidence(question.order))
         return self._standing()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from headend.keys.heads import HeadSignature
 from headend.keys.sealed import KeyFileError
 from headend.keys.signer import Stated
 from headend.keys.signer_lines import TokenLine
@@ -87,13 +88,19 @@ class Found(Message):
     order: Raw
 
 
+class Head(Message):
+    """Sign the head of the books whose line has this SHA-256. -> HeadSigned"""
+
+    digest: Raw
+
+
 class Evidence(Message):
     """Learn the total of a closed source. -> Known"""
 
     order: Raw
 
 
-Question = Public | Sign | MeterKey | Token | KeyChange | MadeTokens | WasSigned | Found | Evidence
+Question = Public | Sign | MeterKey | Token | KeyChange | MadeTokens | WasSigned | Found | Head | Evidence
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -167,6 +174,12 @@ class Verdict(Message):
     what: str
 
 
+class HeadSigned(Message):
+    """The signature with its key."""
+
+    signature: HeadSignature
+
+
 class Known(Message):
     """Micro-currency."""
 
@@ -183,7 +196,7 @@ class Failure(Message):
     why: Why | None = None
 
 
-Answer = Standing | Signed | Key | Digits | Sections | Made | Verdict | Known | Failure
+Answer = Standing | Signed | Key | Digits | Sections | Made | Verdict | HeadSigned | Known | Failure
 
 _encoder = msgspec.msgpack.Encoder()
 _question: Callable[[bytes], Question] = msgspec.msgpack.Decoder(Question).decode

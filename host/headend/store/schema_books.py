@@ -102,8 +102,13 @@ shadow_anchor = Table(
     Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
     Column("report", LargeBinary, nullable=False),
     Column("tariff", LargeBinary, nullable=False),  # body in force at that report
+    Column("step_wh", BigInteger, nullable=False),  # consumed in its step period until then
+    Column("from_s", BigInteger, nullable=False),  # its time
+    Column("next_s", BigInteger, nullable=False),  # when a later local day begins there
     Column("coming", LargeBinary),  # the first report of a later local day
     Column("coming_s", BigInteger),  # when that was seen, by our clock
+    Column("need_interval", BigInteger),  # records that have to be there before the day can be priced
+    Column("need_event", BigInteger),
 )
 
 shadow_day = Table(

@@ -104,8 +104,13 @@ def upgrade() -> None:
         sa.Column("meter", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("report", sa.LargeBinary(), nullable=False),
         sa.Column("tariff", sa.LargeBinary(), nullable=False),
+        sa.Column("step_wh", sa.BigInteger(), nullable=False),
+        sa.Column("from_s", sa.BigInteger(), nullable=False),
+        sa.Column("next_s", sa.BigInteger(), nullable=False),
         sa.Column("coming", sa.LargeBinary(), nullable=True),
         sa.Column("coming_s", sa.BigInteger(), nullable=True),
+        sa.Column("need_interval", sa.BigInteger(), nullable=True),
+        sa.Column("need_event", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["meter"], ["meter.meter"], name="fk_shadow_anchor_meter"),
         sa.PrimaryKeyConstraint("meter", name="pk_shadow_anchor"),
     )

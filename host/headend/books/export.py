@@ -1,0 +1,58 @@
+"""The sealed books as lines of JSON, for the verifier and for whoever keeps a copy (docs/books.md)."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, exists, select
+
+from headend.books.chain import CHAINS, ENTRY
+from headend.store.schema_books import seal, seal_chain
+
+FORMAT = 1
+_AT_A_TIME = 2000
+
+Row = tuple[str, int | None, str | None, list[Any] | None]
+
+_ORIGIN = select(seal_chain.c.origin).where(seal_chain.c.chain == ENTRY)
+_SEALED = {
+    name: select(seal.c.seq, seal.c.hash, *one.columns)
+    .select_from(seal.outerjoin(one.table, one.table.c.id == seal.c.row_id))
+    .where(seal.c.chain == name)
+    .order_by(seal.c.seq)
+    for name, one in CHAINS.items()
+}
+_LEFT = {
+    name: select(*one.columns)
+    .where(~exists().where(seal.c.chain == name, seal.c.row_id == one.table.c.id))
+    .order_by(one.table.c.id)
+    for name, one in CHAINS.items()
+}
+
+
+def origin(conn: Connection) -> str:
+    """Which database the chains began in; "" before the first seal."""
+    return str(conn.execute(_ORIGIN).scalar_one())
+
+
+def rows(conn: Connection) -> Iterator[Row]:
+    """(chain, number, hash, columns) of each chain in the order of sealing, then what is not sealed, without number and
+    hash. A seal whose row is gone has no columns.
+    """
+    streamed = conn.execution_options(yield_per=_AT_A_TIME)
+    for chain in CHAINS:
+        for seq, told, *row in streamed.execute(_SEALED[chain]):
+            yield chain, seq, told.hex(), None if row[0] is None else row
+        for left in streamed.execute(_LEFT[chain]):
+            yield chain, None, None, list(left)
+
+
+def lines(conn: Connection) -> Iterator[str]:
+    """The lines of an export."""
+    yield _line({"format": FORMAT, "origin": origin(conn)})
+    for row in rows(conn):
+        yield _line(row)
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
