@@ -1,16 +1,36 @@
 """What tests of refunds share: who asks, who approves, and what has to hold at the end."""
 
+import tempfile
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
+from headend.gate import proposals
 from headend.ledger import accounts, balances
-from headend.ledger.refunds import asking, deciding, life
+from headend.ledger.refunds import asking, life
+from headend.store import open_store
 from headend.store.schema_refunds import refund
 from tests.system.world import METER, POS, World
 
 CASHIER = "user:ann"
 MANAGER = "user:bob"
+
+
+@lru_cache(1)
+def _migrated() -> bytes:
+    """An empty database, migrated once for all tests of this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.sqlite"
+        open_store(f"sqlite:///{path}", inline=True).close()
+        return path.read_bytes()
+
+
+def small_world(folder: Path, *meters: int) -> World:
+    """Meters whose households use nothing."""
+    (folder / "books-0.sqlite").write_bytes(_migrated())
+    return World(folder, *meters, watts=0)
 
 
 def ask(request: str = "r-1", by: str = CASHIER) -> asking.Asked:
@@ -20,8 +40,14 @@ def ask(request: str = "r-1", by: str = CASHIER) -> asking.Asked:
 def refund_of(world: World, amount_uc: int, number: int = METER, request: str = "r-1") -> int:
     """Ask for a refund and approve it; its id."""
     made = world.write(asking.refund_credit, ask(request), number, amount_uc, POS)
-    world.write(deciding.approve, made.row.id, MANAGER)
+    approve(world, made.row.id)
     return int(made.row.id)
+
+
+def approve(world: World, refund_id: int, approver: str = MANAGER) -> None:
+    """A second person approves what was proposed."""
+    made = world.read(proposals.get, row(world, refund_id).proposal)
+    world.write(proposals.approve, made.id, made.digest, approver)
 
 
 def row(world: World, refund_id: int) -> Any:

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from headend.access.four_eyes import SamePerson
+from headend.gate import proposals
 from headend.ledger import accounts, entries, reconcile, refunds
 from headend.ledger.refunds import asking, deciding, life, stating
 from headend.orders import lifecycle
 from headend.refusals import Refused
 from meterlink.orders import ASPECT_CREDIT
-from tests.host.refund_rig import CASHIER, MANAGER, ask, events, refund_of, row, whole
+from tests.host.refund_rig import CASHIER, MANAGER, approve, ask, events, refund_of, row, small_world, whole
 from tests.system.world import METER, POS, YUAN, World
 
 CHANNEL = accounts.of_channel(POS)
@@ -19,7 +20,7 @@ CHANNEL = accounts.of_channel(POS)
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, METER, watts=0)
+    made = small_world(tmp_path, METER)
     yield made
     made.close()
 
@@ -64,12 +65,13 @@ def test_nothing_goes_without_a_second_person(world: World) -> None:
     made = world.write(asking.refund_credit, ask(), METER, 20 * YUAN, POS).row
     for approver in (CASHIER, CHANNEL):
         with pytest.raises(SamePerson):
-            world.write(deciding.approve, made.id, approver)
+            approve(world, made.id, approver)
     world.settle()
     assert row(world, made.id).state == life.PROPOSED and world.customer() == 50 * YUAN
-    world.write(deciding.withdraw, made.id, CASHIER, "a mistake")
-    with pytest.raises(life.NotAllowed):
-        world.write(deciding.approve, made.id, MANAGER)
+    world.write(proposals.withdraw, row(world, made.id).proposal, CASHIER, "a mistake")
+    assert row(world, made.id).state == life.WITHDRAWN
+    with pytest.raises(Refused):
+        approve(world, made.id)
     assert world.entries(entries.REFUND) == []
 
 
@@ -208,9 +210,10 @@ def test_a_meter_that_never_answers_is_written_off_and_may_speak_after_all(world
     refund_id = refund_of(world, 20 * YUAN)
     world.run(60)
     assert point.account.balance_uc() == 30 * YUAN and row(world, refund_id).state == life.STATED
+    made = world.read(proposals.get, world.write(deciding.write_off, refund_id, CASHIER, "burnt; photo 17"))
     with pytest.raises(SamePerson):
-        world.write(deciding.write_off, refund_id, CASHIER, CASHIER, "burnt")
-    world.write(deciding.write_off, refund_id, CASHIER, MANAGER, "burnt; photo 17")
+        world.write(proposals.approve, made.id, made.digest, CASHIER)
+    world.write(proposals.approve, made.id, made.digest, MANAGER)
     assert (row(world, refund_id).state, world.customer()) == (life.WRITTEN_OFF, 50 * YUAN)
     point.dumb = False
     world.settle()
@@ -238,7 +241,7 @@ def test_the_books_know_what_they_may_take(world: World) -> None:
     refund_id = refund_of(world, 20 * YUAN)
     second = world.write(asking.refund_credit, ask("r-2"), METER, 30 * YUAN, POS).row.id
     world.points[METER].deaf = True
-    world.write(deciding.approve, second, MANAGER)
+    approve(world, second)
     world.points[METER].deaf = False
     world.settle()
     assert row(world, refund_id).state == life.TAKEN

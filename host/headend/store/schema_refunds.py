@@ -34,7 +34,7 @@ refund = Table(
     Column("request_id", String(64), nullable=False),
     Column("request_digest", LargeBinary, nullable=False),
     Column("approver", String(80)),
-    Column("proposal", String(64)),  # of the gate, where a second person is needed
+    Column("proposal", BigInteger),  # of the gate, where a second person is needed
     Column("why", String(200), nullable=False),
     Column("channel", ForeignKey("channel.channel"), nullable=False),  # who pays out, or whose payment it was
     Column("payment_id", String(64)),
@@ -138,7 +138,7 @@ opening_import = Table(
     Column("debt_uc", BigInteger, nullable=False),  # … and owe
     Column("author", String(80), nullable=False),
     Column("approver", String(80)),
-    Column("proposal", String(64)),
+    Column("proposal", BigInteger),
     Column("made_s", BigInteger, nullable=False),
     Column("changed_s", BigInteger, nullable=False),
 )

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from headend import audit
 from headend.ledger import accounts, payments
-from headend.ledger.refunds import following, life, parts, policy, stating, words
+from headend.ledger.refunds import deciding, following, life, parts, policy, stating, words
 from headend.refusals import Refused
 from headend.store import lock_meter
 from headend.store.schema import channel, closing
@@ -169,6 +169,8 @@ def _start(
     audit.record(conn, now_s, asked.asked_by, words.ASKED, f"refund:{row.id}", detail)
     if alone:
         following.go_on(conn, now_s, row.meter)
+    else:
+        deciding.propose(conn, now_s, row)
     return Answer(life.get(conn, row.id), repeated=False)
 
 
