@@ -137,6 +137,13 @@ def test_protection_outlives_the_account(store: Store) -> None:
     assert rules == ["exclusion.protection"]  # the former tenant's is over
 
 
+@pytest.mark.parametrize(("cause", "kept"), [(life.TENANT, False), (life.REPAIRED, True), (life.IMPORTED, True)])
+def test_what_is_of_an_account_goes_with_its_customer(store: Store, cause: str, kept: bool) -> None:
+    store.write(exclusions.put, NOW_S, METER, "direct_debit", OFFICER, TICKET).result()
+    store.write(life.open_epoch, NOW_S + 1, METER, cause, OFFICER).result()
+    assert bool(store.read(bars, NOW_S + 1, METER, reasons.HOLD_ARREARS)) == kept
+
+
 def test_exclusions_go_to_the_meter_that_takes_the_place(store: Store) -> None:
     for kind in ("protection", "direct_debit", "many_households"):
         store.write(exclusions.put, NOW_S, METER, kind, OFFICER, TICKET).result()

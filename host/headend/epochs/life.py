@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from headend.epochs import closing
 from headend.ledger import accounts, bills
 from headend.orders import account, lifecycle
+from headend.people import holdings
 from headend.refusals import Refused
-from headend.registry import exclusions, holds
+from headend.registry import following, holds
 from headend.store import lock_meter
 from headend.store.schema import closing as closing_row
 from headend.store.schema import entry, meter, meter_state, meter_trust, order
@@ -97,7 +98,9 @@ def open_epoch(
     order_id = account.open_epoch(conn, now_s, number, new, CAUSES[cause], kept_holds, actor, reason_text)
     _carry_over(conn, now_s, number, old, new, kept_holds)
     holds.carry_safety(conn, now_s, number, number, actor, f"stands for account epoch {new} too")
-    exclusions.follow_account(conn, now_s, number, actor)
+    same_customer = cause in _SAME_CUSTOMER
+    following.another_account(conn, now_s, number, old, new, actor, same_customer=same_customer)
+    holdings.follow(conn, now_s, (number, old), (number, new) if same_customer else None, actor)
     if not closed:
         closing.sweep(conn, now_s, number, old, "opening")
     if cause in _SAME_CUSTOMER:
@@ -113,6 +116,7 @@ def retire(
         raise Refused("cause", cause, f"one of {', '.join((TENANT, EXCHANGED, REPAIRED))}")
     state, standing = _lock(conn, number)
     moved_to = accounts.former_of(number, standing.account_epoch)
+    holdings.follow(conn, now_s, (number, standing.account_epoch), None, actor)
     return _retire(conn, now_s, state, standing.account_epoch, cause, moved_to, actor, reason_text)
 
 
@@ -133,7 +137,9 @@ def exchange(conn: Connection, now_s: int, old_meter: int, new_meter: int, actor
         raise Refused("new_meter", new_meter, "a meter with a fresh account: open one on it first")
     state, standing = locked[old_meter]
     holds.carry_safety(conn, now_s, old_meter, new_meter, actor, f"stood on meter {old_meter}")
-    exclusions.move(conn, now_s, old_meter, new_meter, actor)
+    old_account, new_account = (old_meter, standing.account_epoch), (new_meter, epoch)
+    following.another_meter(conn, now_s, old_account, new_account, actor)
+    holdings.follow(conn, now_s, old_account, new_account, actor)
     bills.follow(conn, now_s, old_meter, standing.account_epoch, (new_meter, epoch), actor)
     return _retire(conn, now_s, state, standing.account_epoch, EXCHANGED, heir, actor, reason_text)
 

@@ -24,10 +24,10 @@ UNSENT = (lifecycle.DRAFT, lifecycle.AWAITING_APPROVAL, lifecycle.APPROVED, life
 MAX_NOTE = 200
 
 _ROW = select(exclusion).where(exclusion.c.id == bindparam("of"))
-_OPEN = select(exclusion).where(exclusion.c.meter == bindparam("of"), exclusion.c.ended_s.is_(None))
-_OPEN_OF_KIND = _OPEN.where(exclusion.c.kind == bindparam("which"))
+OPEN = select(exclusion).where(exclusion.c.meter == bindparam("of"), exclusion.c.ended_s.is_(None))
+_OPEN_OF_KIND = OPEN.where(exclusion.c.kind == bindparam("which"))
 _EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
-_NEW = insert(exclusion).returning(exclusion.c.id)
+NEW = insert(exclusion).returning(exclusion.c.id)
 _CHANGE = (
     update(exclusion)
     .where(exclusion.c.id == bindparam("of"), exclusion.c.version == bindparam("at_version"))
@@ -78,7 +78,7 @@ def put(
     _check_end(rule, now_s, until_s)
     lock_meter(conn, meter_id)
     epoch = conn.execute(_EPOCH, {"of": meter_id}).scalar_one()
-    _let_lapse(conn, now_s, meter_id, kind, epoch)
+    let_lapse(conn, now_s, meter_id, kind, epoch)
     values = {
         "meter": meter_id,
         "account_epoch": epoch if rule.of == kinds.ACCOUNT else None,
@@ -89,11 +89,11 @@ def put(
         "document": evidence.document,
         "actor": actor,
     }
-    made = int(conn.execute(_NEW, values).scalar_one())
-    _record(conn, now_s, made, actor, words.SET, until_s, kinds.BASIS, evidence, now_s, note)
+    made = int(conn.execute(NEW, values).scalar_one())
+    record(conn, now_s, made, actor, words.SET, until_s, kinds.BASIS, evidence, now_s, note)
     told = {"exclusion": made, "kind": kind, "until_s": until_s, **evidence.told()}
     audit.record(conn, now_s, actor, "exclusion.set", f"meter:{meter_id}", told)
-    _supply(conn, now_s, meter_id, rule, actor, made)
+    give_supply(conn, now_s, meter_id, rule, actor, made)
     return made
 
 
@@ -107,8 +107,8 @@ def extend(
     _check_end(rule, now_s, until_s)
     if row.until_s is None or until_s <= row.until_s:
         raise Refused("until_s", until_s, "a later end than the one that it has")
-    _change(conn, row, until_s=until_s)
-    _record(conn, now_s, row.id, actor, words.EXTENDED, until_s, note=note)
+    change(conn, row, until_s=until_s)
+    record(conn, now_s, row.id, actor, words.EXTENDED, until_s, note=note)
     told = {"exclusion": row.id, "from_s": row.until_s, "until_s": until_s}
     audit.record(conn, now_s, actor, "exclusion.extend", f"meter:{row.meter}", told)
 
@@ -133,8 +133,8 @@ def prove(
     if not 0 < dated_s <= now_s:
         raise Refused("dated_s", dated_s, "a time that is past")
     row = _locked(conn, now_s, exclusion_id, version)
-    _change(conn, row)
-    _record(conn, now_s, row.id, actor, words.PROVED, row.until_s, what, evidence, dated_s, note)
+    change(conn, row)
+    record(conn, now_s, row.id, actor, words.PROVED, row.until_s, what, evidence, dated_s, note)
     told = {"exclusion": row.id, "evidence": what, "dated_s": dated_s, **evidence.told()}
     audit.record(conn, now_s, actor, "exclusion.prove", f"meter:{row.meter}", told)
 
@@ -153,11 +153,11 @@ def end(conn: Connection, now_s: int, exclusion_id: int, version: int, actor: st
 def finish(conn: Connection, now_s: int, row: Row[Any], actor: str, note: str, approver: str | None = None) -> None:
     """End a locked exclusion, whatever its kind."""
     _check_note(note)
-    _change(conn, row, ended_s=now_s)
-    _record(conn, now_s, row.id, actor, words.ENDED, now_s, note=note)
+    change(conn, row, ended_s=now_s)
+    record(conn, now_s, row.id, actor, words.ENDED, now_s, note=note)
     told = {"exclusion": row.id, "kind": row.kind, "approver": approver}
     audit.record(conn, now_s, actor, "exclusion.end", f"meter:{row.meter}", told)
-    if KINDS[row.kind].on_meter and not _on_meter(conn, row.meter):
+    if KINDS[row.kind].on_meter and not on_meter_too(conn, row.meter):
         statements.unprotect(conn, now_s, row.meter, actor, reason_text=f"exclusion {row.id} ended")
 
 
@@ -184,41 +184,7 @@ def locked(conn: Connection, now_s: int, exclusion_id: int) -> Row[Any]:
     return row
 
 
-def follow_account(conn: Connection, now_s: int, meter_id: int, actor: str) -> None:
-    """Another account is opened on the locked meter, which ends its holds: state the protection of the supply point
-    again, to follow the order that opens it.
-    """
-    if _on_meter(conn, meter_id):
-        statements.protect(conn, now_s, meter_id, actor, reason_text="the supply point is protected")
-
-
-def move(conn: Connection, now_s: int, old_meter: int, new_meter: int, actor: str) -> None:
-    """The new meter takes the old one's place: what stands for supply point and account stands there too.
-
-    Both are locked. The old meter's exclusions end with it.
-    """
-    epoch = conn.execute(_EPOCH, {"of": new_meter}).scalar_one()
-    here = conn.execute(_EPOCH, {"of": old_meter}).scalar_one()
-    for row in conn.execute(_OPEN, {"of": old_meter}).all():
-        _change(conn, row, ended_s=now_s)
-        _record(conn, now_s, row.id, actor, words.LAPSED, now_s, note="its meter was exchanged")
-        over = row.until_s is not None and row.until_s <= now_s
-        if over or row.account_epoch not in (None, here):
-            continue
-        rule = KINDS[row.kind]
-        _let_lapse(conn, now_s, new_meter, row.kind, epoch, always=True)
-        kept = {name: getattr(row, name) for name in ("kind", "until_s", "reference", "document", "actor")}
-        bound = None if row.account_epoch is None else epoch
-        made = conn.execute(_NEW, {**kept, "meter": new_meter, "account_epoch": bound, "since_s": now_s}).scalar_one()
-        basis = Evidence(row.reference, row.document)
-        note = f"from exclusion {row.id} of meter {old_meter}"
-        _record(conn, now_s, made, actor, words.MOVED, row.until_s, kinds.BASIS, basis, now_s, note)
-        told = {"exclusion": made, "kind": row.kind, "from": row.id}
-        audit.record(conn, now_s, actor, "exclusion.set", f"meter:{new_meter}", told)
-        _supply(conn, now_s, new_meter, rule, actor, made)
-
-
-def _supply(conn: Connection, now_s: int, meter_id: int, rule: Kind, actor: str, exclusion_id: int) -> None:
+def give_supply(conn: Connection, now_s: int, meter_id: int, rule: Kind, actor: str, exclusion_id: int) -> None:
     """See to it that the customer has supply, as far as the exclusion forbids to stop it."""
     why = f"exclusion {exclusion_id}: {rule.title[0]}"
     judged: set[int] = set()
@@ -237,11 +203,11 @@ def _supply(conn: Connection, now_s: int, meter_id: int, rule: Kind, actor: str,
         statements.protect(conn, now_s, meter_id, actor, reason_text=why)
 
 
-def _on_meter(conn: Connection, meter_id: int) -> bool:
-    return any(KINDS[row.kind].on_meter for row in conn.execute(_OPEN, {"of": meter_id}).all())
+def on_meter_too(conn: Connection, meter_id: int) -> bool:
+    return any(KINDS[row.kind].on_meter for row in conn.execute(OPEN, {"of": meter_id}).all())
 
 
-def _let_lapse(conn: Connection, now_s: int, meter_id: int, kind: str, epoch: int, *, always: bool = False) -> None:
+def let_lapse(conn: Connection, now_s: int, meter_id: int, kind: str, epoch: int, *, always: bool = False) -> None:
     """Close one of that kind that is over by itself; raises Refused for one that stands."""
     row = conn.execute(_OPEN_OF_KIND, {"of": meter_id, "which": kind}).one_or_none()
     if row is None:
@@ -249,8 +215,8 @@ def _let_lapse(conn: Connection, now_s: int, meter_id: int, kind: str, epoch: in
     over = row.until_s is not None and row.until_s <= now_s
     if not (always or over or row.account_epoch not in (None, epoch)):
         raise Refused("kind", kind, f"one that does not stand on the meter yet (exclusion {row.id} does)")
-    _change(conn, row, ended_s=now_s)
-    _record(conn, now_s, row.id, row.actor, words.LAPSED, row.until_s)
+    change(conn, row, ended_s=now_s)
+    record(conn, now_s, row.id, row.actor, words.LAPSED, row.until_s)
 
 
 def _locked(conn: Connection, now_s: int, exclusion_id: int, version: int) -> Row[Any]:
@@ -260,11 +226,11 @@ def _locked(conn: Connection, now_s: int, exclusion_id: int, version: int) -> Ro
     return row
 
 
-def _change(conn: Connection, row: Row[Any], **values: Any) -> None:
+def change(conn: Connection, row: Row[Any], **values: Any) -> None:
     conn.execute(_CHANGE, {"of": row.id, "at_version": row.version, **values})
 
 
-def _record(
+def record(
     conn: Connection,
     now_s: int,
     exclusion_id: int,

@@ -57,3 +57,7 @@ CALENDAR: Text = (
     "Not stopped now: {name_en}, until {until} (calendar {version}).",
     "此时不予停电：{name_zh}，至 {until}（停电日历 {version}）。",
 )
+END_EXCLUSION: Text = (
+    "End exclusion {exclusion} of meter {meter}: {kind}.",
+    "终止电表 {meter} 的免停 {exclusion}：{kind}。",
+)
