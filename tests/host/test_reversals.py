@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headend.ledger import accounts, bills, entries, payments
+from headend.ledger import accounts, bills, entries, payments, tax
 from headend.ledger.refunds import asking, life, policy, transferring
 from headend.refusals import Refused
 from tests.host.refund_rig import CASHIER, approve, ask, events, row, small_world, whole
@@ -103,7 +103,9 @@ def test_what_is_spent_becomes_a_bill_of_the_customer(world: World) -> None:
     spend(world, 5 * YUAN)
     made = reverse(world, "a")
     world.settle(METER)
-    assert row(world, made.id).state == life.REFUSED
+    assert row(world, made.id).state == life.OWED
+    with pytest.raises(Refused, match="a payment that stays"):
+        reverse(world, "a", "v-2")
     (bill,) = world.read(bills.open_of, METER, 1)
     assert (bill.kind, bill.principal_uc) == ("reversal", 50 * YUAN)
     assert (world.balance(CHANNEL), world.balance(accounts.of_debt(METER, 1))) == (0, -50 * YUAN)
@@ -213,3 +215,21 @@ def test_where_the_right_account_does_not_take_it_the_channel_has_it_and_a_perso
     assert row(world, refund_id).state == life.TAKEN
     assert world.balance(CHANNEL) == 0 and "transfer_stuck" in world.findings()
     assert world.read(payments.get, POS, transferring.payment_of(row(world, refund_id))) is None
+
+
+def test_taxes_go_back_with_their_payment(world: World) -> None:
+    world.write(tax.set_rate, "vat", 100_000, "added", CASHIER)
+    world.pay("a", 55 * YUAN)
+    world.settle(METER)
+    assert (world.customer(), world.balance(accounts.of_tax("vat"))) == (50 * YUAN, 5 * YUAN)
+    made = reverse(world, "a")
+    world.settle(METER)
+    assert row(world, made.id).amount_uc == 50 * YUAN
+    assert [world.balance(name) for name in (CHANNEL, accounts.of_tax("vat"))] == [0, 0] and world.customer() == 0
+    whole(world)
+
+
+def test_an_advance_is_no_credit_to_be_taken_back(world: World) -> None:
+    world.pay("a", 50 * YUAN, purpose="advance")
+    with pytest.raises(Refused, match="a payment for credit"):
+        reverse(world, "a")

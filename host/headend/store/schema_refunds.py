@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from headend.store.columns import RowId, metadata
 
-_LIVE = text("payment_id is not null and state in ('proposed', 'approved', 'stated', 'taken')")
+_LIVE = text("payment_id is not null and state in ('proposed', 'approved', 'stated', 'taken', 'owed')")
 _STATED = text("state = 'stated'")
 
 # One row: money that is to be taken off a meter again (`headend.ledger.refunds`).

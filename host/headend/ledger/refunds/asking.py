@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 
 from headend import audit
-from headend.ledger import accounts, payments
+from headend.ledger import accounts, entries, payments
 from headend.ledger.refunds import deciding, following, life, parts, policy, stating, words
 from headend.refusals import Refused
 from headend.store import lock_meter
-from headend.store.schema import channel, closing
+from headend.store.schema import channel, closing, entry
 from headend.store.schema_refunds import refund
 from headend.tokens import book
 from meterlink.bodies import MAX_UC
@@ -29,6 +29,7 @@ _OF_PAYMENT = (
     .order_by(refund.c.id.desc())
     .limit(1)
 )
+_GRANTED = select(entry.c.id).where(entry.c.kind == entries.GRANTED, entry.c.cause == bindparam("named"))
 _CHANNEL = select(channel.c.channel).where(channel.c.channel == bindparam("named"))
 _CLOSED = select(closing.c.moved_to).where(
     closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("epoch")
@@ -128,11 +129,15 @@ def _payment(conn: Connection, channel_name: str, payment_id: str) -> tuple[Row[
     paid = payments.get(conn, channel_name, payment_id)
     if paid is None:
         raise UnknownPayment("payment_id", payment_id, f"the id of a payment of channel {channel_name}")
+    if paid.purpose or conn.execute(_GRANTED, {"named": f"payment:{channel_name}:{payment_id}"}).first() is not None:
+        raise Refused(
+            "payment_id", payment_id, "a payment for credit: an advance, deposit or grant goes back elsewhere"
+        )
     epoch = _account(conn, paid.meter)
     if paid.account_epoch != epoch:
         raise Refused("payment_id", payment_id, "a payment for the account in force: this one's was closed")
     before = conn.execute(_OF_PAYMENT, {"of_channel": channel_name, "named": payment_id}).one_or_none()
-    if before is not None and before.state in (*life.LIVE, life.TAKEN):
+    if before is not None and before.state in life.GONE:
         raise Refused("payment_id", payment_id, f"a payment that stays: {before.kind} {before.id} is {before.state}")
     token = parts.token_of(conn, channel_name, payment_id)
     if token is not None and token.state in (book.VOID, book.VOIDING, book.REPLACING):
@@ -141,7 +146,7 @@ def _payment(conn: Connection, channel_name: str, payment_id: str) -> tuple[Row[
     return paid, {
         "meter": paid.meter,
         "account_epoch": epoch,
-        "amount_uc": parts.to_meter_uc(conn, paid),
+        "amount_uc": paid.amount_uc - paid.allocated_uc,
         "whole_uc": paid.amount_uc,
         "channel": channel_name,
         "payment_id": payment_id,

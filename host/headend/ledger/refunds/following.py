@@ -40,7 +40,7 @@ def go_on(conn: Connection, now_s: int, number: int) -> None:
         row = life.get(conn, row.id)
         if row.state == life.APPROVED:
             left_uc = stating.available_uc(stating.standing_of(conn, number))
-            life.move(conn, now_s, row, "refuse", stating.ACTOR, f"the meter is known to have {left_uc} at most")
+            row = life.move(conn, now_s, row, "refuse", stating.ACTOR, f"the meter is known to have {left_uc} at most")
             spent.bear(conn, now_s, row, stating.ACTOR)
 
 
@@ -60,7 +60,7 @@ def refused(conn: Connection, now_s: int, report: Report, order_source: int, bod
     if stating.standing_of(conn, report.meter).readback_source is not None:
         return False  # how the source ends tells
     evidence = {"evidence": report.raw, "evidence_time_s": report.time_s}
-    life.move(conn, now_s, row, "refuse", stating.METER, "the meter does not hold as much", **evidence)
+    row = life.move(conn, now_s, row, "refuse", stating.METER, "the meter does not hold as much", **evidence)
     stating.give_back(conn, now_s, row, restate=True)
     spent.bear(conn, now_s, row, stating.ACTOR)
     go_on(conn, now_s, report.meter)
@@ -79,7 +79,7 @@ def source_closed(conn: Connection, now_s: int, report: Report, source: int) -> 
         if stating.proves(row, report):
             _taken(conn, now_s, row, report.raw, report.time_s)
         else:
-            life.move(conn, now_s, row, "refuse", stating.ACTOR, f"source {source} was closed without it")
+            row = life.move(conn, now_s, row, "refuse", stating.ACTOR, f"source {source} was closed without it")
             stating.give_back(conn, now_s, row, restate=False)
             spent.bear(conn, now_s, row, stating.ACTOR)
     stating.forget_unshown(conn, number, epoch, source, shown_uc)

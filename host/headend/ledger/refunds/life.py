@@ -19,6 +19,7 @@ TAKEN = "taken"
 REFUSED = "refused"
 WITHDRAWN = "withdrawn"
 WRITTEN_OFF = "written_off"
+OWED = "owed"
 CLOSED = "closed"
 
 # State -> what it means.
@@ -30,6 +31,7 @@ STATES: dict[str, Text] = {
     REFUSED: ("not off the meter; the money is the customer's again", "电表拒绝，款项仍归客户"),
     WITHDRAWN: ("withdrawn before it was stated", "已撤回"),
     WRITTEN_OFF: ("given up by a person: the meter will never answer", "已核销：电表不再应答"),
+    OWED: ("spent before it was reversed: billed to the customer", "款项已用，转为客户欠费"),
     CLOSED: ("its account was closed first; the money stays the customer's", "账户先行关闭，款项仍归客户"),
 }
 
@@ -43,6 +45,7 @@ EVENTS: dict[str, Text] = {
     "refuse": ("the meter does not hold as much", "电表余额不足"),
     "typed": ("the token that was to be void had been typed", "代码已先行输入"),
     "write_off": ("given up", "核销"),
+    "bill": ("billed to the customer", "转为欠费账单"),
     "close": ("its account was closed", "账户关闭"),
 }
 
@@ -59,9 +62,12 @@ TABLE: dict[tuple[str, str], str] = {
     (STATED, "typed"): APPROVED,
     (STATED, "write_off"): WRITTEN_OFF,
     (STATED, "close"): CLOSED,
+    (REFUSED, "bill"): OWED,
+    (WRITTEN_OFF, "bill"): OWED,
 }
 
 LIVE = (PROPOSED, APPROVED, STATED)
+GONE = (*LIVE, TAKEN, OWED)  # a payment that goes back, or has, does not go back again
 MAX_NOTE = 200
 
 _START = insert(refund).returning(refund.c.id)

@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_LIVE = sa.text("payment_id is not null and state in ('proposed', 'approved', 'stated', 'taken')")
+_LIVE = sa.text("payment_id is not null and state in ('proposed', 'approved', 'stated', 'taken', 'owed')")
 _STATED = sa.text("state = 'stated'")
 _ASKED = (
     "kind",
