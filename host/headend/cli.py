@@ -176,6 +176,7 @@ def _store(settings: Settings) -> Store:
 
 def _make_folder(url: str) -> None:
     """The default database lies in var/, which a fresh installation does not have yet."""
-    path = make_url(url).database
-    if path:
+    parsed = make_url(url)
+    path = parsed.database
+    if path and parsed.get_backend_name() == "sqlite":
         Path(path).resolve().parent.mkdir(mode=0o700, parents=True, exist_ok=True)

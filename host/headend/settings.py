@@ -128,8 +128,8 @@ def expected(name: str) -> str:
     return _RULES[name][0] if name in _RULES else _KINDS[type(getattr(Settings, name))]
 
 
-def _is_sqlite(url: str) -> bool:
-    return url.startswith("sqlite:")
+def _is_database(url: str) -> bool:
+    return url.startswith(("sqlite:", "postgresql+psycopg:"))
 
 
 def _is_mqtt(url: str) -> bool:
@@ -142,7 +142,10 @@ def _is_mqtt(url: str) -> bool:
 
 # Setting -> (what is expected, whether a value fits).
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "database": ("a URL such as sqlite:///var/openprepay.sqlite", _is_sqlite),
+    "database": (
+        "a URL such as sqlite:///var/openprepay.sqlite or postgresql+psycopg://user@host/name",
+        _is_database,
+    ),
     "keystore": ("the path of a file, or pkcs11:token=…", bool),
     "signer_log": ("the path of a file", bool),
     "signer": ("inside or unix:PATH", lambda value: value == INSIDE or value.startswith("unix:")),

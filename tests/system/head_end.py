@@ -18,14 +18,17 @@ START_S = 120
 
 
 class HeadEnd:
-    """A head end in `folder`: keys and settings are made at once, `start` runs it. `token` holds every scope."""
+    """A head end in `folder`: keys and settings are made at once, `start` runs it. `token` holds every scope.
 
-    def __init__(self, folder: Path) -> None:
+    `database`: the URL of its database, where that is none in the folder.
+    """
+
+    def __init__(self, folder: Path, database: str = "") -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         (folder / "openprepay.toml").write_text(
-            f'database = "sqlite:///{folder}/data/op.sqlite"\n'
+            f'database = "{database or f"sqlite:///{folder}/data/op.sqlite"}"\n'
             f'keystore = "{folder}/op.keys"\n'
             f'signer_log = "{folder}/op.signed"\n'
             f"http_port = {self.port}\n"
