@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from headend import audit
+from headend.access import areas
 from headend.ledger import accounts, balances, entries, late_fee, terms, zone
 from headend.ledger.words import BILL_EVENTS, BILL_KINDS, LINES
 from headend.refusals import Refused
@@ -49,6 +50,11 @@ _CHANGE = update(bill).where(bill.c.id == bindparam("of_bill"))
 _HISTORY = insert(bill_history)
 _OWED = select(func.coalesce(func.sum(bill.c.principal_uc - bill.c.paid_uc), 0)).where(
     bill.c.meter == bindparam("of"), bill.c.account_epoch == bindparam("epoch"), bill.c.state == OPEN
+)
+
+
+areas.OF["bill"] = (
+    select(meter_table.c.area).join(bill, bill.c.meter == meter_table.c.meter).where(bill.c.id == bindparam("id"))
 )
 
 
@@ -208,7 +214,7 @@ def cancel(conn: Connection, now_s: int, bill_id: int, actor: str, note: str) ->
 
 
 def follow(conn: Connection, now_s: int, meter: int, epoch: int, heir: tuple[int, int], actor: str) -> None:
-    """What an account owes, has paid in advance and deposited goes on to the same customer's account that takes its place.
+    """What an account owes, has paid in advance and deposited goes on to the account that takes its place.
 
     Both meters are locked.
     """

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, func, insert, or_, select
 
 from headend import audit
+from headend.access import areas
 from headend.ledger import accounts, entries, terms
 from headend.refusals import Refused
 from headend.store.schema import meter as meter_table
@@ -108,6 +109,7 @@ def set_rate(
         raise Refused("ppm", ppm, f"0..{PPM}")
     if mode not in MODES:
         raise Refused("mode", mode, f"one of {', '.join(MODES)}")
+    areas.check(area)
     if customer_class:
         terms.check_class(customer_class)
     start_s = now_s if from_s is None else from_s

@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, bindparam, func, insert, literal, or_, select, update
 
 from headend import audit
+from headend.access import areas
 from headend.refusals import Refused
 from headend.store.schema import meter as meter_table
 from headend.store.schema_money import account_class, allocation_policy
@@ -75,6 +76,7 @@ def set_share(
 
     From `from_s` on, now at the earliest. Raises Refused.
     """
+    areas.check(area)
     if customer_class:
         check_class(customer_class)
     if not 0 <= ppm <= WHOLE:

@@ -54,6 +54,35 @@ PURPOSES: dict[str, Text] = {
     "deposit": ("a guarantee", "保证金"),
 }
 
+# What a quote's estimate stands on.
+ASSUMED: dict[str, Text] = {
+    "report": ("the balance is that of the meter's newest report", "余额取自电表最近一次上报"),
+    "no_report": ("no report of the meter is known: its balance is taken as 0", "尚无电表上报，余额按零计"),
+    "rate_now": ("all energy is priced at the rate in force now", "电量按当前费率估算"),
+    "steps_known": ("steps begin at what the meter has used in their period", "阶梯按本周期已用电量计"),
+    "steps_unknown": ("steps begin at zero, as what was used is not known", "本周期用电量未知，阶梯从零计"),
+}
+
+RECEIPT: dict[str, Text] = {
+    "title": ("Receipt {name}", "收据 {name}"),
+    "copy": ("Copy {number}", "补打第 {number} 次"),
+    "meter": ("Meter {meter}", "表号 {meter}"),
+    "included": ("  of it {name} {percent} %: {amount}", "  其中 {name} {percent}%：{amount}"),
+    "total": ("Paid: {amount}", "实收：{amount}"),
+    "invoice": ("Invoice {invoice}", "发票号 {invoice}"),
+    "digest": ("Check {digest}", "校验码 {digest}"),
+    "reversed": ("This payment was taken back", "本笔缴费已冲正"),
+}
+
+RECEIPT_LINES: dict[str, Text] = {
+    "bill": ("Bill {reference} {period}", "电费账单 {reference} {period}"),
+    "late_fee": ("Late fee on bill {reference}", "账单 {reference} 违约金"),
+    "tax": ("Tax {name} {percent} %", "税 {name} {percent}%"),
+    "credit": ("Credit for the meter", "购电金额"),
+    "advance": ("Kept for bills to come", "预存电费"),
+    "deposit": ("Guarantee", "保证金"),
+}
+
 audit.ACTIONS.update(
     {
         "tax.set": ("set a tax", "设置税率"),
