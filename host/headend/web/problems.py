@@ -16,7 +16,11 @@ from headend.access.people import UnknownGrant, UnknownUser, UserExists
 from headend.access.service_tokens import UnknownChannel
 from headend.fleet.meters import MeterExists
 from headend.ledger.channels import ChannelExists
-from headend.ledger.payments import PaymentConflict
+from headend.ledger.bills import BillConflict, UnknownBill
+from headend.ledger.floats import FloatConflict, OverLimit
+from headend.ledger.payments import PaymentConflict, QuoteChanged
+from headend.ledger.receipts import UnknownReceipt
+from headend.ledger.settlements import SettlementConflict
 from headend.orders.lifecycle import UnknownOrder
 from headend.refusals import Refused
 from headend.store import CommitFailed, Overloaded, StoreClosed, UnknownMeter
@@ -49,6 +53,8 @@ CODES = {
     "unknown_order": Kind(404, "There is no such order"),
     "unknown_token": Kind(404, "This channel has not asked for such a token"),
     "unknown_payment": Kind(404, "This channel has not brought such a payment"),
+    "unknown_bill": Kind(404, "There is no such bill"),
+    "unknown_receipt": Kind(404, "There is no such receipt"),
     "unknown_user": Kind(404, "There is no such person"),
     "unknown_grant": Kind(404, "There is no such grant"),
     "unknown_channel": Kind(404, "There is no such channel"),
@@ -56,6 +62,10 @@ CODES = {
     "too_slow": Kind(408, "The request did not arrive in time", True),
     "payment_conflict": Kind(409, "The payment id was used for another payment"),
     "request_conflict": Kind(409, "The request id was used for another request"),
+    "bill_conflict": Kind(409, "The reference was used for another bill"),
+    "quote_changed": Kind(409, "What was quoted does not hold any more"),
+    "settlement_conflict": Kind(409, "The day was settled by another list"),
+    "over_limit": Kind(422, "The channel may not take so much now"),
     "unused_tokens": Kind(409, "Tokens that were not typed would be lost"),
     "meter_exists": Kind(409, "The meter is in the fleet already"),
     "user_exists": Kind(409, "The name is taken"),
@@ -90,6 +100,13 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownMeter, "unknown_meter"),
     (UnknownOrder, "unknown_order"),
     (PaymentConflict, "payment_conflict"),
+    (UnknownBill, "unknown_bill"),
+    (UnknownReceipt, "unknown_receipt"),
+    (BillConflict, "bill_conflict"),
+    (QuoteChanged, "quote_changed"),
+    (SettlementConflict, "settlement_conflict"),
+    (FloatConflict, "request_conflict"),
+    (OverLimit, "over_limit"),
     (RequestConflict, "request_conflict"),
     (Unused, "unused_tokens"),
     (MeterExists, "meter_exists"),
