@@ -6,7 +6,7 @@ approves, `pace` lets approved lists through as budgets allow, `recall` gives ba
 of it. `orders.statements` and `orders.outbox` call the first three; nothing reaches a carrier past them.
 """
 
-from headend.gate.admit import admit, kind_of
+from headend.gate.admission import admit, kind_of
 from headend.gate.checks import No, recheck
 from headend.gate.opening import opens
 

@@ -7,7 +7,7 @@ away the same place. It is tried for, never waited for, by whoever holds meters:
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, BindParameter, Connection, String, bindparam, func, insert, select, update
 
 from headend.gate.policy import COUNTS, SCOPES, WINDOWS, Policy
 from headend.store.schema import meter, order
@@ -63,7 +63,11 @@ def prefix(area: str, level: int) -> str:
 
 def place_of(conn: Connection, meter_id: int, actor: str, policy: Policy) -> Place:
     """The scopes of an order of `actor` to a meter."""
-    area = conn.execute(_AREA, {"of": meter_id}).scalar_one()
+    return place(conn.execute(_AREA, {"of": meter_id}).scalar_one(), actor, policy)
+
+
+def place(area: str, actor: str, policy: Policy) -> Place:
+    """As `place_of`, of a meter in this area."""
     return Place(actor, prefix(area, policy.area_level), prefix(area, policy.feeder_level))
 
 
@@ -82,7 +86,7 @@ def meters_in(conn: Connection, scope: str, name: str) -> int:
 
 _SINCE = bindparam("since", type_=BigInteger)
 _NAMED = bindparam("named", type_=String)
-_KINDS = bindparam("kinds", expanding=True)
+_KINDS: BindParameter[Any] = bindparam("kinds", expanding=True)
 _AT = {
     scope: (
         select(func.count()).where(gate_pass.c.at_s > _SINCE, gate_pass.c["class"].in_(_KINDS)),
@@ -121,18 +125,17 @@ class Budget:
         self._taken: dict[tuple[str, str], int] = {}
         if with_queued:
             for row in conn.execute(_QUEUED, {"kinds": self._counted}):
-                area, feeder = prefix(row.area, policy.area_level), prefix(row.area, policy.feeder_level)
-                self.take(Place(row.actor, area, feeder), row.number)
+                self.take(place(row.area, row.actor, policy), row.number)
 
-    def take(self, place: Place, number: int = 1) -> None:
+    def take(self, at: Place, number: int = 1) -> None:
         """Count some that have no row yet."""
         for scope in SCOPES:
-            key = scope, place.name(scope)
+            key = scope, at.name(scope)
             self._taken[key] = self._taken.get(key, 0) + number
 
-    def room(self, place: Place) -> Room:
+    def room(self, at: Place) -> Room:
         """The tightest of all scopes and windows."""
-        return min(self._room(scope, place.name(scope), window) for scope in SCOPES for window in WINDOWS)
+        return min(self._room(scope, at.name(scope), window) for scope in SCOPES for window in WINDOWS)
 
     def _room(self, scope: str, name: str, window: str) -> Room:
         key = scope, name
@@ -153,15 +156,15 @@ class Budget:
         return Room(limit - used, scope, name, window, used, limit, free_s)
 
 
-def passed(conn: Connection, now_s: int, row: Any, place: Place, kind: str) -> None:
+def passed(conn: Connection, now_s: int, row: Any, at: Place, kind: str) -> None:
     """Write that an order passes the gate as `kind`."""
     values = {
         "order_id": row.id,
         "at_s": now_s,
         "meter": row.meter,
-        "actor": place.actor,
-        "area": place.area,
-        "feeder": place.feeder,
+        "actor": at.actor,
+        "area": at.area,
+        "feeder": at.feeder,
         "class": kind,
         "proposal": row.proposal,
     }

@@ -42,16 +42,16 @@ def lift(conn: Connection, now_s: int, actor: str, why: str = "") -> bool:
 
     Raises Refused where nothing stands, or the second person is the first.
     """
-    from headend.gate import proposals  # it carries a lift out, by `carry_out` below
+    from headend.gate.proposals import approve, open_of, propose  # which carry a lift out by `carry_out`
 
     row = standing(conn)
     if row is None:
         raise Refused("freeze", None, "one that stands")
-    waiting = proposals.open_of(conn, now_s, "lift_freeze")
+    waiting = open_of(conn, now_s, "lift_freeze")
     if waiting is None:
-        proposals.propose(conn, now_s, "lift_freeze", {"freeze": row.id}, actor, why)
+        propose(conn, now_s, "lift_freeze", {"freeze": row.id}, actor, why)
         return False
-    proposals.approve(conn, now_s, waiting.id, waiting.digest, actor)
+    approve(conn, now_s, waiting.id, waiting.digest, actor)
     return True
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from headend.access.permissions import APPROVE
-from headend.gate import admit, freeze, pace, policy, proposals, recall, words
+from headend.gate import admission, freeze, pace, policy, proposals, recall, words
 from headend.gate.proposals import KINDS, Kind, Payload
 from headend.orders import lifecycle, statements, terms
 from headend.refusals import Refused
@@ -50,7 +50,7 @@ def _order_go_on(conn: Connection, now_s: int, row: Row[Any]) -> int | None:
     return pace.queue_some(conn, now_s, row, queue)
 
 
-def _order_subject(row: Row[Any], _item: Row[Any]) -> tuple[int, int]:
+def _order_subject(row: Row[Any]) -> tuple[int, int]:
     payload = json.loads(row.payload)
     return payload["aspect"], payload["selector"]
 
@@ -147,13 +147,13 @@ def _list_kind(name: str) -> Kind:
 
         def one(conn: Connection, now_s: int, item: Row[Any]) -> int:
             selector = _selector(name, payload)
-            before = admit.before(conn, item.meter, what.aspect, selector)
+            before = admission.before(conn, item.meter, what.aspect, selector)
             pace.set_item(conn, row.id, item.meter, before=before)
             return what.state(conn, now_s, item.meter, payload, row.author, options)
 
         return pace.queue_some(conn, now_s, row, one)
 
-    def subject(row: Row[Any], _item: Row[Any]) -> tuple[int, int]:
+    def subject(row: Row[Any]) -> tuple[int, int]:
         return what.aspect, _selector(name, json.loads(row.payload))
 
     def fields(payload: Payload) -> dict[str, Any]:
@@ -179,9 +179,10 @@ def _selector(name: str, payload: Payload) -> int:
 
 def _meters(payload: Payload) -> list[int]:
     meters = payload.get("meters") if isinstance(payload, dict) else None
-    whole = isinstance(meters, list) and all(isinstance(one, int) and not isinstance(one, bool) for one in meters)
-    if not whole or not 1 <= len(meters) <= MAX_METERS:
+    if not isinstance(meters, list) or not 1 <= len(meters) <= MAX_METERS:
         raise Refused("meters", meters, f"a list of 1..{MAX_METERS} meters")
+    if any(isinstance(one, bool) or not isinstance(one, int) for one in meters):
+        raise Refused("meters", meters, "numbers of meters")
     for number, after in pairwise(meters):
         if after <= number:
             raise Refused("meters", after, f"rising numbers, each once: after {number}")

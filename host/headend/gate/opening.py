@@ -66,7 +66,8 @@ def _tariff(_selector: int, body: bytes, before: bytes | None) -> bool:
     if before is None:
         return True
     new, old = tariff.decode(body), tariff.decode(before)
-    if any(amount > dict(old.charges).get(per, 0) for per, amount in new.charges):
+    charged = {charge[0]: charge[1] for charge in old.charges}
+    if any(charge[1] > charged.get(charge[0], 0) for charge in new.charges):
         return True
     if _earns_less(new, old):
         return True

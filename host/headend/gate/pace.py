@@ -5,24 +5,27 @@ for them in every scope, and each is asked everything again when it is sent. A l
 an exclusion or a freeze stops no customer whom these protect.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, func, select, update
 
 from headend.gate import budget, checks, policy, proposals
 from headend.gate.budget import Budget
 from headend.gate.checks import Asked
-from headend.gate.policy import APPROVED
+from headend.gate.policy import APPROVED, SCOPES
 from headend.orders import lifecycle
 from headend.store import lock_meter
-from headend.store.schema import order
+from headend.store.schema import meter, order
 from headend.store.schema_gate import proposal, proposal_item
-from meterlink.orders import ASPECT_SUPPLY
 
 WAITING, QUEUED, DROPPED, RELEASED = "waiting", "queued", "dropped", "released"
 LIMIT = 200  # meters at a time
+SCAN = 5_000  # meters that are looked at to find them
 AGAIN_S = 60  # until a list is looked at again that could not go on
 MAX_NOTE = 200
+
+StateOne = Callable[[Connection, int, Row[Any]], int]
 
 _DUE = (
     select(proposal)
@@ -38,6 +41,27 @@ _ITEMS = (
     .order_by(proposal_item.c.meter)
     .limit(bindparam("at_most"))
 )
+_WAITING = (
+    select(proposal_item, meter.c.area)
+    .join(meter, meter.c.meter == proposal_item.c.meter)
+    .where(
+        proposal_item.c.proposal == bindparam("of"),
+        proposal_item.c.state == WAITING,
+        proposal_item.c.meter > bindparam("after", type_=BigInteger),
+    )
+    .order_by(proposal_item.c.meter)
+    .limit(bindparam("at_most"))
+)
+# What a payment, a release or another account ended before it was approved.
+_DEAD = (
+    select(proposal.c.id)
+    .join(proposal_item, proposal_item.c.proposal == proposal.c.id)
+    .join(order, order.c.id == proposal_item.c.order_id)
+    .where(proposal.c.state == proposals.OPEN, order.c.state.not_in(lifecycle.WAITING))
+    .order_by(proposal.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True, of=proposal)
+)
 _SET = update(proposal_item).where(
     proposal_item.c.proposal == bindparam("of"), proposal_item.c.meter == bindparam("at_meter")
 )
@@ -47,6 +71,10 @@ _STATE = select(order.c.state).where(order.c.id == bindparam("of"))
 def tick(conn: Connection, now_s: int) -> bool:
     """Carry on one proposal that wants attention: let it expire, queue some of it, recall some of it. False where none
     does. One in a transaction: each locks its meters in rising order."""
+    dead = conn.execute(_DEAD).scalar_one_or_none()
+    if dead is not None:
+        proposals.change(conn, dead, state=proposals.VOID, next_s=None, note="its order ended before it was approved")
+        return True
     row = conn.execute(_DUE, {"now": now_s}).one_or_none()
     if row is None:
         return False
@@ -61,7 +89,8 @@ def tick(conn: Connection, now_s: int) -> bool:
 
 def next_s(conn: Connection) -> int | None:
     """When `tick` has something to do at the earliest."""
-    return conn.execute(_NEXT).scalar_one()
+    at_s: int | None = conn.execute(_NEXT).scalar_one()
+    return at_s
 
 
 def items(conn: Connection, proposal_id: int, state: str, limit: int) -> list[Row[Any]]:
@@ -73,50 +102,54 @@ def set_item(conn: Connection, proposal_id: int, meter_id: int, **columns: Any) 
     conn.execute(_SET, {"of": proposal_id, "at_meter": meter_id, **columns})
 
 
-def queue_some(conn: Connection, now_s: int, row: Row[Any], state_one: Any) -> int | None:
+def queue_some(conn: Connection, now_s: int, row: Row[Any], state_one: StateOne) -> int | None:
     """Queue what there is room for; returns when to go on, or None where nothing waits any more.
 
     `state_one(conn, now_s, item)`: states or queues the order of an item, whose meter is locked, and returns its id.
     """
-    waiting = items(conn, row.id, WAITING, LIMIT)
-    if not waiting:
+    rules = policy.get(conn)
+    subject = proposals.kind_of(row.kind).subject
+    aspect, selector = (0, 0) if subject is None else subject(row)
+    room = Budget(conn, now_s, rules, APPROVED, with_queued=True)
+    full: dict[tuple[str, str], int] = {}  # scopes without room, and when they have some again
+    queued = seen = last = 0
+    while seen < SCAN and queued < LIMIT and not any(scope in full for scope in _everywhere(row.author)):
+        some = conn.execute(_WAITING, {"of": row.id, "after": last, "at_most": LIMIT}).all()
+        if not some:
+            break
+        for item in some:
+            last, seen = item.meter, seen + 1
+            place = budget.place(item.area, row.author, rules)
+            if any((scope, place.name(scope)) in full for scope in SCOPES):
+                continue
+            left = room.room(place)
+            if left.left < 1:
+                full[left.scope, left.name] = left.free_s
+                continue
+            lock_meter(conn, item.meter)
+            if item.order_id is not None and _state(conn, item.order_id) != lifecycle.APPROVED:
+                set_item(conn, row.id, item.meter, state=DROPPED, note="its order ended before its turn")
+                continue
+            asked = Asked(item.meter, aspect, selector, APPROVED, row.author, row.proposed_s, now_s, row.id)
+            no = next(checks.forbids(conn, now_s, asked, rules), None)
+            if no is not None:
+                if no.ends:
+                    _drop(conn, now_s, row.id, item, no.say())
+                continue
+            room.take(place)
+            queued += 1
+            set_item(conn, row.id, item.meter, state=QUEUED, order_id=state_one(conn, now_s, item))
+    if not conn.execute(_WAITING, {"of": row.id, "after": 0, "at_most": 1}).all():
         proposals.change(conn, row.id, state=proposals.DONE)
         return None
-    rules = policy.get(conn)
-    room = Budget(conn, now_s, rules, APPROVED, with_queued=True)
-    again_s = now_s + AGAIN_S
-    full = True
-    for item in waiting:
-        lock_meter(conn, item.meter)
-        if item.order_id is not None and _state(conn, item.order_id) != lifecycle.APPROVED:
-            set_item(conn, row.id, item.meter, state=DROPPED, note="its order ended before its turn")
-            continue
-        no = next(checks.forbids(conn, now_s, _asked(now_s, row, item), rules), None)
-        if no is not None and no.ends:
-            _drop(conn, now_s, row.id, item, no.say())
-            continue
-        if no is not None:
-            again_s = max(again_s, min(no.again_s, now_s + 900))
-            continue
-        place = budget.place_of(conn, item.meter, row.author, rules)
-        left = room.room(place)
-        if left.left < 1:
-            if left.scope in ("actor", "utility"):
-                return max(now_s + 1, min(left.free_s, row.expires_s + 1))
-            continue
-        room.take(place)
-        order_id = state_one(conn, now_s, item)
-        set_item(conn, row.id, item.meter, state=QUEUED, order_id=order_id)
-        full = False
-    return again_s if full else now_s + 1
+    if queued >= LIMIT:
+        return now_s + 1
+    expires_s: int = row.expires_s
+    return max(now_s + 1, min([now_s + AGAIN_S, expires_s + 1, *full.values()]))
 
 
-def _asked(now_s: int, row: Row[Any], item: Row[Any]) -> Asked:
-    aspect, selector = ASPECT_SUPPLY, 0
-    subject = proposals.kind_of(row.kind).subject
-    if subject is not None:
-        aspect, selector = subject(row, item)
-    return Asked(item.meter, aspect, selector, APPROVED, row.author, row.proposed_s, now_s, row.id)
+def _everywhere(author: str) -> tuple[tuple[str, str], ...]:
+    return ("actor", author), ("utility", "")
 
 
 def _drop(conn: Connection, now_s: int, proposal_id: int, item: Row[Any], why: str) -> None:

@@ -51,7 +51,7 @@ class Kind:
     fields that `fields(payload)` gives (a pair is said in the same language) · `begin(conn, now_s, id, payload,
     author)`: checks what is proposed and prepares it · `give_up(conn, now_s, row, event, note)`: it ends without
     approval · `go_on(conn, now_s, row)`: carries an approved one further and returns when to go on, or None at its end
-    · `area(conn, payload)`: the narrowest area that all of it lies in · `subject(row, item)`: aspect and selector
+    · `area(conn, payload)`: the narrowest area that all of it lies in · `subject(row)`: aspect and selector
     of the orders of a list.
     """
 
@@ -63,7 +63,7 @@ class Kind:
     give_up: Callable[[Connection, int, Row[Any], str, str], None] | None = None
     go_on: Callable[[Connection, int, Row[Any]], int | None] | None = None
     area: Callable[[Connection, Payload], str] = lambda _conn, _payload: ""
-    subject: Callable[[Row[Any], Row[Any]], tuple[int, int]] | None = None
+    subject: Callable[[Row[Any]], tuple[int, int]] | None = None
 
 
 # Kind -> what it is. Each package adds its own; those of the gate stand in `kinds.py`.
@@ -144,10 +144,11 @@ def propose(
     ends_s = now_s + rules.proposal_s if expires_s is None else expires_s
     if not now_s < ends_s <= now_s + 60 * 86_400:
         raise Refused("expires_s", ends_s, "a time to come, within 60 days")
+    digest = digest_of(kind, text, rules.version, actor)
     row = {
         "kind": kind,
         "payload": text,
-        "digest": digest_of(kind, text, rules.version, actor),
+        "digest": digest,
         "policy_version": rules.version,
         "author": actor,
         "why": why,
@@ -160,7 +161,7 @@ def propose(
     made = int(conn.execute(_MAKE, row).scalar_one())
     if what.begin is not None:
         what.begin(conn, now_s, made, items, actor)
-    audit.record(conn, now_s, actor, "proposal.made", f"proposal:{made}", {"kind": kind, "digest": row["digest"]})
+    audit.record(conn, now_s, actor, "proposal.made", f"proposal:{made}", {"kind": kind, "digest": digest})
     return made
 
 

@@ -129,13 +129,13 @@ def _sign_anew(conn: Connection, now_s: int, row: Row[Any]) -> None:
     Left as it is: a body that hides a key, which it does under that very key, and what was signed in advance.
     """
     note = "signed with a key that the meter does not hold any more: stated anew"
-    if row.wrap_key_version is not None or row.aspect in _IN_ADVANCE or 0 < row.not_after_s < now_s:
+    if row.wrap_key_version is not None or row.aspect in _IN_ADVANCE or 0 < row.not_after_s <= now_s:
         return
     lifecycle.remark(conn, now_s, row.id, "keys", note)
     if row.state == lifecycle.QUEUED:  # never sent, so nobody has those bytes
         conn.execute(update(order).where(order.c.id == row.id).values(signed=None, digest=None))
         return
-    again = state(
+    state(
         conn,
         now_s,
         row.meter,
@@ -145,9 +145,8 @@ def _sign_anew(conn: Connection, now_s: int, row: Row[Any]) -> None:
         row.wants,
         row.actor,
         row.reason_text,
-        not_after_s=row.not_after_s,
+        valid_s=row.not_after_s - now_s if row.not_after_s else 0,
         total_uc=row.total_uc,
+        apart=conn.execute(_WHOLE, {"of": row.id}).scalar_one_or_none(),
+        restates=True,
     )
-    whole = conn.execute(_WHOLE, {"of": row.id}).scalar_one_or_none()
-    if whole is not None:
-        conn.execute(order_body.insert().values(order_id=again, body=whole))

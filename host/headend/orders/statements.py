@@ -98,7 +98,6 @@ _WAITS = (
     .outerjoin(order_body, order_body.c.order_id == order.c.id)
     .where(order.c.id == bindparam("of"))
 )
-_OF_ORDER = update(order).where(order.c.id == bindparam("of"))
 # What the meter is to have from now on stands in its own row too.
 _WANTED = {ASPECT_TARIFF: "tariff", ASPECT_LIMITS: "limits"}
 
@@ -211,7 +210,7 @@ def set_tariff(
     """Price the meter by `tariff` from its `activate_s` on."""
     body = tariff.encode()
     lock_meter(conn, meter_id)
-    passing = {"proposal": proposal, "restates": restates}
+    passing: dict[str, Any] = {"proposal": proposal, "restates": restates}
     return state_long(conn, now_s, meter_id, ASPECT_TARIFF, 0, body, actor, reason_text, **passing)
 
 
@@ -229,8 +228,8 @@ def set_limits(
     """Set the meter's thresholds and delays."""
     body = limits.encode()
     lock_meter(conn, meter_id)
-    passing = {"proposal": proposal, "restates": restates}
-    return state(conn, now_s, meter_id, ASPECT_LIMITS, 0, body, WANTS_VERSION, actor, reason_text, **passing)  # type: ignore[arg-type]
+    passing: dict[str, Any] = {"proposal": proposal, "restates": restates}
+    return state(conn, now_s, meter_id, ASPECT_LIMITS, 0, body, WANTS_VERSION, actor, reason_text, **passing)
 
 
 def set_clock(
@@ -374,7 +373,7 @@ def _give_way(
             )
 
 
-def _stamps(conn: Connection, now_s: int, meter_id: int, aspect: int, valid_s: int) -> dict[str, int]:
+def _stamps(conn: Connection, now_s: int, meter_id: int, aspect: int, valid_s: int) -> dict[str, Any]:
     """What an order gets when it is queued: epochs, version and times."""
     version = 0
     if aspect not in UNVERSIONED:
@@ -425,8 +424,7 @@ def _wait(conn: Connection, now_s: int, values: dict[str, Any], apart: bytes | N
         "body": whole.hex(),
     }
     made = proposals.propose(conn, now_s, "order", payload, values["actor"], values["reason_text"])
-    conn.execute(_OF_ORDER, {"of": order_id, "proposal": made})
-    lifecycle.move(conn, now_s, order_id, "submit", "" if no is None else no.say())
+    lifecycle.move(conn, now_s, order_id, "submit", "" if no is None else no.say(), proposal=made)
     _audited(conn, now_s, order_id, {**values, "proposal": made})
     return order_id
 

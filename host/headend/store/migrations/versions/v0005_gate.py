@@ -74,8 +74,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("standing", name="uq_freeze_standing"),
     )
     _proposals()
-    for table in ("gate_policy", "gate_pass", "freeze", "proposal", "proposal_item"):
-        guards.refuse(op, table, "DELETE", "what the gate decided stays recorded")
+    for kept in ("gate_policy", "gate_pass", "freeze", "proposal", "proposal_item"):
+        guards.refuse(op, kept, "DELETE", "what the gate decided stays recorded")
     guards.refuse(op, "gate_policy", "UPDATE", "a policy is followed by another, never changed")
     guards.refuse(op, "gate_pass", "UPDATE", "what passed the gate has passed it")
     guards.refuse(op, "freeze", "UPDATE", "a freeze stays as it was set", ("set_s", "set_by", "why"))
@@ -129,9 +129,9 @@ def downgrade() -> None:
     guards.allow(op, "freeze", "UPDATE")
     guards.allow(op, "gate_pass", "UPDATE")
     guards.allow(op, "gate_policy", "UPDATE")
-    for table in ("proposal_item", "proposal", "freeze", "gate_pass", "gate_policy"):
-        guards.allow(op, table, "DELETE")
-        op.drop_table(table)
+    for kept in ("proposal_item", "proposal", "freeze", "gate_pass", "gate_policy"):
+        guards.allow(op, kept, "DELETE")
+        op.drop_table(kept)
     op.drop_table("gate")
     op.drop_index("uq_order_waiting", "order")
     with op.batch_alter_table("order") as table:
