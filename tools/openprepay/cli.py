@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "field": Command("fieldtool.cli:main", "read and serve one meter over a serial line, a pty or a socket"),
     "admin": Command("headend.cli:admin", "channels and their tokens: who may bring payments and give orders"),
     "token": Command("headend.tokens.cli:main", "sell, print again and take back typed tokens of 20 digits"),
+    "ledger": Command("headend.books.cli:main", "signed heads of the books, day reports, and the verifier"),
     "signer": Command("headend.keys.signer_process:main", "run the signer by itself; check and list its log"),
     "firmware": Command("metersim.bundle_cli:main", "make an image of the firmware, say what is in one", "simulator"),
     "keys": Command("headend.keys.cli:main", "make, list and rotate keys"),

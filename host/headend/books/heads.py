@@ -28,6 +28,9 @@ _BEFORE = select(head).where(head.c.day < bindparam("than")).order_by(head.c.day
 _KEEP = insert(head)
 
 
+HeadRow = Row[Any]
+
+
 class HeadSigner(Protocol):
     """What signs heads: `keys.signer.Signer`, or its client."""
 
@@ -75,22 +78,22 @@ def due(conn: Connection, now_s: int) -> str | None:
     return None if last is not None and last.day >= name else name
 
 
-def newest(conn: Connection) -> Row[Any] | None:
+def newest(conn: Connection) -> HeadRow | None:
     """The newest `head` row."""
     return conn.execute(_NEWEST).one_or_none()
 
 
-def of_day(conn: Connection, name: str) -> Row[Any] | None:
+def of_day(conn: Connection, name: str) -> HeadRow | None:
     """The `head` row of a day, "2026-11-22"; None for one that was not closed by itself."""
     return conn.execute(_OF_DAY, {"of": name}).one_or_none()
 
 
-def before(conn: Connection, than: str = "9999", *, limit: int = 100) -> list[Row[Any]]:
+def before(conn: Connection, than: str = "9999", *, limit: int = 100) -> list[HeadRow]:
     """The heads of days before `than`, newest first."""
     return list(conn.execute(_BEFORE, {"than": than, "most": limit}))
 
 
-def file_of(row: Any) -> bytes:
+def file_of(row: HeadRow) -> bytes:
     """A head file: the line that is signed, and the line with key and signature."""
     return f"{row.head}\n{row.proof}\n".encode()
 
@@ -99,10 +102,14 @@ def export(store: Store, folder: str) -> None:
     """Write the newest head and its report, unless they are there."""
     row = store.read(newest)
     if row is not None:
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        _write(place / f"{row.day}.report.json", row.report.encode())
-        _write(place / f"{row.day}.head", file_of(row))
+        write(row, Path(folder))
+
+
+def write(row: HeadRow, folder: Path) -> None:
+    """Write a head and its report to a folder, unless they are there. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / f"{row.day}.report.json", row.report.encode())
+    _write(folder / f"{row.day}.head", file_of(row))
 
 
 def _draft(conn: Connection, now_s: int, name: str) -> _Draft:

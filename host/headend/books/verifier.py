@@ -321,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     where.add_argument("--database", help="a SQLite database")
     given = parser.parse_args(argv)
     try:
-        keys = [_key(text) for text in given.key]
+        keys = [key_of(text) for text in given.key]
         source = from_export(given.export) if given.export else from_sqlite(given.database)
         return run(given.head, keys, *source)
     except Unreadable as error:
@@ -347,7 +347,8 @@ def run(paths: Sequence[str], keys: Sequence[bytes], origin: str, rows: Iterable
     return 0
 
 
-def _key(text: str) -> bytes:
+def key_of(text: str) -> bytes:
+    """A public key given in hexadecimal digits. Raises Unreadable."""
     try:
         key = bytes.fromhex(text)
     except ValueError:
