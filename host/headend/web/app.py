@@ -160,15 +160,18 @@ def build_app(desk: Desk, budget: ErrorBudget | None = None, limits: Rates | Non
 
 
 def _page(door: Door) -> list[Route]:
-    """The status page, where its template engine is installed (the extra `console`)."""
+    """The pages, where their template engine is installed (the extra `console`)."""
     try:
-        from headend.web import page
+        from headend.web import exceptions_page, page
     except ModuleNotFoundError as missing:
         if missing.name != "jinja2":
             raise
-        log.warning('There is no status page: pip install "openprepay[console]" brings what it needs.')
+        log.warning('There are no pages: pip install "openprepay[console]" brings what it needs.')
         return []
-    return [door.route("/", {"GET": page.serve(door.desk, door.admit)})]
+    return [
+        door.route("/", {"GET": page.serve(door.desk, door.admit)}),
+        door.route(exceptions_page.PATH, {"GET": exceptions_page.serve(door.desk, door.admit)}),
+    ]
 
 
 def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
