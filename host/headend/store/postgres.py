@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, RootTransaction, Table, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from headend.refusals import Refused
@@ -25,8 +25,8 @@ READERS = 10
 ATTEMPTS = 8
 ALONE = 0x6F70656E  # of the advisory lock under which a database is brought up to date
 
-# One thread keeps a connection free for money, one more for orders; the others take what comes.
-REACH = (MONEY, ORDERS, READS, READS, READS, READS)
+# One thread is kept for money, one for money and orders; the others take what comes.
+REACH = (MONEY, ORDERS, READS, READS)
 
 _SESSION = {
     "timezone": "UTC",
@@ -135,10 +135,10 @@ def _once(engine: Engine, job: Job) -> Any:
         try:
             value = job.fn(conn, *job.args)
         except BaseException as error:
-            if _status(conn, transaction) == "IDLE":
+            if not transaction.is_active:
                 raise CommitFailed(f"{job.fn!r} left no transaction behind") from error
             raise
-        if _status(conn, transaction) != "INTRANS":  # it ended the transaction, or passed over an error that did
+        if not transaction.is_active or _spoilt(conn):  # it ended the transaction, or passed over an error that did
             raise CommitFailed(f"{job.fn!r} left no transaction behind")
         commits.let_commit(conn)
         try:
@@ -152,12 +152,10 @@ def _once(engine: Engine, job: Job) -> Any:
         return value
 
 
-def _status(conn: Connection, transaction: RootTransaction) -> str:
-    """INTRANS, INERROR after a statement that failed, IDLE where the transaction is over, UNKNOWN without a server."""
-    if conn.invalidated:
-        return "UNKNOWN"
-    raw: Any = conn.connection.dbapi_connection
-    return str(raw.info.transaction_status.name) if transaction.is_active else "IDLE"
+def _spoilt(conn: Connection) -> bool:
+    """Whether a COMMIT would undo all: a statement failed and was not undone by itself, or the server is gone."""
+    raw: Any = None if conn.invalidated else conn.connection.dbapi_connection
+    return raw is None or raw.info.transaction_status.name not in ("IDLE", "INTRANS")  # IDLE: no statement so far
 
 
 def _tries(error: DBAPIError) -> int:
