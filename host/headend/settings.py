@@ -35,6 +35,7 @@ class Settings:
     database: str = "sqlite:///var/openprepay.sqlite"  # where everything is kept (docs/store.md)
     keystore: str = "var/openprepay.keys"  # or pkcs11:token=…?module-path=… (see docs/keys.md)
     passphrase_file: str = ""  # "": from the environment or a prompt
+    persons_key: str = "var/openprepay.persons"  # what personal data is sealed under (docs/registry.md)
     signer: str = INSIDE  # or unix:PATH, the socket of a signer in a process of its own
     # What the signer reads, wherever it runs (see docs/signer.md).
     signer_log: str = "var/openprepay.signed"  # what was signed, on disk before a signature leaves
@@ -147,6 +148,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         _is_database,
     ),
     "keystore": ("the path of a file, or pkcs11:token=…", bool),
+    "persons_key": ("the path of a file", bool),
     "signer_log": ("the path of a file", bool),
     "signer": ("inside or unix:PATH", lambda value: value == INSIDE or value.startswith("unix:")),
     "max_increase_uc": (f"1..{MAX_UC}", lambda value: 1 <= value <= MAX_UC),

@@ -368,5 +368,6 @@ def test_a_meter_stands_where_it_was_put_last(store: Store) -> None:
     for path in ("north/f-1", "north/f-1", "south"):
         store.write(areas.place, NOW_S, METER, path, CLERK).result()
     assert store.read(lambda conn: conn.execute(select(meter.c.area)).scalar_one()) == "south"
-    told = store.read(lambda conn: conn.execute(select(audit.c.detail).order_by(audit.c.id)).scalars().all())
+    acts = select(audit.c.detail).where(audit.c.action == "meter.area").order_by(audit.c.id)
+    told = store.read(lambda conn: conn.execute(acts).scalars().all())
     assert told == ['{"from":"","to":"north/f-1"}', '{"from":"north/f-1","to":"south"}']

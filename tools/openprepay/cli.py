@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "signer": Command("headend.keys.signer_process:main", "run the signer by itself; check and list its log"),
     "firmware": Command("metersim.bundle_cli:main", "make an image of the firmware, say what is in one", "simulator"),
     "keys": Command("headend.keys.cli:main", "make, list and rotate keys"),
+    "persons": Command("headend.people.cli:main", "the key of personal data; erase for good"),
     "sts": Command("openprepay.sts:main", "issue, read and key typed tokens of 20 digits"),
     "bench": Command("openprepay.bench:main", "measure, one JSON line a figure", "bench"),
 }
