@@ -15,8 +15,8 @@ from headend.access.passwords import Busy
 from headend.access.people import UnknownGrant, UnknownUser, UserExists
 from headend.access.service_tokens import UnknownChannel
 from headend.fleet.meters import MeterExists
-from headend.ledger.channels import ChannelExists
 from headend.ledger.bills import BillConflict, UnknownBill
+from headend.ledger.channels import ChannelExists
 from headend.ledger.floats import FloatConflict, OverLimit
 from headend.ledger.payments import PaymentConflict, QuoteChanged
 from headend.ledger.receipts import UnknownReceipt
@@ -52,6 +52,7 @@ CODES = {
     "unknown_meter": Kind(404, "The meter is not in the fleet"),
     "unknown_order": Kind(404, "There is no such order"),
     "unknown_token": Kind(404, "This channel has not asked for such a token"),
+    "unknown_refund": Kind(404, "There is no such refund"),
     "unknown_payment": Kind(404, "This channel has not brought such a payment"),
     "unknown_bill": Kind(404, "There is no such bill"),
     "unknown_receipt": Kind(404, "There is no such receipt"),
@@ -99,6 +100,9 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (Busy, "overloaded"),
     (UnknownMeter, "unknown_meter"),
     (UnknownOrder, "unknown_order"),
+    (UnknownRefund, "unknown_refund"),
+    (UnknownPayment, "unknown_payment"),
+    (RefundConflict, "request_conflict"),
     (PaymentConflict, "payment_conflict"),
     (UnknownBill, "unknown_bill"),
     (UnknownReceipt, "unknown_receipt"),
