@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 from headend.epochs import findings
 from headend.orders import lifecycle, statements
 from headend.store.schema import meter, order
-from headend.web import board, exceptions, facts
+from headend.orders import facts
+from headend.web import board, exceptions
 from headend.web.words import CONCERNS
 from meterlink import reasons, states
 from tests.host.books import NOW_S

@@ -8,9 +8,9 @@ import pytest
 
 from headend.epochs import life
 from headend.ledger import payments
-from headend.orders import statements
-from headend.web import board, facts
-from headend.web.why import why_off
+from headend.orders import facts, statements
+from headend.orders.why import sentence
+from headend.web import board
 from meterlink import bodies, reasons, states, topics
 from tests.host.books import CHANNEL, METER, NOW_S
 from tests.host.peer import CLOSED, OPEN, READY
@@ -38,7 +38,7 @@ def pay(site: Site, amount_uc: int, payment_id: str = "1") -> None:
 
 
 def why(site: Site, language: str = "en") -> str | None:
-    return why_off(site.store.read(facts.of_meter, METER), language)
+    return sentence(site.store.read(facts.of_meter, METER), language)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ stopped. They hold for the transaction that asks them: the meter's row is locked
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, select
@@ -15,7 +14,7 @@ from headend import registry
 from headend.gate import budget, freeze, policy, words
 from headend.gate.budget import Budget, Room
 from headend.gate.policy import ALONE, APPROVED, SAFETY, Policy
-from headend.language import ENGLISH, LANGUAGES, say
+from headend.language import ENGLISH, LANGUAGES, say, utc
 from headend.store.schema import meter, payment
 from headend.store.schema_gate import proposal
 from meterlink import reasons
@@ -64,11 +63,6 @@ class Asked:
     since_s: int
     stated_s: int
     proposal: int | None = None
-
-
-def utc(unix_s: int) -> str:
-    """ISO 8601 with seconds and Z."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 _PAID = (

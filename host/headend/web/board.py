@@ -13,12 +13,12 @@ from sqlalchemy import Connection, Row, func, select
 from headend.epochs import findings
 from headend.language import LANGUAGES, name, say
 from headend.ledger import reconcile
-from headend.orders import lifecycle, statements
+from headend.orders import facts, lifecycle, statements
+from headend.orders.facts import UNDER_WAY, Facts
+from headend.orders.why import sentence
 from headend.store.schema import meter, order
 from headend.tokens import book
-from headend.web import facts, wire
-from headend.web.facts import UNDER_WAY, Facts
-from headend.web.why import why_off
+from headend.web import wire
 from headend.web.words import ASPECTS, CONCERNS, FINDINGS, HOLDS
 from meterlink import names, states
 from meterlink.orders import ASPECT_ROLE, ROLE_ROOT
@@ -89,7 +89,7 @@ class Line:
         return [alarm for alarm in found if alarm != "low_credit" or "low_credit_2" not in found]
 
     def why(self, language: str) -> str | None:
-        return why_off(self.facts, language)
+        return sentence(self.facts, language)
 
 
 @dataclass(frozen=True)

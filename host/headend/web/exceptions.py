@@ -21,10 +21,10 @@ from sqlalchemy import (
 )
 
 from headend.access.areas import EVERYWHERE, within
-from headend.orders import lifecycle
+from headend.orders import facts, lifecycle
 from headend.store.schema import finding, meter, meter_state, order, payment, token
 from headend.tokens import book
-from headend.web import board, facts
+from headend.web import board
 from headend.web.board import Concern
 from headend.web.words import CONCERNS
 from meterlink import states

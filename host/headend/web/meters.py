@@ -7,11 +7,12 @@ from msgspec import Meta
 from sqlalchemy import Connection
 
 from headend.fleet.meters import MAX_LABEL, MeterRecord, add_meter
+from headend.orders import facts
+from headend.orders.facts import Facts
 from headend.tokens import decoder
 from headend.tokens.decoder import Decoder
-from headend.web import bodies_json, facts, tariff_json, tokens, views, wire
+from headend.web import bodies_json, tariff_json, tokens, views, wire
 from headend.web.bodies_json import LimitsBody
-from headend.web.facts import Facts
 from headend.web.operations import Answer, Call, Nothing
 from headend.web.tariff_json import TariffBody
 from headend.web.tokens import DecoderBody

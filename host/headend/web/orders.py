@@ -8,11 +8,11 @@ from sqlalchemy import Connection, Row, select
 
 from headend.fleet.meters import get_meter
 from headend.orders import lifecycle, statements
+from headend.orders.facts import UNDER_WAY
 from headend.refusals import Refused
 from headend.store.schema import order, order_history
 from headend.web import bodies_json, tariff_json, wire
 from headend.web.bodies_json import LimitsBody, Seconds
-from headend.web.facts import UNDER_WAY
 from headend.web.operations import Answer, Call, Nothing
 from headend.web.tariff_json import TariffBody
 from headend.web.wire import Amount, MeterNumber, Moment

@@ -19,7 +19,7 @@ from headend.access.areas import EVERYWHERE
 from headend.web import access, board, health, wire, words
 from headend.web.board import Board
 from headend.web.desk import Desk
-from headend.web.facts import Facts
+from headend.orders.facts import Facts
 from headend.web.problems import Problem
 from headend.web.rendering import Rendering
 from meterlink import names, states, tariff

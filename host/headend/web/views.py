@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from headend.orders.facts import Facts
+from headend.orders.why import sentence
 from headend.web import bodies_json, orders, tariff_json, wire
 from headend.web.bodies_json import LimitsBody
-from headend.web.facts import Facts
 from headend.web.orders import OrderBrief
 from headend.web.tariff_json import TariffBody
-from headend.web.why import why_off
 from headend.web.wire import Amount, MeterNumber, Moment
 from meterlink import names, reasons, states
 from meterlink.reports import Report
@@ -153,7 +153,7 @@ def _fields(one: Facts) -> dict[str, Any]:
             wanted=_wanted(one),
             intended=_intended(report) if report else None,
             physical=_physical(report) if report else None,
-            why_off=why_off(one),
+            why_off=sentence(one),
         ),
         "credit": Credit(
             balance=wire.amount(report.balance_uc) if report else None,

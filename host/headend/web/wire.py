@@ -7,18 +7,20 @@ of digits, as printed on the meter. A time is an object with both forms: `{"utc"
 import hashlib
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Meta
 
+from headend.language import amount, utc
 from headend.refusals import MAX_SHOWN, Refused
 from headend.web.problems import Problem
 from meterlink import topics
 from meterlink.bodies import MAX_UC
 from meterlink.orders import MAX_METER
+
+__all__ = ["amount", "utc"]  # as `headend.language` writes them
 
 UC = 1_000_000  # micro-currency in one unit of the currency
 MAX_QUERY_FIELDS = 16
@@ -71,18 +73,6 @@ def moment(unix_s: int) -> Moment:
 
 def moment_or_none(unix_s: int | None) -> Moment | None:
     return None if unix_s is None else moment(unix_s)
-
-
-def utc(unix_s: int) -> str:
-    """ISO 8601 with seconds and Z."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def amount(amount_uc: int) -> str:
-    """Micro-currency as a decimal string with two to six decimals."""
-    whole, rest = divmod(abs(amount_uc), UC)
-    decimals = f"{rest:06d}".rstrip("0").ljust(2, "0")
-    return f"{'-' if amount_uc < 0 else ''}{whole}.{decimals}"
 
 
 def read_amount(field: str, text: str) -> int:

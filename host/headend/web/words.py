@@ -6,7 +6,10 @@ A text is a pair (English, Chinese) with the same fields in braces. `headend.lan
 from collections.abc import Mapping
 
 from headend.language import ENGLISH, LANGUAGES
+from headend.orders.words import STATES, WHY
 from meterlink.labels import LABEL, Text
+
+__all__ = ["STATES", "WHY"]  # of orders, for the page
 
 HOLDS = LABEL["hold"]
 CAUSES = LABEL["cause"]
@@ -15,52 +18,6 @@ CONTROLS = LABEL["control"]
 CONTACTS = LABEL["contact"]
 DIAGNOSES = LABEL["diagnosis"]
 ASPECTS = LABEL["aspect"]
-
-STATES: Mapping[str, Text] = {
-    "draft": ("draft", "起草"),
-    "awaiting_approval": ("awaiting approval", "待审批"),
-    "approved": ("approved", "已审批"),
-    "queued": ("queued", "排队"),
-    "sent": ("sent", "已下发"),
-    "unknown": ("unknown", "状态未知"),
-    "accepted": ("accepted", "已接受"),
-    "confirmed": ("confirmed", "已确认"),
-    "refused": ("refused", "已拒绝"),
-    "expired": ("expired", "已过期"),
-    "cancelled": ("cancelled", "已撤销"),
-    "superseded": ("superseded", "已被替代"),
-    "failed": ("failed", "失败"),
-    "written_off": ("written off", "已核销"),
-    "settled": ("settled with its account", "随账户结清"),
-}
-
-# Why supply is off (`why.py`).
-WHY: Mapping[str, Text] = {
-    "never": ("Not known: the meter has not reported yet.", "未知：电表尚未上报。"),
-    "off": ("Off: {causes}.", "停电：{causes}。"),
-    "not_open": ("Should be off, and the contact is closed: {causes}.", "应断而未断，触点仍闭合：{causes}。"),
-    "unsensed": ("Should be off; the meter cannot sense its contact: {causes}.", "应断电，触点状态未知：{causes}。"),
-    "tripping": ("On; goes off at {time}: {causes}.", "供电中，将于 {time} 断开：{causes}。"),
-    "join": ("; ", "；"),
-    "hold": ("held for {reason}", "因{reason}停电"),
-    "hold_by": ("held for {reason} (order {order} by {actor})", "因{reason}停电（指令 {order}，{actor}）"),
-    "hold_by_note": (
-        "held for {reason} (order {order} by {actor}: “{note}”)",
-        "因{reason}停电（指令 {order}，{actor}：“{note}”）",
-    ),
-    "out_of_credit": ("out of credit, balance {balance}", "余额不足，余额 {balance}"),
-    "released": (
-        "the release of {reason} is {state} (order {order})",
-        "{reason}的复电指令{state}（指令 {order}）",
-    ),
-    "in_flight": ("{amount} paid are not on the meter yet", "已缴 {amount} 尚未到表"),
-    "ready": ("the meter waits for the customer's key", "等待用户在表上按键合闸"),
-    "closing": ("it closes at {time}", "将于 {time} 合闸"),
-    "failed_to_close": ("the contact did not close", "合闸失败，触点未闭合"),
-    "welded": ("the contact is welded", "触点粘连"),
-    "bypassed": ("{load_ma} mA flow behind the open contact", "触点断开但仍有 {load_ma} mA 电流"),
-    "not_yet": ("the meter has not closed yet", "电表尚未合闸"),
-}
 
 # What wants a person, the worst first: title and sentence (`board.py`).
 # Findings of the program (`epochs.findings.KINDS`).
