@@ -121,6 +121,16 @@ class Server:
         name = url.partition("?")[0].rpartition("/")[2]
         self._admin(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def set(self, name: str, value: str | None) -> None:
+        """Change a setting of the running server, None: back to what its file says; returns once it is in force."""
+        with psycopg.connect(host=str(self.folder), user="postgres", dbname="postgres", autocommit=True) as conn:
+            was = conn.execute("SELECT current_setting(%s)", (name,)).fetchone()
+            to = sql.SQL("DEFAULT") if value is None else sql.Literal(value)
+            conn.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), to))
+            conn.execute("SELECT pg_reload_conf()")
+            while conn.execute("SELECT current_setting(%s)", (name,)).fetchone() == was:
+                self._pause()
+
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://{self.role}@/{name}?host={self.folder}"
 

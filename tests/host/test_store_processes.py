@@ -45,17 +45,17 @@ def check_books(conn: Connection) -> dict[str, int]:
     return {row.payment_id: row.amount_uc for row in rows}
 
 
-def test_two_processes_with_300_payments_each(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/store.sqlite"
+def test_two_processes_with_150_payments_each(any_store_url: str) -> None:
+    url = any_store_url
     open_books(url).close()
-    children = [start(SCRIPT, url, name, "300") for name in ("left", "right")]
+    children = [start(SCRIPT, url, name, "150") for name in ("left", "right")]
     go(*children)
     answered: dict[str, int] = {}
     for child in children:
         text, _ = child.communicate()
         assert child.returncode == 0
         answered |= {line.split()[0]: int(line.split()[1]) for line in text.splitlines()}
-    assert len(answered) == 600
+    assert len(answered) == 300
     with open_books(url, meters=()) as store:
         stored = store.read(check_books)
         highest = store.read(lambda conn: max(conn.execute(select(payment.c.total_uc)).scalars()))
@@ -63,8 +63,8 @@ def test_two_processes_with_300_payments_each(tmp_path: Path) -> None:
     assert highest == sum(answered.values())
 
 
-def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/store.sqlite"
+def test_what_was_acknowledged_survives_a_kill(any_store_url: str) -> None:
+    url = any_store_url
     open_books(url).close()
     child = start(SCRIPT, url, "doomed", "0")
     go(child)
