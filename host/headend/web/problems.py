@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
+from sqlalchemy.exc import OperationalError
 
 from headend.access.caller import NotAllowed
 from headend.access.kept import KeyReused
@@ -18,12 +19,15 @@ from headend.fleet.meters import MeterExists
 from headend.ledger.bills import BillConflict, UnknownBill
 from headend.ledger.channels import ChannelExists
 from headend.ledger.floats import FloatConflict, OverLimit
-from headend.ledger.payments import PaymentConflict, QuoteChanged
+from headend.ledger.payments import PaymentConflict, QuoteChanged, UnknownPayment
 from headend.ledger.receipts import UnknownReceipt
+from headend.ledger.refunds.asking import RequestConflict as RefundConflict
+from headend.ledger.refunds.asking import UnknownPayment
+from headend.ledger.refunds.life import UnknownRefund
 from headend.ledger.settlements import SettlementConflict
 from headend.orders.lifecycle import UnknownOrder
 from headend.refusals import Refused
-from headend.store import CommitFailed, Overloaded, StoreClosed, UnknownMeter
+from headend.store import CommitFailed, OutcomeUnknown, Overloaded, StoreClosed, UnknownMeter
 from headend.tokens.helping import RequestConflict
 from headend.tokens.key_change import Unused
 from headend.tokens.making import NotMade
@@ -83,6 +87,8 @@ CODES = {
     "too_many_errors": Kind(429, "Too many requests that could not be served"),
     "failed": Kind(500, "The head end failed"),
     "not_stored": Kind(503, "Nothing was stored"),
+    "outcome_unknown": Kind(503, "Whether it was stored is not known yet"),
+    "no_database": Kind(503, "The database does not answer"),
     "not_made": Kind(503, "The signer has not made it"),
     "overloaded": Kind(503, "Too much waits to be stored"),
     "stopping": Kind(503, "The head end is stopping"),
@@ -104,6 +110,7 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownPayment, "unknown_payment"),
     (RefundConflict, "request_conflict"),
     (PaymentConflict, "payment_conflict"),
+    (UnknownPayment, "unknown_payment"),
     (UnknownBill, "unknown_bill"),
     (UnknownReceipt, "unknown_receipt"),
     (BillConflict, "bill_conflict"),
@@ -117,7 +124,9 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (NotMade, "not_made"),
     (Refused, "refused"),
     (OrderError, "refused"),
+    (OutcomeUnknown, "outcome_unknown"),
     (CommitFailed, "not_stored"),
+    (OperationalError, "no_database"),
     (Overloaded, "overloaded"),
     (StoreClosed, "stopping"),
 )
@@ -126,9 +135,19 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
 _SENTENCES = {
     "failed": "Something went wrong here that is not the request's fault; the operator's log tells what.",
     "not_stored": "The database did not take it. Nothing has changed; send the same request again.",
+    "outcome_unknown": "The database was lost while it stored this; send the same request again to learn what became "
+    "of it.",
+    "no_database": "The database does not answer. Nothing has changed; send the same request again.",
     "stopping": "The head end is being stopped. Nothing has changed; send the same request again later.",
 }
-RETRY_AFTER_S = {"not_stored": 2, "not_made": 10, "overloaded": 2, "stopping": 10}
+RETRY_AFTER_S = {
+    "not_stored": 2,
+    "outcome_unknown": 2,
+    "no_database": 2,
+    "not_made": 10,
+    "overloaded": 2,
+    "stopping": 10,
+}
 
 
 class Problem(Exception):
