@@ -3,7 +3,26 @@
 from types import ModuleType
 from typing import Any
 
-from headend.web import accounts, books, exceptions_api, health, meters, orders, payments, reads, terms, tokens
+from headend.web import (
+    accounts,
+    bills,
+    books,
+    channels,
+    exceptions_api,
+    health,
+    meters,
+    orders,
+    payments,
+    quotes,
+    reads,
+    receipts,
+    refunds,
+    settlements,
+    signin,
+    terms,
+    tokens,
+    users,
+)
 from headend.web.access import ADMIN, ORDERS, PAYMENTS, READ
 from headend.web.bodies_json import LimitsBody
 from headend.web.operations import Nothing, Operation
@@ -338,7 +357,17 @@ _HERE: tuple[Operation[Any, Any], ...] = (
 )
 
 # Modules that list their own operations, as `OPERATIONS`.
-_MODULES: tuple[ModuleType, ...] = (exceptions_api,)
+_MODULES: tuple[ModuleType, ...] = (
+    exceptions_api,
+    signin,
+    users,
+    channels,
+    refunds,
+    bills,
+    quotes,
+    receipts,
+    settlements,
+)
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = _HERE + tuple(
     operation for module in _MODULES for operation in module.OPERATIONS

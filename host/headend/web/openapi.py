@@ -6,7 +6,10 @@ from typing import Any
 
 import msgspec
 
+from headend.access.rules import RULES
+from headend.web import keys
 from headend.web.api import OPERATIONS, PREFIX
+from headend.web.callers import COOKIE
 from headend.web.operations import Nothing, Operation
 from headend.web.problems import CODES, CONTENT_TYPE, ProblemDetails
 
@@ -41,7 +44,36 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "example": "2026-01-31-000017",
     },
     "token": {"description": "The token's id.", "schema": {"type": "integer", "minimum": 1}, "example": 7},
+    "user": {
+        "description": "A person's name.",
+        "schema": {"type": "string", "pattern": "^[a-z][a-z0-9._-]{1,31}$"},
+        "example": "li.wei",
+    },
+    "grant": {"description": "The grant's number.", "schema": {"type": "integer", "minimum": 1}, "example": 3},
+    "rule": {
+        "description": "A rule of access.",
+        "schema": {"type": "string", "enum": sorted(RULES)},
+        "example": "idle_s",
+    },
+    "channel": {
+        "description": "A channel's name.",
+        "schema": {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,39}$"},
+        "example": "bank-1",
+    },
+    "bill": {"description": "The bill's id.", "schema": {"type": "integer", "minimum": 1}, "example": 3},
+    "receipt": {"description": "The receipt's id.", "schema": {"type": "integer", "minimum": 1}, "example": 5},
+    "day": {
+        "description": "A local day.",
+        "schema": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
+        "example": "2026-01-31",
+    },
     "order": {"description": "The order's id.", "schema": {"type": "integer", "minimum": 1}, "example": 12},
+    "refund": {"description": "The refund's id.", "schema": {"type": "integer", "minimum": 1}, "example": 4},
+    "import_id": {
+        "description": "The import's id, as its author gave it.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        "example": "2026-01-north",
+    },
 }
 
 _STATUS = {
@@ -78,8 +110,14 @@ def document() -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "Token of a channel, made by `openprepay admin channel add`. Each operation names "
-                    "the scope that the token must hold.",
-                }
+                    "the scope that the token must hold. Also the token of a person's session (`POST /session`).",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": "Session of a person in a browser. Unsafe requests have to come from this site.",
+                },
             },
         },
     }
@@ -99,7 +137,7 @@ def _operation(one: Operation[Any, Any], schemas: dict[str, Any]) -> dict[str, A
         "description": rest.strip() or summary,
         "parameters": _parameters(one, schemas),
         "responses": {**_answers(one), **_problems(one)},
-        "security": [] if one.scope is None else [{"token": [one.scope]}],
+        "security": [] if one.scope is None else [{"token": [one.scope]}, {"session": [one.scope]}],
     }
     if one.body is not Nothing:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(one.body)}}}
@@ -115,7 +153,33 @@ def _parameters(one: Operation[Any, Any], schemas: dict[str, Any]) -> list[dict[
         described = {"description": shape.pop("description")} if "description" in shape else {}
         required = name in query.get("required", ())
         found.append({"name": name, "in": "query", "required": required, **described, "schema": shape})
+    if takes_key(one):
+        found.append(_KEY)
+    if one.edits:
+        found.append(_IF_MATCH)
     return found
+
+
+def takes_key(one: Operation[Any, Any]) -> bool:
+    """Whether a request may carry an Idempotency-Key."""
+    return one.scope is not None and one.method in keys.UNSAFE
+
+
+_KEY = {
+    "name": keys.HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Made by the caller, fresh for each act: the same request with the same key within a day is answered"
+    " as the first one was, and carried out once. Where the answer holds a secret, a repetition is answered 409.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,100}$"},
+}
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "description": "The ETag of the state that the change is meant for, or `*`.",
+    "schema": {"type": "string", "pattern": '^(\\*|"[0-9a-f]{16}")$'},
+}
 
 
 def _answers(one: Operation[Any, Any]) -> dict[str, Any]:
@@ -123,7 +187,7 @@ def _answers(one: Operation[Any, Any]) -> dict[str, Any]:
         str(status): {
             "description": _STATUS[status],
             "content": {"application/json": {"schema": _ref(kind)}},
-            **({"headers": _location()} if status == 202 or (status, one.path) == (201, "/meters") else {}),
+            **({"headers": headers} if (headers := _headers(one, status)) else {}),
         }
         for status, kind in one.answers.items()
     }
@@ -131,11 +195,17 @@ def _answers(one: Operation[Any, Any]) -> dict[str, Any]:
 
 def _problems(one: Operation[Any, Any]) -> dict[str, Any]:
     """The problems of an operation, by status: its own, and those that its traits bring along."""
-    codes = ["failed", *one.problems]
+    codes = ["failed", "too_many_requests", *one.problems]
     if one.scope is not None:
-        codes += ["unauthorized", "out_of_scope", "too_many_errors"]
+        codes += ["unauthorized", "out_of_scope", "cross_site", "too_many_errors", "no_database"]
+    if one.method in keys.UNSAFE:
+        codes += ["not_stored", "outcome_unknown", "overloaded", "stopping"]
+    if takes_key(one):
+        codes += ["key_reused", "key_in_use"]
+    if one.edits:
+        codes += ["no_condition", "changed_meanwhile"]
     if one.body is not Nothing:
-        codes += ["malformed", "too_slow", "too_large", "not_json", "not_stored", "overloaded", "stopping"]
+        codes += ["malformed", "too_slow", "too_large", "not_json"]
     if one.query is not Nothing:
         codes += ["malformed"]
     codes += ["refused"]  # at least an unknown field in the query
@@ -152,8 +222,14 @@ def _problems(one: Operation[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _location() -> dict[str, Any]:
-    return {"Location": {"description": "Where it is found.", "schema": {"type": "string", "format": "uri-reference"}}}
+def _headers(one: Operation[Any, Any], status: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if status in (201, 202):
+        shape = {"type": "string", "format": "uri-reference"}
+        found["Location"] = {"description": "Where it is found.", "schema": shape}
+    if one.edits:
+        found["ETag"] = {"description": "Of the state that is answered.", "schema": {"type": "string"}}
+    return found
 
 
 def _ref(kind: type[msgspec.Struct]) -> dict[str, str]:

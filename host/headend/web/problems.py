@@ -60,6 +60,7 @@ CODES = {
     "unknown_payment": Kind(404, "This channel has not brought such a payment"),
     "unknown_bill": Kind(404, "There is no such bill"),
     "unknown_receipt": Kind(404, "There is no such receipt"),
+    "unknown_settlement": Kind(404, "This channel has not settled that day"),
     "unknown_user": Kind(404, "There is no such person"),
     "unknown_grant": Kind(404, "There is no such grant"),
     "unknown_channel": Kind(404, "There is no such channel"),
