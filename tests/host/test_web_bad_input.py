@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headend.store import CommitFailed, Overloaded
-from headend.web import app
+from headend.web import app, operations
 from tests.host import books
 from tests.host.site import API, Site, problem
 
@@ -193,12 +193,12 @@ def test_json_with_a_charset_is_json(site: Site) -> None:
 def test_a_body_beyond_the_limit_is_not_read(site: Site) -> None:
     before = books.dump(site.store)
     client, json = site.client(), {"Content-Type": "application/json"}
-    largest = b'{"payment_id":"' + b"x" * (app.MAX_BODY - 17) + b'"}'
+    largest = b'{"payment_id":"' + b"x" * (operations.MAX_BODY - 17) + b'"}'
     problem(client.post(f"{API}/payments", content=largest, headers=json), 422, "refused")
     problem(client.post(f"{API}/payments", content=largest + b" ", headers=json), 413, "too_large")
 
     def chunks() -> Iterator[bytes]:
-        for _ in range(app.MAX_BODY // 1024 + 2):
+        for _ in range(operations.MAX_BODY // 1024 + 2):
             yield b" " * 1024
 
     problem(site.client().post(f"{API}/payments", content=chunks(), headers=json), 413, "too_large")

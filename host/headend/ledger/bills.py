@@ -19,7 +19,7 @@ from headend.access import areas
 from headend.ledger import accounts, balances, entries, late_fee, terms, zone
 from headend.ledger.words import BILL_EVENTS, BILL_KINDS, LINES
 from headend.refusals import Refused
-from headend.store import lock_meter
+from headend.store import UnknownMeter, lock_meter
 from headend.store.schema import meter as meter_table
 from headend.store.schema_money import bill, bill_history
 from meterlink import topics
@@ -39,11 +39,12 @@ MAX_LINES = 20
 _EPOCH = select(meter_table.c.account_epoch).where(meter_table.c.meter == bindparam("of"))
 _BY_REFERENCE = select(bill).where(bill.c.reference == bindparam("named"))
 _BY_ID = select(bill).where(bill.c.id == bindparam("of_bill"))
-_OPEN_OF = (
+_ALL_OF = (
     select(bill)
-    .where(bill.c.meter == bindparam("of"), bill.c.account_epoch == bindparam("epoch"), bill.c.state == OPEN)
+    .where(bill.c.meter == bindparam("of"), bill.c.account_epoch == bindparam("epoch"))
     .order_by(bill.c.due_s, bill.c.id)
 )
+_OPEN_OF = _ALL_OF.where(bill.c.state == OPEN)
 _COLLECTED = _OPEN_OF.where(bill.c.owner == HEAD_END)
 _ISSUE = insert(bill).returning(bill.c.id)
 _CHANGE = update(bill).where(bill.c.id == bindparam("of_bill"))
@@ -104,8 +105,9 @@ def issue(
     """
     _check(reference, lines, notice_s, due_s, kind)
     lock_meter(conn, meter)
-    epoch = conn.execute(_EPOCH, {"of": meter}).scalar_one() if account_epoch is None else account_epoch
-    if not 1 <= epoch <= conn.execute(_EPOCH, {"of": meter}).scalar_one():
+    in_force = epoch_of(conn, meter)
+    epoch = in_force if account_epoch is None else account_epoch
+    if not 1 <= epoch <= in_force:
         raise Refused("account_epoch", epoch, "an account that is, or was, open on the meter")
     its_class = terms.class_of(conn, meter, epoch) if customer_class is None else customer_class
     terms.check_class(its_class)
@@ -161,6 +163,19 @@ def collected_here(conn: Connection, meter: int, epoch: int) -> list[Row[Any]]:
 def owed_uc(conn: Connection, meter: int, epoch: int) -> int:
     """Principal that an account owes, whoever collects it."""
     return int(conn.execute(_OWED, {"of": meter, "epoch": epoch}).scalar_one())
+
+
+def of_account(conn: Connection, meter: int, epoch: int) -> list[Row[Any]]:
+    """All bills of an account (0: the one in force), whatever became of them. Raises UnknownMeter."""
+    return list(conn.execute(_ALL_OF, {"of": meter, "epoch": epoch or epoch_of(conn, meter)}))
+
+
+def epoch_of(conn: Connection, meter: int) -> int:
+    """The account epoch in force; raises UnknownMeter."""
+    epoch = conn.execute(_EPOCH, {"of": meter}).scalar_one_or_none()
+    if epoch is None:
+        raise UnknownMeter(meter)
+    return int(epoch)
 
 
 def get(conn: Connection, bill_id: int) -> Row[Any]:

@@ -114,6 +114,10 @@ class QuoteChanged(Refused):
     """What was quoted does not hold any more: ask for another quote."""
 
 
+class UnknownPayment(Refused):
+    """The channel has not brought such a payment."""
+
+
 class UnknownChannel(Refused):
     """No channel of that name."""
 

@@ -72,7 +72,7 @@ def issue(conn: Connection, now_s: int, channel_name: str, payment_id: str) -> R
         return known
     paid = payments.get(conn, channel_name, payment_id)
     if paid is None:
-        raise Refused("payment_id", payment_id, f"the id of a payment of channel {channel_name}")
+        raise payments.UnknownPayment("payment_id", payment_id, f"the id of a payment of channel {channel_name}")
     today = zone.day_of(zone.of(conn), now_s)
     number = conn.execute(_NEXT, {"of": channel_name, "today": today}).scalar_one_or_none()
     if number is None:

@@ -46,6 +46,19 @@ def date_of(day: int) -> date:
     return _EPOCH + timedelta(days=day)
 
 
+def read_day(field: str, text: str) -> int:
+    """The number of a day that is written as a date such as 2026-01-31; raises Refused."""
+    try:
+        return (date.fromisoformat(text) - _EPOCH).days
+    except ValueError:
+        raise Refused(field, text, "a date such as 2026-01-31") from None
+
+
+def day_text(day: int) -> str:
+    """A day as dates are written."""
+    return date_of(day).isoformat()
+
+
 def year_end(day: int) -> int:
     """The last day of the year that a day is in."""
     return (date(date_of(day).year, 12, 31) - _EPOCH).days

@@ -14,6 +14,8 @@ from headend.web import wire
 from headend.web.desk import Desk
 from headend.web.problems import Problem
 
+MAX_BODY = 16_384  # the largest request that most operations have use for, twice over
+
 B = TypeVar("B", bound=msgspec.Struct)
 Q = TypeVar("Q", bound=msgspec.Struct)
 
@@ -78,7 +80,8 @@ class Operation(Generic[B, Q]):
     `scope`: the permission that the caller must hold; None: open to all. It must be held where the thing in the path
     stands, if its name is one of `access.areas.OF`, and else everywhere, unless `by_area`: then the handler itself
     keeps to `caller.areas`. `secret`: the answer holds one, so it is not kept for an Idempotency-Key. `edits`: wants
-    If-Match (`Call.expect`). `problems`: codes beyond those that every operation with its traits can answer.
+    If-Match (`Call.expect`). `most_bytes`: of a body. `problems`: codes beyond those that every operation with its
+    traits can answer.
     """
 
     method: str
@@ -92,6 +95,7 @@ class Operation(Generic[B, Q]):
     by_area: bool = False
     secret: bool = False
     edits: bool = False
+    most_bytes: int = MAX_BODY
 
     @property
     def placed(self) -> str | None:

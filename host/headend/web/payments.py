@@ -1,13 +1,13 @@
 """Payments: taken once, answered when they are on disk, and followed until a report shows them on the meter."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection, Row, select
 
-from headend.ledger import payments
+from headend.ledger import allocation, floats, payments, receipts, tax
 from headend.refusals import Refused
 from headend.store import MONEY
 from headend.store.schema import order
@@ -54,6 +54,35 @@ class PaymentRequest(msgspec.Struct, forbid_unknown_fields=True):
             "this head end: then it is held against what was found on the meter, so that it counts once."
         ),
     ] = False
+    purpose: Annotated[
+        Literal["", "advance", "deposit"],
+        Meta(
+            description='"": for bills, oldest first; the rest is credit on the meter. `advance`: for bills, and the '
+            "rest waits for bills to come. `deposit`: a guarantee, held apart."
+        ),
+    ] = ""
+    quote: Annotated[
+        Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None,
+        Meta(description="The quote that the payer was told; the payment is refused if it does not hold any more."),
+    ] = None
+    accept_changes: Annotated[bool, Meta(description="Take the payment even so.")] = False
+    receipt: Annotated[bool, Meta(description="Make its receipt at once.")] = False
+
+
+class PaidBill(msgspec.Struct):
+    """What a payment paid of a bill."""
+
+    bill: int
+    late_fee: Amount
+    principal: Amount
+
+
+class PaidTax(msgspec.Struct):
+    """What a payment paid of a tax."""
+
+    name: str
+    ppm: int
+    amount: Amount
 
 
 class Payment(msgspec.Struct):
@@ -66,6 +95,10 @@ class Payment(msgspec.Struct):
     total: Annotated[Amount, Meta(description="All that this head end has sold for the meter, this payment included.")]
     order: Annotated[int | None, Meta(description=_ORDER)]
     taken: Moment
+    bills: Annotated[list[PaidBill], Meta(description="What it paid of bills, oldest first.")]
+    taxes: Annotated[list[PaidTax], Meta(description="What it paid of taxes, beside its credit.")]
+    rest: Annotated[Amount, Meta(description="What is for neither: credit on the meter, where it is for that.")]
+    receipt: Annotated[int | None, Meta(description="Its receipt, where that was asked for with it.")]
 
 
 class PaymentState(msgspec.Struct):
@@ -98,10 +131,17 @@ async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
         raise Refused("amount", body.amount, "more than 0")
     arguments = (desk.clock.now_s(), call.caller.channel, body.payment_id, meter, amount_uc)
     try:
-        take = partial(payments.take, account_epoch=body.account_epoch, again=body.posted_again)
-        taken = await desk.write(take, *arguments, lane=MONEY)
+        take = partial(
+            _take,
+            receipt=body.receipt,
+            account_epoch=body.account_epoch,
+            again=body.posted_again,
+            purpose=body.purpose,
+            quote=bytes.fromhex(body.quote) if body.quote and not body.accept_changes else None,
+        )
+        taken, bills, taxes, receipt = await desk.write(take, *arguments, lane=MONEY)
     except Refused as refused:
-        if refused.field != "amount_uc":
+        if refused.field != "amount_uc" or isinstance(refused, floats.OverLimit):
             raise
         raise in_their_words(call.caller, body.amount, amount_uc) from refused
     if not taken.repeated:
@@ -114,8 +154,38 @@ async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
         total=wire.amount(taken.total_uc),
         order=taken.order_id,
         taken=wire.moment(taken.taken_s),
+        bills=[PaidBill(row.bill_id, wire.amount(row.late_fee_uc), wire.amount(row.principal_uc)) for row in bills],
+        taxes=[PaidTax(one.name, one.ppm, wire.amount(one.tax_uc)) for one in taxes],
+        rest=wire.amount(_rest_uc(taken, bills, taxes)),
+        receipt=receipt,
     )
     return Answer(200 if taken.repeated else 201, answer)
+
+
+def _take(
+    conn: Connection,
+    now_s: int,
+    channel: str,
+    payment_id: str,
+    meter: int,
+    amount_uc: int,
+    *,
+    receipt: bool,
+    **how: Any,
+) -> tuple[payments.PaymentAnswer, list[Row[Any]], list[tax.Taxed], int | None]:
+    """Take a payment; with what it paid, which is looked up where it paid anything, and its receipt."""
+    taken = payments.take(conn, now_s, channel, payment_id, meter, amount_uc, **how)
+    bills, taxes = [], []
+    if taken.allocated_uc:
+        bills = [row for row in allocation.of_payment(conn, channel, payment_id) if row.reverses is None]
+        taxes = tax.of_payment(conn, channel, payment_id)
+    made = receipts.issue(conn, now_s, channel, payment_id).id if receipt else None
+    return taken, bills, taxes, made
+
+
+def _rest_uc(taken: payments.PaymentAnswer, bills: list[Row[Any]], taxes: list[tax.Taxed]) -> int:
+    paid_uc = sum(row.late_fee_uc + row.principal_uc for row in bills) + sum(one.tax_uc for one in taxes)
+    return taken.amount_uc - int(paid_uc)
 
 
 def in_their_words(caller: Caller, given: str, amount_uc: int) -> Refused:

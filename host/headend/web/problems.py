@@ -22,7 +22,6 @@ from headend.ledger.floats import FloatConflict, OverLimit
 from headend.ledger.payments import PaymentConflict, QuoteChanged, UnknownPayment
 from headend.ledger.receipts import UnknownReceipt
 from headend.ledger.refunds.asking import RequestConflict as RefundConflict
-from headend.ledger.refunds.asking import UnknownPayment
 from headend.ledger.refunds.life import UnknownRefund
 from headend.ledger.settlements import SettlementConflict
 from headend.orders.lifecycle import UnknownOrder
@@ -108,10 +107,8 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownMeter, "unknown_meter"),
     (UnknownOrder, "unknown_order"),
     (UnknownRefund, "unknown_refund"),
-    (UnknownPayment, "unknown_payment"),
     (RefundConflict, "request_conflict"),
     (PaymentConflict, "payment_conflict"),
-    (UnknownPayment, "unknown_payment"),
     (UnknownBill, "unknown_bill"),
     (UnknownReceipt, "unknown_receipt"),
     (BillConflict, "bill_conflict"),

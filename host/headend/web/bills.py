@@ -1,0 +1,382 @@
+"""Bills of customers who pay later, and the policies of money: late fees, shares, taxes, classes, the time zone."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Connection, Row
+
+from headend.access.permissions import ADMIN, BOOKS, READ
+from headend.ledger import allocation, billing, bills, late_fee, tax, terms, words, zone
+from headend.store import MONEY
+from headend.web import wire
+from headend.web.operations import Answer, Call, Nothing, Operation
+from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
+
+CustomerClass = Literal["resident", "other"]
+Seconds = Annotated[int, Meta(ge=0, le=2**40, description="Seconds since 1970 UTC.")]
+Area = Annotated[str, Meta(max_length=120, description='Such as "north/feeder-3"; "": everywhere.')]
+Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2026-01-31"])]
+Ppm = Annotated[int, Meta(ge=0, le=1_000_000, description="Millionths.")]
+
+
+class BillLine(msgspec.Struct, forbid_unknown_fields=True):
+    """A line of a bill: what it is for, or a tax (`tax:` and its name)."""
+
+    kind: Annotated[str, Meta(pattern=r"^[a-z]+(:[a-z0-9-]{1,10})?$", examples=["energy", "standing", "tax:vat"])]
+    amount: PositiveAmount
+    note: Annotated[str, Meta(max_length=60)] = ""
+
+
+class BillRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A bill to be issued."""
+
+    reference: Annotated[str, Meta(min_length=1, max_length=bills.MAX_REFERENCE, description="The issuer's own id.")]
+    lines: Annotated[list[BillLine], Meta(min_length=1, max_length=bills.MAX_LINES)]
+    notice_s: Annotated[Seconds, Meta(description="When the customer was told.")]
+    due_s: Annotated[Seconds, Meta(description="Until when it can be paid without a late fee.")]
+    period: Annotated[str, Meta(max_length=40, examples=["2026-01"])] = ""
+    kind: Literal["energy", "other"] = "energy"
+    customer_class: Annotated[CustomerClass | None, Meta(description="Null: that of the account, as it stands.")] = None
+    account_epoch: Annotated[
+        Annotated[int, Meta(ge=1, le=0xFFFF)] | None, Meta(description="Null: the account in force.")
+    ] = None
+
+
+class BillEvent(msgspec.Struct):
+    """What happened to a bill."""
+
+    at: Moment
+    event: str
+    meaning: str
+    actor: str
+    note: str
+
+
+class BillPayment(msgspec.Struct):
+    """What was paid of a bill; what was taken back has a minus."""
+
+    cause: str
+    late_fee: Amount
+    principal: Amount
+    at: Moment
+
+
+class Bill(msgspec.Struct):
+    """A bill as it stands."""
+
+    bill: int
+    reference: str
+    kind: str
+    customer_class: str
+    period: str
+    meter: MeterNumber
+    account_epoch: int
+    notice: Moment
+    due: Moment
+    principal: Amount
+    paid: Annotated[Amount, Meta(description="Of the principal.")]
+    late_fee_paid: Amount
+    late_fee_due: Annotated[Amount, Meta(description="If it is paid today.")]
+    owner: Annotated[Literal["head_end", "meter"], Meta(description="Who collects it.")]
+    state: Literal["open", "paid", "cancelled"]
+    lines: list[BillLine]
+
+
+class BillDetail(Bill):
+    """A bill with what was paid of it and what happened to it."""
+
+    payments: list[BillPayment]
+    history: list[BillEvent]
+
+
+class Bills(msgspec.Struct):
+    """Bills of a meter, oldest due date first. The sums are of the open ones, paid today."""
+
+    bills: list[Bill]
+    owed: Amount
+    late_fees: Amount
+
+
+class BillsQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Of which account."""
+
+    account_epoch: Annotated[int, Meta(ge=0, le=0xFFFF, description="0: the account in force.")] = 0
+
+
+class CancelRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a bill is taken back."""
+
+    note: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class ClassRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """What kind of customer an account belongs to."""
+
+    customer_class: CustomerClass
+
+
+class LateFeeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Late fee a day, from a local day on; tomorrow at the earliest."""
+
+    customer_class: CustomerClass
+    from_day: Day
+    year_ppm: Annotated[Ppm, Meta(description="Millionths a day in the year in which the bill fell due.")]
+    later_ppm: Annotated[Ppm, Meta(description="Millionths a day beyond that year's end.")]
+
+
+class ShareRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Which share of purchases pays bills before it is credit."""
+
+    share_ppm: Ppm
+    area: Area = ""
+    customer_class: Literal["", "resident", "other"] = ""
+    from_s: Annotated[Seconds | None, Meta(description="Null: from now on.")] = None
+
+
+class TaxRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A tax. `included`: part of the price of energy; `added`: taken from payments beside what is credit."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,9}$", examples=["vat"])]
+    ppm: Annotated[Ppm, Meta(description="Millionths of the net amount; 0 ends the tax.")]
+    mode: Literal["included", "added"]
+    area: Area = ""
+    customer_class: Literal["", "resident", "other"] = ""
+    from_s: Annotated[Seconds | None, Meta(description="Null: from now on.")] = None
+
+
+class ZoneRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The utility's time zone, by which days and years are counted."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=60, examples=["Asia/Shanghai"])]
+
+
+class Noted(msgspec.Struct):
+    """It is set, and in the audit."""
+
+    noted: Literal[True] = True
+
+
+async def post_bill(call: Call[BillRequest, Nothing]) -> Answer:
+    """Issue a bill.
+
+    Idempotent by `reference`. What the customer has paid in advance pays the oldest open bills at once.
+    """
+    body = call.body
+    lines = [bills.Line(line.kind, wire.read_amount("amount", line.amount), line.note) for line in body.lines]
+    options: dict[str, Any] = {
+        "notice_s": body.notice_s,
+        "due_s": body.due_s,
+        "period": body.period,
+        "kind": body.kind,
+        "customer_class": body.customer_class,
+        "account_epoch": body.account_epoch,
+        "actor": call.caller.actor,
+    }
+    now_s = call.desk.clock.now_s()
+    detail = await call.desk.write(_issue, now_s, call.meter, body.reference, lines, options, lane=MONEY)
+    return Answer(201, detail)
+
+
+def _issue(
+    conn: Connection, now_s: int, meter: int, reference: str, lines: list[bills.Line], options: dict[str, Any]
+) -> BillDetail:
+    return _detail(conn, now_s, billing.issue(conn, now_s, meter, reference, lines, **options))
+
+
+async def list_bills(call: Call[Nothing, BillsQuery]) -> Answer:
+    """Bills of an account, oldest due date first."""
+    return Answer(200, await call.desk.read(_list, call.desk.clock.now_s(), call.meter, call.query.account_epoch))
+
+
+def _list(conn: Connection, now_s: int, meter: int, epoch: int) -> Bills:
+    rows = bills.of_account(conn, meter, epoch)
+    today = zone.day_of(zone.of(conn), now_s)
+    shown = [Bill(**_fields(conn, row, today)) for row in rows]
+    owed_uc = sum(row.principal_uc - row.paid_uc for row in rows if row.state == bills.OPEN)
+    fees_uc = sum(_fee_uc(conn, row, today) for row in rows)
+    return Bills(shown, wire.amount(owed_uc), wire.amount(fees_uc))
+
+
+async def get_bill(call: Call[Nothing, Nothing]) -> Answer:
+    """One bill with its payments and its history."""
+    return Answer(200, await call.desk.read(_detail, call.desk.clock.now_s(), _number(call)))
+
+
+async def cancel_bill(call: Call[CancelRequest, Nothing]) -> Answer:
+    """Take back a bill on which nothing was paid. What was billed stays on record, with entries that mirror it."""
+    arguments = (call.desk.clock.now_s(), _number(call), call.caller.actor, call.body.note)
+    return Answer(200, await call.desk.write(_cancel, *arguments, lane=MONEY))
+
+
+def _cancel(conn: Connection, now_s: int, bill_id: int, actor: str, note: str) -> BillDetail:
+    bills.cancel(conn, now_s, bill_id, actor, note)
+    return _detail(conn, now_s, bill_id)
+
+
+def _number(call: Call[Any, Any]) -> int:
+    number = wire.read_id(call.path["bill"])
+    if number is None:
+        raise bills.UnknownBill(call.path["bill"])
+    return number
+
+
+def _detail(conn: Connection, now_s: int, bill_id: int) -> BillDetail:
+    row = bills.get(conn, bill_id)
+    return BillDetail(
+        **_fields(conn, row, zone.day_of(zone.of(conn), now_s)),
+        payments=[
+            BillPayment(one.cause, wire.amount(one.late_fee_uc), wire.amount(one.principal_uc), wire.moment(one.at_s))
+            for one in allocation.of_bill(conn, bill_id)
+        ],
+        history=[
+            BillEvent(wire.moment(one.at_s), one.event, words.BILL_EVENTS[one.event][0], one.actor, one.note)
+            for one in bills.history(conn, bill_id)
+        ],
+    )
+
+
+def _fields(conn: Connection, row: Row[Any], today: int) -> dict[str, Any]:
+    return {
+        "bill": row.id,
+        "reference": row.reference,
+        "kind": row.kind,
+        "customer_class": row._mapping["class"],
+        "period": row.period,
+        "meter": wire.meter_name(row.meter),
+        "account_epoch": row.account_epoch,
+        "notice": wire.moment(row.notice_s),
+        "due": wire.moment(row.due_s),
+        "principal": wire.amount(row.principal_uc),
+        "paid": wire.amount(row.paid_uc),
+        "late_fee_paid": wire.amount(row.fee_paid_uc),
+        "late_fee_due": wire.amount(_fee_uc(conn, row, today)),
+        "owner": row.owner,
+        "state": row.state,
+        "lines": [BillLine(line.kind, wire.amount(line.amount_uc), line.note) for line in bills.lines_of(row)],
+    }
+
+
+def _fee_uc(conn: Connection, row: Row[Any], today: int) -> int:
+    if row.state != bills.OPEN:
+        return 0
+    rates = late_fee.rates(conn, row._mapping["class"])
+    return late_fee.due_uc(bills.fee_at(rates, row, today), row.fee_paid_uc)
+
+
+async def put_class(call: Call[ClassRequest, Nothing]) -> Answer:
+    """Say what kind of customer the account in force belongs to, for what is billed and sold from now on."""
+    arguments = (call.desk.clock.now_s(), call.meter, call.body.customer_class, call.caller.actor)
+    await call.desk.write(_set_class, *arguments, lane=MONEY)
+    return Answer(200, Noted())
+
+
+def _set_class(conn: Connection, now_s: int, meter: int, customer_class: str, actor: str) -> None:
+    terms.set_class(conn, now_s, meter, bills.epoch_of(conn, meter), customer_class, actor)
+
+
+async def post_late_fee(call: Call[LateFeeRequest, Nothing]) -> Answer:
+    """Set the late fee of a class of customers from a day on."""
+    body = call.body
+    day = zone.read_day("from_day", body.from_day)
+    arguments = (body.customer_class, day, body.year_ppm, body.later_ppm, call.caller.actor)
+    await call.desk.write(late_fee.set_rate, call.desk.clock.now_s(), *arguments)
+    return Answer(201, Noted())
+
+
+async def post_share(call: Call[ShareRequest, Nothing]) -> Answer:
+    """Set which share of purchases pays bills first. All of it, where nothing is set."""
+    body = call.body
+    arguments = (
+        call.desk.clock.now_s(),
+        body.area,
+        body.customer_class,
+        body.share_ppm,
+        call.caller.actor,
+        body.from_s,
+    )
+    await call.desk.write(_set_share, *arguments)
+    return Answer(201, Noted())
+
+
+def _set_share(
+    conn: Connection, now_s: int, area: str, customer_class: str, ppm: int, actor: str, from_s: int | None
+) -> None:
+    terms.set_share(conn, now_s, area, customer_class, ppm, actor, from_s=from_s)
+
+
+async def post_tax(call: Call[TaxRequest, Nothing]) -> Answer:
+    """Set a tax on what is sold."""
+    await call.desk.write(_set_tax, call.desk.clock.now_s(), call.body, call.caller.actor)
+    return Answer(201, Noted())
+
+
+def _set_tax(conn: Connection, now_s: int, body: TaxRequest, actor: str) -> None:
+    place = {"area": body.area, "customer_class": body.customer_class}
+    tax.set_rate(conn, now_s, body.name, body.ppm, body.mode, actor, from_s=body.from_s, **place)
+
+
+async def put_zone(call: Call[ZoneRequest, Nothing]) -> Answer:
+    """Set the utility's time zone."""
+    await call.desk.write(zone.put, call.desk.clock.now_s(), call.body.name, call.caller.actor)
+    return Answer(200, Noted())
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "POST",
+        "/meters/{meter}/bills",
+        post_bill,
+        scope=BOOKS,
+        answers={201: BillDetail},
+        body=BillRequest,
+        query=Nothing,
+        problems=("unknown_meter", "bill_conflict"),
+    ),
+    Operation(
+        "GET",
+        "/meters/{meter}/bills",
+        list_bills,
+        scope=READ,
+        answers={200: Bills},
+        body=Nothing,
+        query=BillsQuery,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "GET",
+        "/bills/{bill}",
+        get_bill,
+        scope=READ,
+        answers={200: BillDetail},
+        body=Nothing,
+        query=Nothing,
+        problems=("unknown_bill",),
+    ),
+    Operation(
+        "POST",
+        "/bills/{bill}/cancel",
+        cancel_bill,
+        scope=BOOKS,
+        answers={200: BillDetail},
+        body=CancelRequest,
+        query=Nothing,
+        problems=("unknown_bill",),
+    ),
+    Operation(
+        "PUT",
+        "/meters/{meter}/class",
+        put_class,
+        scope=BOOKS,
+        answers={200: Noted},
+        body=ClassRequest,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "POST", "/policies/late-fees", post_late_fee, ADMIN, answers={201: Noted}, body=LateFeeRequest, query=Nothing
+    ),
+    Operation("POST", "/policies/shares", post_share, ADMIN, answers={201: Noted}, body=ShareRequest, query=Nothing),
+    Operation("POST", "/policies/taxes", post_tax, ADMIN, answers={201: Noted}, body=TaxRequest, query=Nothing),
+    Operation("PUT", "/policies/zone", put_zone, ADMIN, answers={200: Noted}, body=ZoneRequest, query=Nothing),
+)
