@@ -77,7 +77,7 @@ def test_it_goes_back_once(world: World) -> None:
     for request, what in (("v-1", "b"), ("v-2", "a")):
         with pytest.raises(Refused):
             reverse(world, what, request)
-    with pytest.raises(asking.UnknownPayment):
+    with pytest.raises(payments.UnknownPayment):
         world.write(asking.reverse, ask("v-3"), AGENT, "a")
     world.settle(METER)
     with pytest.raises(Refused, match="a payment that stays"):

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, Row
 
 from headend.access.permissions import ADMIN, READ, REFUNDS
 from headend.ledger import payments
+from headend.ledger.payments import UnknownPayment
 from headend.ledger.refunds import asking, deciding, life, listing, policy, transferring, words
-from headend.ledger.refunds.asking import Asked, UnknownPayment
+from headend.ledger.refunds.asking import Asked
 from headend.refusals import Refused
 from headend.store import MONEY, UnknownMeter
 from headend.web import wire

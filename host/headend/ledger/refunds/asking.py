@@ -40,10 +40,6 @@ class RequestConflict(Refused):
     """The id was used for another request."""
 
 
-class UnknownPayment(Refused):
-    """The channel has not brought such a payment."""
-
-
 @dataclass(frozen=True)
 class Asked:
     """Who asks, under which id, and why. `asked_by`: an actor · `request_id`: 1..64 printable ASCII characters · `why`:
@@ -128,7 +124,7 @@ def _payment(conn: Connection, channel_name: str, payment_id: str) -> tuple[Row[
     """A payment that may go back, with the columns that follow from it; its meter is locked. Raises Refused."""
     paid = payments.get(conn, channel_name, payment_id)
     if paid is None:
-        raise UnknownPayment("payment_id", payment_id, f"the id of a payment of channel {channel_name}")
+        raise payments.UnknownPayment("payment_id", payment_id, f"the id of a payment of channel {channel_name}")
     if paid.purpose or conn.execute(_GRANTED, {"named": f"payment:{channel_name}:{payment_id}"}).first() is not None:
         raise Refused(
             "payment_id", payment_id, "a payment for credit: an advance, deposit or grant goes back elsewhere"
