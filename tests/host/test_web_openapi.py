@@ -28,7 +28,7 @@ def test_every_operation_is_told_with_its_scope_and_answers() -> None:
     for one in OPERATIONS:
         told = document["paths"][PREFIX + one.path][one.method.lower()]
         assert told["summary"] and told["description"]
-        assert told["security"] == ([{"token": [one.scope]}] if one.scope else [])
+        assert told["security"] == ([{"token": [one.scope]}, {"session": [one.scope]}] if one.scope else [])
         assert {str(status) for status in one.answers} <= set(told["responses"])
         assert all(code in CODES for code in one.problems)
         assert [part["name"] for part in told["parameters"] if part["in"] == "path"] == [

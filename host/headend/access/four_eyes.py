@@ -44,12 +44,15 @@ def refuse_same(conn: Connection, author: str, approver: str, *, waited_s: int =
 
 
 def makers(conn: Connection, actor: str) -> frozenset[str]:
-    """Everyone by whom this actor came to what it may do, directly or not."""
+    """Every person and channel by whom this actor came to what it may do, directly or not.
+
+    Who has the machine itself (`system`) makes the first account; that makes nobody anybody's hand.
+    """
     found: set[str] = set()
     todo = [actor]
     while todo:
         for maker in _made_by(conn, todo.pop()):
-            if maker not in found:
+            if maker not in found and maker.startswith((USER, CHANNEL)):
                 found.add(maker)
                 todo.append(maker)
     return frozenset(found)

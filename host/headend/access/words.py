@@ -1,6 +1,7 @@
-"""What the audit calls acts of access."""
+"""What the audit calls acts of access, and what the sign-in page says."""
 
 from headend.audit import ACTIONS
+from meterlink.labels import Text
 
 SIGNED_IN = "sign_in"
 SIGN_IN_FAILED = "sign_in_failed"
@@ -41,3 +42,31 @@ ACTIONS.update(
         RULE_SET: ("set a rule of access", "修改访问规则"),
     }
 )
+
+PAGE: dict[str, Text] = {
+    "title": ("Sign in", "登录"),
+    "user": ("Name", "用户名"),
+    "password": ("Password", "密码"),
+    "code": ("Code of the authenticator, if you have one", "动态验证码（如已启用）"),
+    "go": ("Sign in", "登录"),
+    "out": ("Sign out", "退出登录"),
+    "not_signed_in": ("The name, the password or the code is not right.", "用户名、密码或验证码不正确。"),
+    "code_wanted": ("A code of your authenticator is needed as well.", "还需要动态验证码。"),
+    "too_many_attempts": (
+        "Too many attempts. Try again in {minutes} min, or ask an administrator.",
+        "尝试次数过多，请在{minutes}分钟后重试，或联系系统管理员。",
+    ),
+    "overloaded": ("Too many people are signing in; try again in a moment.", "登录人数过多，请稍后重试。"),
+    "cross_site": ("The form came from another site.", "该表单来自其他网站。"),
+    "must_change": (
+        "This password was given to you by somebody else: choose your own.",
+        "此密码由他人设置，请设置您自己的密码。",
+    ),
+    "change": ("Change password", "修改密码"),
+    "new_password": ("New password: 12 characters or more", "新密码：至少12个字符"),
+    "password_refused": (
+        "This password does not do: 12..128 characters, 5 different ones at least, not the old one, without your name.",
+        "密码不符合要求：12至128个字符，至少5种不同字符，不得与旧密码相同，不得包含用户名。",
+    ),
+    "signed_in_as": ("Signed in as {user}", "当前用户：{user}"),
+}

@@ -1,31 +1,11 @@
-"""What callers show: permissions that operations name, HTTP Basic for the page, and a budget of errors for everyone.
+"""What operations ask of callers: permissions, and a budget of useless requests for everyone."""
 
-A token stands in a header alone, never in a URL; what the database holds of it is its SHA-256. Nothing here logs a
-header. Browsers show the status page with the same token as the password of HTTP Basic, the channel as the user.
-"""
-
-import base64
-import binascii
 from collections import OrderedDict
 
 from headend.access.caller import Caller
 from headend.access.permissions import ADMIN, ORDERS, PAYMENTS, READ
-from headend.web.callers import unauthorized
 
-__all__ = ["ADMIN", "ORDERS", "PAYMENTS", "READ", "Caller", "ErrorBudget", "password"]
-
-
-def password(authorization: str | None) -> tuple[str, str]:
-    """User and password of HTTP Basic (RFC 7617); raises Problem that makes a browser ask for them."""
-    scheme, _, encoded = (authorization or "").partition(" ")
-    try:
-        if scheme.lower() != "basic":
-            raise ValueError
-        user, _, token = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (ValueError, binascii.Error):
-        sentence = "Authorization: the name of a channel and its token expected, as user and password."
-        raise unauthorized("Basic", sentence) from None
-    return user, token
+__all__ = ["ADMIN", "ORDERS", "PAYMENTS", "READ", "Caller", "ErrorBudget"]
 
 
 class ErrorBudget:

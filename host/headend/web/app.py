@@ -35,7 +35,6 @@ from headend.web.operations import Call, Nothing, Operation
 from headend.web.problems import Problem
 from headend.web.rates import Rates
 
-MAX_BODY = 16_384  # the largest request that any operation has use for, twice over
 BODY_S = 10.0  # for all of a body to arrive
 
 HEADERS = {
@@ -162,16 +161,33 @@ def build_app(desk: Desk, budget: ErrorBudget | None = None, limits: Rates | Non
 def _page(door: Door) -> list[Route]:
     """The pages, where their template engine is installed (the extra `console`)."""
     try:
-        from headend.web import exceptions_page, page
+        from headend.web import exceptions_page, page, signin_page
     except ModuleNotFoundError as missing:
         if missing.name != "jinja2":
             raise
         log.warning('There are no pages: pip install "openprepay[console]" brings what it needs.')
         return []
+    desk, admit = door.desk, door.admit
     return [
-        door.route("/", {"GET": page.serve(door.desk, door.admit)}),
-        door.route(exceptions_page.PATH, {"GET": exceptions_page.serve(door.desk, door.admit)}),
+        door.route("/", {"GET": _or_sign_in(page.serve(desk, admit), signin_page.PATH)}),
+        door.route(exceptions_page.PATH, {"GET": _or_sign_in(exceptions_page.serve(desk, admit), signin_page.PATH)}),
+        *(door.route(path, methods) for path, methods in signin_page.SignIn(desk, admit).routes().items()),
     ]
+
+
+def _or_sign_in(serve: Serve, path: str) -> Serve:
+    """Show a browser that has no session the form, instead of its own question for a name and a password."""
+
+    async def page(request: Request, visitor: Visitor) -> Response:
+        try:
+            return await serve(request, visitor)
+        except Problem as problem:
+            browser = "text/html" in request.headers.get("accept", "") and "authorization" not in request.headers
+            if problem.code != "unauthorized" or not browser:
+                raise
+        return Response(status_code=303, headers={**HEADERS, "Location": path})
+
+    return page
 
 
 def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
@@ -180,7 +196,7 @@ def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
         caller = await _caller(door, request, visitor, operation.scope, operation.method)
         path = _path(request)
         await _placed(door, caller, operation, path)
-        raw = await _raw_body(request, operation.body)
+        raw = await _raw_body(request, operation.body, operation.most_bytes)
         query = request.scope["query_string"]
         call = Call(
             desk=door.desk,
@@ -297,7 +313,7 @@ def _path(request: Request) -> dict[str, str]:
     return parts
 
 
-async def _raw_body(request: Request, kind: type[Any]) -> bytes:
+async def _raw_body(request: Request, kind: type[Any], most: int) -> bytes:
     """The bytes of the body; none where the operation has no body."""
     if kind is Nothing:
         return b""
@@ -306,15 +322,15 @@ async def _raw_body(request: Request, kind: type[Any]) -> bytes:
         sentence = f"Content-Type: {content_type[:60]!r} given, 'application/json' expected."
         raise Problem("not_json", sentence, field="Content-Type")
     length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > MAX_BODY:
-        raise _too_large()
+    if length.isdigit() and int(length) > most:
+        raise _too_large(most)
     raw = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
             async for chunk in request.stream():
                 raw += chunk
-                if len(raw) > MAX_BODY:
-                    raise _too_large()
+                if len(raw) > most:
+                    raise _too_large(most)
     except TimeoutError:
         raise Problem(
             "too_slow", f"The body did not arrive within {BODY_S:.0f} s.", headers={"Connection": "close"}
@@ -322,8 +338,8 @@ async def _raw_body(request: Request, kind: type[Any]) -> bytes:
     return bytes(raw)
 
 
-def _too_large() -> Problem:
-    return Problem("too_large", f"body: at most {MAX_BODY} bytes were expected.", headers={"Connection": "close"})
+def _too_large(most: int) -> Problem:
+    return Problem("too_large", f"body: at most {most} bytes were expected.", headers={"Connection": "close"})
 
 
 def _problem(problem: Problem) -> Response:

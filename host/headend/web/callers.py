@@ -3,8 +3,13 @@
 A look-up costs a thread and a few statements, which is more than the rest of taking a payment costs the loop. So what
 was found is kept for `FRESH_S` seconds of the head end's clock, and no longer than until something that callers may do
 is changed in this process (`access.changes`). What another process changes counts after `FRESH_S`.
+
+A token stands in a header alone, never in a URL; what the database holds of it is its SHA-256. Nothing here logs a
+header. Pages take a session's cookie, or a channel's token as the password of HTTP Basic with the channel as the user.
 """
 
+import base64
+import binascii
 import hashlib
 from collections import OrderedDict
 from contextlib import suppress
@@ -47,6 +52,14 @@ class Callers:
                 same_site(request)
                 return await self.of(token, address)
         return await self.of(bearer(header), address)
+
+    async def of_page(self, request: Request, address: str) -> Caller:
+        """Who looks at a page: by the session's cookie, or by HTTP Basic with a channel's name and token."""
+        header, token = request.headers.get("authorization"), self.cookie(request)
+        if header is None and token is not None:
+            return await self.of(token, address, scheme="Basic")
+        user, token = password(header)
+        return await self.of(token, address, user, "Basic")
 
     async def of(self, token: str, address: str, channel: str | None = None, scheme: str = "Bearer") -> Caller:
         """Whose token this is, shown from `address`; of `channel`, where that is given. Raises Problem."""
@@ -111,6 +124,19 @@ def bearer(authorization: str | None) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise unauthorized("Bearer", "Authorization: nothing usable given, Bearer and a token expected.")
     return token.strip()
+
+
+def password(authorization: str | None) -> tuple[str, str]:
+    """User and password of HTTP Basic (RFC 7617); raises Problem that makes a browser ask for them."""
+    scheme, _, encoded = (authorization or "").partition(" ")
+    try:
+        if scheme.lower() != "basic":
+            raise ValueError
+        user, _, token = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (ValueError, binascii.Error):
+        sentence = "Authorization: the name of a channel and its token expected, as user and password."
+        raise unauthorized("Basic", sentence) from None
+    return user, token
 
 
 def unauthorized(scheme: str, sentence: str) -> Problem:

@@ -16,10 +16,10 @@ from starlette.responses import Response
 
 from headend import language as texts
 from headend.access.areas import EVERYWHERE
+from headend.orders.facts import Facts
 from headend.web import access, board, health, wire, words
 from headend.web.board import Board
 from headend.web.desk import Desk
-from headend.orders.facts import Facts
 from headend.web.problems import Problem
 from headend.web.rendering import Rendering
 from meterlink import names, states, tariff
@@ -105,8 +105,7 @@ async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, vis
     if desk.page_without_token and _PORT.sub("", host) in LOOPBACK_NAMES:
         return (EVERYWHERE,)
     try:
-        user, token = access.password(request.headers.get("authorization"))
-        caller = await visitor.callers.of(token, visitor.address, user, "Basic")
+        caller: access.Caller = await visitor.callers.of_page(request, visitor.address)
     except Problem:
         admit(visitor)
         raise
