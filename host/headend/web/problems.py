@@ -25,7 +25,10 @@ from headend.ledger.refunds.asking import RequestConflict as RefundConflict
 from headend.ledger.refunds.life import UnknownRefund
 from headend.ledger.settlements import SettlementConflict
 from headend.orders.lifecycle import UnknownOrder
+from headend.people.persons import Erased, PersonChanged, UnknownPerson
 from headend.refusals import Refused
+from headend.registry.calendar import CalendarChanged
+from headend.registry.exclusions import Changed, UnknownExclusion
 from headend.store import CommitFailed, OutcomeUnknown, Overloaded, StoreClosed, UnknownMeter
 from headend.tokens.helping import RequestConflict
 from headend.tokens.key_change import Unused
@@ -63,6 +66,10 @@ CODES = {
     "unknown_user": Kind(404, "There is no such person"),
     "unknown_grant": Kind(404, "There is no such grant"),
     "unknown_channel": Kind(404, "There is no such channel"),
+    "unknown_exclusion": Kind(404, "There is no such exclusion"),
+    "unknown_person": Kind(404, "There is no such person"),
+    "person_erased": Kind(410, "The person was erased"),
+    "no_person_key": Kind(503, "The key of personal data is missing"),
     "method_not_allowed": Kind(405, "The path does not know this method", True),
     "too_slow": Kind(408, "The request did not arrive in time", True),
     "payment_conflict": Kind(409, "The payment id was used for another payment"),
@@ -101,6 +108,12 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownUser, "unknown_user"),
     (UnknownGrant, "unknown_grant"),
     (UnknownChannel, "unknown_channel"),
+    (UnknownExclusion, "unknown_exclusion"),
+    (Changed, "changed_meanwhile"),
+    (CalendarChanged, "changed_meanwhile"),
+    (UnknownPerson, "unknown_person"),
+    (Erased, "person_erased"),
+    (PersonChanged, "changed_meanwhile"),
     (UserExists, "user_exists"),
     (ChannelExists, "channel_exists"),
     (Busy, "overloaded"),
@@ -108,6 +121,7 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownOrder, "unknown_order"),
     (UnknownRefund, "unknown_refund"),
     (RefundConflict, "request_conflict"),
+    (UnknownPayment, "unknown_payment"),
     (PaymentConflict, "payment_conflict"),
     (UnknownBill, "unknown_bill"),
     (UnknownReceipt, "unknown_receipt"),
