@@ -333,6 +333,7 @@ def bench(arguments: list[str]) -> int:
     return become_openprepay("bench", *arguments)
 
 
+KILLS = "tests/system/test_kill_cycles.py"
 RESTORES = "tests/system/test_restores.py"
 LINE_FUZZ = "tests/firmware/test_line_fuzz.py"
 INPUTS = "350000"  # to each of its three servers
@@ -349,12 +350,13 @@ YEAR = {
 
 
 def soak(arguments: list[str]) -> int:
-    """a year of life, then fresh seeds until one fails (ARGS="--minutes 10 --from 1000"; --no-year: those alone)"""
+    """500 kills, a year of life, then fresh seeds until one fails (ARGS="--minutes 10 --from 1000"; --no-year: those alone)"""
     year = "--no-year" not in arguments
     arguments = [word for word in arguments if word != "--no-year"]
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     seed = int(options.get("--from", str(int(time.time()))))
     ensure_environment()
+    kill(seed)
     if year:
         live(seed, YEAR)
     ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
@@ -370,6 +372,16 @@ def soak(arguments: list[str]) -> int:
             raise Failed(f"The lines failed at seed {seed}; replay with: {settings} pytest {LINE_FUZZ}")
         seed += 8
     return 0
+
+
+def kill(seed: int) -> None:
+    """Head end, signer and database, killed at random instants."""
+    chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_KILLS": "500"}
+    if run(PYTHON, "-m", "pytest", "-q", "-n", "2", KILLS, env=chosen, check=False):
+        words = " ".join(f"{name}={value}" for name, value in chosen.items())
+        raise Failed(
+            f"A kill was not survived; try its instants again with: {words} .venv/bin/python -m pytest {KILLS}"
+        )
 
 
 def live(seed: int, scale: dict[str, str]) -> None:

@@ -1,17 +1,21 @@
 """What must hold between books, signer's log and meters at any instant, whoever was killed a moment ago."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, NullPool, create_engine, func, select
+from sqlalchemy import Connection, Engine, NullPool, create_engine, func, select
+from sqlalchemy.exc import OperationalError
 
 from headend.ledger import accounts, balances
 from headend.orders import lifecycle
 from headend.store.schema import entry, meter_state, order, outbox, payment
 from meterlink.orders import ASPECT_CREDIT
 from tests.system.kill_meters import Meters
+
+GIVE_UP_S = 60.0
 
 
 def signed_uc(log: Path) -> dict[int, int]:
@@ -33,10 +37,22 @@ def one_moment(url: str) -> Iterator[Connection]:
     engine = create_engine(url, poolclass=NullPool)
     if engine.dialect.name != "sqlite":
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
-    with engine.connect() as conn, conn.begin():
+    with _connected(engine) as conn, conn.begin():
         if engine.dialect.name == "sqlite":
             conn.exec_driver_sql("BEGIN")  # the driver begins none for a SELECT
         yield conn
+
+
+def _connected(engine: Engine) -> Connection:
+    """A server that was killed is not there, or recovers, for a moment."""
+    ends = time.monotonic() + GIVE_UP_S
+    while True:
+        try:
+            return engine.connect()
+        except OperationalError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.05)
 
 
 def check(url: str, log: Path, meters: Meters, acknowledged: Mapping[str, int], channel: str) -> dict[int, int]:

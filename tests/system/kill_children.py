@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 import headend.links.mqtt
 import headend.store.migrate  # noqa: F401 - loaded here, so that no child has to
 from headend.clock import SystemClock
@@ -63,9 +65,17 @@ def main() -> None:
 def serve(settings: Settings, keys: KeyStore) -> None:
     async def work() -> None:
         inside = settings.signer == "inside"
-        async with Service(settings, keys if inside else None, policy=POLICY) as service:
-            say("ready", os.getpid())
-            await service.over()
+        service = Service(settings, keys if inside else None, policy=POLICY)
+        while True:
+            try:
+                await service.start()
+                break
+            except DBAPIError:  # its database is not there yet; a service manager would start it again
+                log.exception("A head end did not start.")
+                await asyncio.sleep(0.1)
+                service = Service(settings, keys if inside else None, policy=POLICY)
+        say("ready", os.getpid())
+        await service.over()
 
     asyncio.run(work())
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,10 +30,11 @@ from tests.system.kill_meters import Meters
 
 PASSPHRASE = "four words of a test"
 NUMBERS = (17, 18, 19)
-GIVE_UP_S = 120.0
+GIVE_UP_S = 60.0
 HEAD_END = "serve"
 SIGNER = "signer"
-DATABASE = "database"
+DATABASE = "database"  # all of its processes
+CONNECTION = "connection"  # one of them
 
 
 class Till:
@@ -102,13 +103,15 @@ class Till:
 
 
 class Rig:
-    """`database`: a URL, of a database that is there · `restart_database`: kills and starts its server."""
+    """`database`: a URL, of a database that is there · `strike[who]()`: kills what is no child of the rig, and starts
+    it again.
+    """
 
-    def __init__(self, folder: Path, database: str, restart_database: Callable[[], None] | None = None) -> None:
+    def __init__(self, folder: Path, database: str, strike: Mapping[str, Callable[[], None]] | None = None) -> None:
         self.folder = folder
         self.log = folder / "op.signed"
         self._database = database
-        self._restart_database = restart_database
+        self._strike = strike or {}
         self._broker = Broker(folder / "broker")
         self._keys = KeyStore.generate(use=BENCH).without_root()
         self._port = free_port()
@@ -152,18 +155,18 @@ class Rig:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with self._stack:
-            for till in self.tills:
+            for till in self.tills if error is None else ():  # else the processes go, and nobody answers any more
                 till.stop()
 
     def kill(self, who: tuple[str, ...], after_s: float) -> None:
         """After so long, end these at once and without warning, and start them again; does not wait for them."""
         time.sleep(after_s)
-        processes = [one for one in who if one != DATABASE]
+        processes = [one for one in who if one not in self._strike]
         for one in processes:
             os.kill(self._pids[one], signal.SIGKILL)
-        if DATABASE in who:
-            assert self._restart_database is not None
-            self._restart_database()
+        for one in who:
+            if one in self._strike:
+                self._strike[one]()
         for one in processes:
             assert self._reaped(self._pids[one]) == -signal.SIGKILL, f"{one} ended by itself:\n{self.told(one)}"
             self._start(one)
