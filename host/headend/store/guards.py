@@ -31,12 +31,18 @@ def refuse(
     if op.get_bind().dialect.name == "sqlite":
         op.execute(f"CREATE TRIGGER {name} {at}{only} BEGIN SELECT RAISE(ABORT, '{sentence}'); END")
     else:
+        function = f"EXECUTE FUNCTION openprepay_refuse('{sentence}')"
         op.execute(_FUNCTION)
-        op.execute(f"CREATE TRIGGER {name} {at} FOR EACH ROW{only} EXECUTE FUNCTION openprepay_refuse('{sentence}')")
+        op.execute(f"CREATE TRIGGER {name} {at} FOR EACH ROW{only} {function}")
+        if event == "DELETE":  # what TRUNCATE takes is not deleted row by row
+            op.execute(f'CREATE TRIGGER {name}_all BEFORE TRUNCATE ON "{table}" FOR EACH STATEMENT {function}')
 
 
 def allow(op: Any, table: str, event: str, *, name: str = "") -> None:
     """Take a guard away."""
     name = name or f"{table}_{event.lower()}"
-    on = "" if op.get_bind().dialect.name == "sqlite" else f' ON "{table}"'
-    op.execute(f"DROP TRIGGER {name}{on}")
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(f"DROP TRIGGER {name}")
+        return
+    op.execute(f'DROP TRIGGER {name} ON "{table}"')
+    op.execute(f'DROP TRIGGER IF EXISTS {name}_all ON "{table}"')

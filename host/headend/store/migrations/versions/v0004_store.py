@@ -51,9 +51,7 @@ def downgrade() -> None:
     op.drop_index("ix_payment_pending", "payment")
     op.drop_index("ix_meter_state_alarms", "meter_state")
     op.drop_index("ix_meter_state_contact", "meter_state")
-    with op.batch_alter_table("meter_state") as table:
-        for name in ("alarms", "balance_uc", "control", "contact"):
-            table.drop_column(name)
+    for name in ("alarms", "balance_uc", "control", "contact"):
+        op.drop_column("meter_state", name)
     op.drop_index("ix_meter_area", "meter")
-    with op.batch_alter_table("meter") as table:
-        table.drop_column("area")
+    op.drop_column("meter", "area")

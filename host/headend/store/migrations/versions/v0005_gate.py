@@ -134,6 +134,5 @@ def downgrade() -> None:
         op.drop_table(kept)
     op.drop_table("gate")
     op.drop_index("uq_order_waiting", "order")
-    with op.batch_alter_table("order") as table:
-        for column in ("proposal", "valid_s", "gate"):
-            table.drop_column(column)
+    for column in ("proposal", "valid_s", "gate"):
+        op.drop_column("order", column)
