@@ -7,3 +7,5 @@
 An account's balance is credits minus debits: what we owe its holder. A customer's is the credit left by the books, a
 channel's (negative) what it has taken and not yet handed over, a debt's (negative) what is owed on bills.
 """
+
+from headend.ledger import words  # noqa: F401 - it names the audited acts of all of them
