@@ -9,7 +9,7 @@ are whole and sure, a difference is a finding; elsewhere it is listed: the books
 Days in which the head end priced (remote and postpaid mode) are left out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
@@ -107,7 +107,8 @@ def follow(store: Store, now_s: int) -> int:
         if not due:
             return steps
         behind = due[-1].meter
-        made = [step for row in due for step in store.read(_step_of, now_s, row)]
+        found = [store.read(_step_of, now_s, row) for row in due]
+        made = [step for step in found if step is not None]
         if made:
             store.write(_write, now_s, made, lane=READS).result()
         steps += len(made)
@@ -135,25 +136,23 @@ def _due(conn: Connection, now_s: int, behind: int) -> Sequence[Row[Any]]:
     return conn.execute(_DUE, {"behind": behind, "patience": now_s - WAIT_S, "most": BATCH}).all()
 
 
-def _step_of(conn: Connection, now_s: int, row: Any) -> Iterator[_Step]:
+def _step_of(conn: Connection, now_s: int, row: Any) -> _Step | None:
     """The next step of a meter, if there is one."""
     newest, start = stored_report(row.report), stored_report(row.anchor_report)
     assert newest is not None, "only meters that reported are asked for"
     if start is None:
         anchor = _anchor_at(conn, newest, None)
-        if anchor is not None:
-            yield _Step(row.meter, anchor=anchor)
-        return
+        return None if anchor is None else _Step(row.meter, anchor=anchor)
     coming = stored_report(row.anchor_coming)
     if coming is not None:
         day, known, step_wh = _priced(conn, now_s, start, row.anchor_tariff, row.anchor_step_wh, coming)
-        yield _Step(row.meter, day=day, anchor=_anchor_at(conn, coming, known, step_wh))
-    elif _usable(newest):
-        if newest.time_s < start.time_s:  # the clock went back: what lies between is no day
-            yield _Step(row.meter, anchor=_anchor_at(conn, newest, None))
-        else:
-            need = {"new_need_interval": newest.interval_newest + 1, "new_need_event": newest.event_newest}
-            yield _Step(row.meter, coming={"new_coming": newest.raw, "new_coming_s": now_s, **need})
+        return _Step(row.meter, day=day, anchor=_anchor_at(conn, coming, known, step_wh))
+    if not _usable(newest):
+        return None
+    if newest.time_s < start.time_s:  # the clock went back: what lies between is no day
+        return _Step(row.meter, anchor=_anchor_at(conn, newest, None))
+    need = {"new_need_interval": newest.interval_newest + 1, "new_need_event": newest.event_newest}
+    return _Step(row.meter, coming={"new_coming": newest.raw, "new_coming_s": now_s, **need})
 
 
 def _usable(report: Report) -> bool:
