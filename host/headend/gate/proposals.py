@@ -11,12 +11,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from headend import audit
-from headend.access import four_eyes
+from headend.access import areas, four_eyes
 from headend.access.permissions import APPROVE
 from headend.gate import policy, words
 from headend.language import LANGUAGES
@@ -81,6 +83,8 @@ class OtherDigest(Refused):
     """What is approved is not what was proposed, or not under the policy in force."""
 
 
+areas.OF["proposal"] = select(proposal.c.area).where(proposal.c.id == bindparam("id"))
+
 _ROW = select(proposal).where(proposal.c.id == bindparam("of"))
 _LOCKED = _ROW.with_for_update()
 _MAKE = insert(proposal).returning(proposal.c.id)
@@ -93,10 +97,20 @@ _OPEN_OF = (
 )
 
 
+# What registers kinds where it is loaded: whoever decides on one has to know how it is carried out.
+_PROVIDERS = ("headend.gate.kinds", "headend.ledger.refunds.deciding", "headend.registry.ending")
+
+
+@cache
+def _load() -> None:
+    for provider in _PROVIDERS:
+        import_module(provider)
+
+
 def kind_of(name: str) -> Kind:
     """Raises Refused for a kind that nobody registered."""
-    from headend.gate import kinds  # noqa: F401 - it registers the gate's own, with what carries them out
-
+    if name not in KINDS:
+        _load()
     kind = KINDS.get(name)
     if kind is None:
         raise Refused("kind", name, f"one of {', '.join(sorted(KINDS))}")
@@ -219,13 +233,17 @@ def refuse(conn: Connection, now_s: int, proposal_id: int, actor: str, why: str)
     audit.record(conn, now_s, actor, "proposal.refused", f"proposal:{proposal_id}", {"why": why})
 
 
-def withdraw(conn: Connection, now_s: int, proposal_id: int, actor: str, why: str = "") -> None:
-    """The author takes it back while it is open; whoever else may approve it refuses it. Raises Refused."""
+def withdraw(
+    conn: Connection, now_s: int, proposal_id: int, actor: str, why: str = "", *, as_approver: bool = False
+) -> None:
+    """Take back what is open, or what of an approved list waits yet: its author may, and `as_approver` whoever may
+    approve it. What was sent of it is given back by a recall. Raises Refused."""
     row = locked(conn, proposal_id)
-    _check_open(now_s, row)
-    if actor != row.author:
+    if row.state != APPROVED:
+        _check_open(now_s, row)
+    if actor != row.author and not as_approver:
         raise Refused("actor", actor, f"{row.author}, who proposed it")
-    _end(conn, now_s, row, WITHDRAWN, "cancel", f"withdrawn by {actor}: {why}", {"decided_s": now_s})
+    _end(conn, now_s, row, WITHDRAWN, "cancel", f"withdrawn by {actor}: {why}", {})
     audit.record(conn, now_s, actor, "proposal.withdrawn", f"proposal:{proposal_id}", {"why": why})
 
 

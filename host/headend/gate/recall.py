@@ -19,7 +19,7 @@ from meterlink import bodies, tariff
 from meterlink.orders import ASPECT_LIMITS, ASPECT_LOAD, ASPECT_SUPPLY, ASPECT_TARIFF
 
 MAX_SPREAD_S = 3600
-_RUNNING = (proposals.APPROVED, proposals.DONE)
+_RAN = (proposals.APPROVED, proposals.DONE, proposals.EXPIRED, proposals.WITHDRAWN)
 WHY = "recall of proposal {}"
 
 _NEWEST = (
@@ -52,7 +52,7 @@ def recall(conn: Connection, now_s: int, proposal_id: int, actor: str) -> None:
         return
     from headend.gate.kinds import LISTS  # it carries recalls on
 
-    if row.kind not in LISTS or row.decided_s is None or row.state not in (*_RUNNING, proposals.EXPIRED):
+    if row.kind not in LISTS or row.approver is None or row.state not in _RAN:
         raise Refused("proposal", proposal_id, f"a list that was approved; this is {row.kind}, {row.state}")
     pace.give_up(conn, now_s, row, "cancel", WHY.format(proposal_id))
     proposals.change(conn, proposal_id, state=proposals.RECALLING, recalled_by=actor, next_s=now_s)

@@ -13,6 +13,7 @@ from headend.web import (
     meters,
     orders,
     payments,
+    proposals,
     quotes,
     reads,
     receipts,
@@ -359,6 +360,8 @@ _HERE: tuple[Operation[Any, Any], ...] = (
 # Modules that list their own operations, as `OPERATIONS`.
 _MODULES: tuple[ModuleType, ...] = (
     exceptions_api,
+    orders,
+    proposals,
     signin,
     users,
     channels,

@@ -68,6 +68,7 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "example": "2026-01-31",
     },
     "order": {"description": "The order's id.", "schema": {"type": "integer", "minimum": 1}, "example": 12},
+    "proposal": {"description": "The proposal's id.", "schema": {"type": "integer", "minimum": 1}, "example": 9},
     "refund": {"description": "The refund's id.", "schema": {"type": "integer", "minimum": 1}, "example": 4},
     "import_id": {
         "description": "The import's id, as its author gave it.",

@@ -6,20 +6,23 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection, Row, select
 
+from headend.access import areas
+from headend.access.permissions import APPROVE, ORDERS, READ, SAFETY
 from headend.fleet.meters import get_meter
-from headend.orders import lifecycle, statements
+from headend.language import ENGLISH, LANGUAGES
+from headend.orders import ending, lifecycle, statements, why
 from headend.orders.facts import UNDER_WAY
 from headend.refusals import Refused
 from headend.store.schema import order, order_history
 from headend.web import bodies_json, tariff_json, wire
 from headend.web.bodies_json import LimitsBody, Seconds
-from headend.web.operations import Answer, Call, Nothing
+from headend.web.operations import Answer, Call, Nothing, Operation
 from headend.web.tariff_json import TariffBody
 from headend.web.wire import Amount, MeterNumber, Moment
-from meterlink import bodies, names
+from meterlink import bodies, names, reasons
 
 MAX_ID = 2**53
-MAX_PAGE = 200
+MAX_PAGE = 500
 
 Reason = Literal["arrears", "customer_request", "move_out", "tamper", "load_control", "legal", "safety"]
 Note = Annotated[str, Meta(max_length=200, description="For the order's record: why, in words.")]
@@ -111,6 +114,7 @@ class OrderState(OrderBrief):
     digest: Annotated[str | None, Meta(description="First 8 bytes of the order's digest, hexadecimal, once signed.")]
     evidence: Annotated[str | None, Meta(description="The report that proves it, byte for byte, hexadecimal.")]
     history: list[HistoryEntry]
+    proposal: Annotated[int | None, Meta(description="What a second person has to approve, or has approved.")] = None
 
 
 class OrderPage(msgspec.Struct):
@@ -128,14 +132,48 @@ class OrdersQuery(msgspec.Struct, forbid_unknown_fields=True):
     under_way: Annotated[bool, Meta(description="Only orders that have not ended.")] = False
 
 
+class EndRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Why an order is ended by hand."""
+
+    note: Note = ""
+
+
+class ReasonQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """For which reason."""
+
+    reason: Reason = "arrears"
+
+
+class CanDisconnect(msgspec.Struct):
+    """Whether a meter can be disconnected for a reason now."""
+
+    meter: MeterNumber
+    reason: Reason
+    yes: Annotated[bool, Meta(description="A stop that is ordered now would be sent now.")]
+    rule: Annotated[str, Meta(description="What decides, for programs.", examples=["gate.frozen", "calendar"])]
+    sentence: Annotated[dict[str, str], Meta(description="By language.")]
+    needs_approval: Annotated[bool, Meta(description="A second person has to approve it first.")]
+    later: Annotated[Moment | None, Meta(description="When it may be tried again, where that is known.")]
+
+
+class WhyOff(msgspec.Struct):
+    """Why supply of a meter is off."""
+
+    meter: MeterNumber
+    off: Annotated[bool, Meta(description="False: it is on, and meant to be.")]
+    sentence: Annotated[dict[str, str], Meta(description="By language; empty when on.")]
+
+
 async def disconnect(call: Call[DisconnectRequest, Nothing]) -> Answer:
     """Order supply off.
 
-    Answered 202 when the order is on disk; it is *confirmed* when a report shows the contact open and no load current.
-    Until then its state says how far it is: follow `Location`.
+    Answered 202 when the order is on disk. It is `queued` where the caller may do it alone; beyond the budgets of one
+    person it is `awaiting_approval`, and `proposal` names what a second person has to approve. It is *confirmed* when a
+    report shows the contact open and no load current. Until then its state says how far it is: follow `Location`.
     """
     body = call.body
     reason = names.code(names.HOLD, body.reason)
+    await _need_safety(call, reason)
     options: dict[str, Any] = {
         "reason_text": text_of(body.note),
         "valid_s": body.valid_s,
@@ -153,6 +191,7 @@ async def connect(call: Call[ConnectRequest, Nothing]) -> Answer:
     """
     body = call.body
     reason = names.code(names.HOLD, body.reason)
+    await _need_safety(call, reason)
     options: dict[str, Any] = {
         "close": _CLOSE[body.close],
         "spread_s": _seconds(body.spread_s),
@@ -181,11 +220,84 @@ async def list_orders(call: Call[Nothing, OrdersQuery]) -> Answer:
 
 async def get_order(call: Call[Nothing, Nothing]) -> Answer:
     """One order with its history, and the evidence that confirmed it."""
+    row, history = await call.desk.read(_order, _id(call))
+    return Answer(200, whole(row, history))
+
+
+def _id(call: Call[Any, Any]) -> int:
     text = call.path["order"]
     if not (text.isascii() and text.isdigit() and len(text) <= 16):
         raise lifecycle.UnknownOrder(text)
-    row, history = await call.desk.read(_order, int(text))
-    return Answer(200, whole(row, history))
+    return int(text)
+
+
+async def cancel_order(call: Call[EndRequest, Nothing]) -> Answer:
+    """Withdraw an order that was not sent.
+
+    Its author may, and whoever may approve orders there. Not withdrawn is what gives supply back, a hold for safety,
+    and what the books have moved with.
+    """
+    desk, order_id = call.desk, _id(call)
+    await desk.write(_cancel, desk.clock.now_s(), call, order_id)
+    return Answer(200, whole(*await desk.read(_order, order_id)))
+
+
+async def write_off_order(call: Call[EndRequest, Nothing]) -> Answer:
+    """Give up an order that its meter will never answer.
+
+    For one that is `unknown` or `accepted`: nothing else ends it but a proof. `note` says why.
+    """
+    desk, order_id = call.desk, _id(call)
+    await desk.write(ending.write_off, desk.clock.now_s(), order_id, call.caller.actor, text_of(call.body.note))
+    return Answer(200, whole(*await desk.read(_order, order_id)))
+
+
+async def can_disconnect(call: Call[Nothing, ReasonQuery]) -> Answer:
+    """Whether the meter can be disconnected now, and why not.
+
+    Asks what is asked when an order is sent: freeze, exclusions, calendar, payments, budgets of the caller.
+    """
+    reason = names.code(names.HOLD, call.query.reason)
+    found = await call.desk.read(_can_stop, call.desk.clock.now_s(), call.meter, reason, call.caller.actor)
+    answer = found[ENGLISH]
+    body = CanDisconnect(
+        wire.meter_name(call.meter),
+        call.query.reason,
+        answer.yes,
+        answer.rule,
+        {language: one.sentence for language, one in found.items()},
+        answer.approval,
+        wire.moment(answer.later_s) if answer.later_s else None,
+    )
+    return Answer(200, body)
+
+
+async def get_why(call: Call[Nothing, Nothing]) -> Answer:
+    """Why supply of the meter is off, or still off."""
+    found = await call.desk.read(_why, call.desk.clock.now_s(), call.meter)
+    return Answer(200, WhyOff(wire.meter_name(call.meter), bool(found), found))
+
+
+async def _need_safety(call: Call[Any, Nothing], reason: int) -> None:
+    """A hold for safety is set and released by those alone who may."""
+    if reason == reasons.HOLD_SAFETY:
+        area = await call.desk.read(areas.area_of, "meter", call.meter)
+        call.caller.need(SAFETY, area or "")
+
+
+def _cancel(conn: Connection, now_s: int, call: Call[EndRequest, Nothing], order_id: int) -> None:
+    area = areas.area_of(conn, "order", order_id)
+    approver = call.caller.may(APPROVE, area or "")
+    ending.cancel(conn, now_s, order_id, call.caller.actor, text_of(call.body.note), as_approver=approver)
+
+
+def _can_stop(conn: Connection, now_s: int, meter: int, reason: int, actor: str) -> dict[str, why.Answer]:
+    return {language: why.can_stop(conn, now_s, meter, reason, language, actor) for language in LANGUAGES}
+
+
+def _why(conn: Connection, now_s: int, meter: int) -> dict[str, str]:
+    found = {language: why.why_off(conn, now_s, meter, language) for language in LANGUAGES}
+    return {language: sentence for language, sentence in found.items() if sentence}
 
 
 async def state_order(call: Call[Any, Nothing], statement: Any, *what: Any, **options: Any) -> Answer:
@@ -257,6 +369,7 @@ def whole(row: Row[Any], history: list[Row[Any]]) -> OrderState:
         digest=row.digest.hex() if row.digest else None,
         evidence=row.evidence.hex() if row.evidence else None,
         history=[HistoryEntry(wire.moment(one.at_s), one.event, one.state, one.note) for one in history],
+        proposal=row.proposal,
     )
 
 
@@ -279,3 +392,49 @@ def _brief(row: Row[Any]) -> dict[str, Any]:
         "changed": wire.moment(row.changed_s),
         "confirmed_at": wire.moment_or_none(row.evidence_time_s if row.state == lifecycle.CONFIRMED else None),
     }
+
+
+_METER, _ORDER = ("unknown_meter",), ("unknown_order",)
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "POST",
+        "/orders/{order}/cancel",
+        cancel_order,
+        scope=ORDERS,
+        answers={200: OrderState},
+        body=EndRequest,
+        query=Nothing,
+        problems=_ORDER,
+    ),
+    Operation(
+        "POST",
+        "/orders/{order}/write-off",
+        write_off_order,
+        scope=APPROVE,
+        answers={200: OrderState},
+        body=EndRequest,
+        query=Nothing,
+        problems=_ORDER,
+    ),
+    Operation(
+        "GET",
+        "/meters/{meter}/can-disconnect",
+        can_disconnect,
+        scope=READ,
+        answers={200: CanDisconnect},
+        body=Nothing,
+        query=ReasonQuery,
+        problems=_METER,
+    ),
+    Operation(
+        "GET",
+        "/meters/{meter}/why",
+        get_why,
+        scope=READ,
+        answers={200: WhyOff},
+        body=Nothing,
+        query=Nothing,
+        problems=_METER,
+    ),
+)

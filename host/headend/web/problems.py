@@ -16,6 +16,7 @@ from headend.access.passwords import Busy
 from headend.access.people import UnknownGrant, UnknownUser, UserExists
 from headend.access.service_tokens import UnknownChannel
 from headend.fleet.meters import MeterExists
+from headend.gate.proposals import UnknownProposal
 from headend.ledger.bills import BillConflict, UnknownBill
 from headend.ledger.channels import ChannelExists
 from headend.ledger.floats import FloatConflict, OverLimit
@@ -57,6 +58,7 @@ CODES = {
     "no_such_path": Kind(404, "There is nothing at this path", True),
     "unknown_meter": Kind(404, "The meter is not in the fleet"),
     "unknown_order": Kind(404, "There is no such order"),
+    "unknown_proposal": Kind(404, "There is no such proposal"),
     "unknown_token": Kind(404, "This channel has not asked for such a token"),
     "unknown_refund": Kind(404, "There is no such refund"),
     "unknown_payment": Kind(404, "This channel has not brought such a payment"),
@@ -119,6 +121,7 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (Busy, "overloaded"),
     (UnknownMeter, "unknown_meter"),
     (UnknownOrder, "unknown_order"),
+    (UnknownProposal, "unknown_proposal"),
     (UnknownRefund, "unknown_refund"),
     (RefundConflict, "request_conflict"),
     (UnknownPayment, "unknown_payment"),
