@@ -350,14 +350,14 @@ YEAR = {
 
 
 def soak(arguments: list[str]) -> int:
-    """500 kills, a year of life, then fresh seeds until one fails (ARGS="--minutes 10 --from 1000"; --no-year: those alone)"""
+    """kills, a year of life, then fresh seeds until one fails (ARGS="--minutes 10 --from 1000"; --no-year: seeds alone)"""
     year = "--no-year" not in arguments
     arguments = [word for word in arguments if word != "--no-year"]
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     seed = int(options.get("--from", str(int(time.time()))))
     ensure_environment()
-    kill(seed)
     if year:
+        kill(seed)
         live(seed, YEAR)
     ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
     while time.monotonic() < ends:

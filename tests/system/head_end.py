@@ -31,6 +31,7 @@ class HeadEnd:
             f'database = "{database or f"sqlite:///{folder}/data/op.sqlite"}"\n'
             f'keystore = "{folder}/op.keys"\n'
             f'signer_log = "{folder}/op.signed"\n'
+            f'heads_folder = "{folder}/heads"\n'
             f"http_port = {self.port}\n"
         )
         self.environ = {
@@ -55,8 +56,8 @@ class HeadEnd:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, *arguments: str) -> str:
-        """Returns its first line, printed when it answers."""
+    def launch(self, *arguments: str) -> None:
+        """Begins, and does not wait until it answers."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "openprepay", "serve", *arguments],
             env=self.environ,
@@ -64,7 +65,11 @@ class HeadEnd:
             stderr=(self.folder / "serve.log").open("a"),
             text=True,
         )
-        assert self._process.stdout is not None
+
+    def start(self, *arguments: str) -> str:
+        """Returns its first line, printed when it answers."""
+        self.launch(*arguments)
+        assert self._process is not None and self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, self.log()
         return line
