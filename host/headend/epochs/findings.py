@@ -1,11 +1,13 @@
 """What a person has to look at: noted by the program, once while it stands, and settled by it or by a person."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from headend.access import areas
 from headend.refusals import Refused
-from headend.store.schema import finding
+from headend.store.schema import finding, meter
 
 MAX_NOTE = 200
 
@@ -24,6 +26,7 @@ TOKEN_TWICE = "token_twice"
 TOKEN_OF_FORMER = "token_of_former"
 REFUND_FOUND = "refund_found"
 TRANSFER_STUCK = "transfer_stuck"
+OPENING_STUCK = "opening_stuck"
 LEDGER_DIFFERENCE = "ledger_difference"
 SHADOW_DIFFERENCE = "shadow_difference"
 KINDS = {
@@ -41,6 +44,7 @@ KINDS = {
     TOKEN_TWICE: "a token that was void or replaced, and typed all the same",
     TOKEN_OF_FORMER: "a token that was sold to a former customer, and typed after that account was closed",
     REFUND_FOUND: "money that a lost database had taken off the meter: whom it was paid to, the channels know",
+    OPENING_STUCK: "a line of an import whose account was closed before it was booked",
     TRANSFER_STUCK: "a transfer is off one meter, and the other one's account did not take it: its channel has it",
     RECOVERED_GAP: "what a recovered meter was not charged for: energy between its last report and its loss",
 }
@@ -90,3 +94,10 @@ def standing(conn: Connection, meter: int | None = None, *, limit: int = 100) ->
     """The findings that stand, oldest first; of one meter where `meter` is given."""
     chosen = select(finding).where(finding.c.settled_s.is_(None)).order_by(finding.c.id).limit(limit)
     return list(conn.execute(chosen if meter is None else chosen.where(finding.c.meter == meter)))
+
+
+def page(conn: Connection, after: int, limit: int, within: Sequence[str]) -> list[Row[Any]]:
+    """Up to `limit` findings that stand, with ids above `after`, of meters in the areas `within`."""
+    chosen = select(finding).join(meter, meter.c.meter == finding.c.meter)
+    chosen = chosen.where(finding.c.settled_s.is_(None), finding.c.id > after, areas.within(meter.c.area, within))
+    return list(conn.execute(chosen.order_by(finding.c.id).limit(limit)))

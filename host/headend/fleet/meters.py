@@ -1,10 +1,13 @@
 """Meters as the head end knows them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
+from headend.access import areas
+from headend.access.areas import EVERYWHERE
 from headend.fleet import address
 from headend.ledger import accounts
 from headend.refusals import Refused
@@ -88,9 +91,12 @@ def get_meter(conn: Connection, number: int) -> Row[Any]:
     return row
 
 
-def list_meters(conn: Connection, *, after: int = 0, limit: int = 1000) -> list[Row[Any]]:
-    """Up to `limit` `meter` rows with numbers above `after`, in rising order."""
-    return list(conn.execute(select(meter).where(meter.c.meter > after).order_by(meter.c.meter).limit(limit)))
+def list_meters(
+    conn: Connection, *, after: int = 0, limit: int = 1000, within: Sequence[str] = (EVERYWHERE,)
+) -> list[Row[Any]]:
+    """Up to `limit` `meter` rows with numbers above `after`, in rising order; those in the areas `within` alone."""
+    chosen = select(meter).where(meter.c.meter > after, areas.within(meter.c.area, within))
+    return list(conn.execute(chosen.order_by(meter.c.meter).limit(limit)))
 
 
 def _range(field: str, value: int, low: int, high: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from headend.access.areas import EVERYWHERE
 from headend.fleet.meters import get_meter, list_meters
 from headend.orders import lifecycle
 from headend.store.schema import meter, meter_state, order, payment
@@ -93,9 +94,9 @@ def of_meters(conn: Connection, numbers: Sequence[int]) -> list[Facts]:
     return _gather(conn, conn.execute(chosen).all())
 
 
-def of_fleet(conn: Connection, after: int, limit: int) -> list[Facts]:
-    """Up to `limit` meters with numbers above `after`, in rising order."""
-    return _gather(conn, list_meters(conn, after=after, limit=limit))
+def of_fleet(conn: Connection, after: int, limit: int, within: Sequence[str] = (EVERYWHERE,)) -> list[Facts]:
+    """Up to `limit` meters with numbers above `after`, in rising order; those in the areas `within` alone."""
+    return _gather(conn, list_meters(conn, after=after, limit=limit, within=within))
 
 
 def stored_report(raw: bytes) -> Report:

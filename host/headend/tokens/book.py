@@ -136,9 +136,12 @@ def of_request(conn: Connection, channel: str, request_id: str) -> list[Row[Any]
     return list(conn.execute(_BY_REQUEST.order_by(token.c.id), {"by": channel, "named": request_id}))
 
 
-def of_meter(conn: Connection, meter_id: int, *, states: tuple[str, ...] = (), limit: int = 100) -> list[Row[Any]]:
-    """The newest tokens of a meter, newest first; of some states alone where they are given."""
-    mine: Select[Any] = select(token).where(token.c.meter == meter_id).order_by(token.c.id.desc()).limit(limit)
+def of_meter(
+    conn: Connection, meter_id: int, *, states: tuple[str, ...] = (), limit: int = 100, before: int = 2**62
+) -> list[Row[Any]]:
+    """The newest tokens of a meter with ids below `before`, newest first; of some states alone where they are given."""
+    mine: Select[Any] = select(token).where(token.c.meter == meter_id, token.c.id < before)
+    mine = mine.order_by(token.c.id.desc()).limit(limit)
     return list(conn.execute(mine.where(token.c.state.in_(states)) if states else mine))
 
 

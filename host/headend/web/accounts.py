@@ -4,14 +4,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Connection, Row
+from sqlalchemy import Row
 
 from headend.epochs import findings, life, recover
 from headend.ledger import charges
 from headend.orders import trust
 from headend.web import wire
 from headend.web.operations import Answer, Call, Nothing
-from headend.web.orders import Note, Reason, state_order, text_of
+from headend.web.orders import MAX_ID, Note, Reason, state_order, text_of
 from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
 from meterlink import names
 
@@ -77,7 +77,8 @@ class ClearRequest(msgspec.Struct, forbid_unknown_fields=True):
 class FindingsQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Which findings."""
 
-    limit: Annotated[int, Meta(ge=1, le=200)] = 100
+    after: Annotated[int, Meta(ge=0, le=MAX_ID, description="Only findings with a higher id.")] = 0
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
 class Finding(msgspec.Struct):
@@ -96,6 +97,7 @@ class Findings(msgspec.Struct):
     """The findings that stand, oldest first."""
 
     findings: list[Finding]
+    next_after: Annotated[int | None, Meta(description="`after` of the next page; null on the last one.")]
 
 
 async def open_account(call: Call[AccountRequest, Nothing]) -> Answer:
@@ -161,12 +163,9 @@ async def clear(call: Call[ClearRequest, Nothing]) -> Answer:
 
 async def list_findings(call: Call[Nothing, FindingsQuery]) -> Answer:
     """What a person has to look at, oldest first. `openprepay admin findings --settle` puts one away."""
-    rows = await call.desk.read(_standing, call.query.limit)
-    return Answer(200, Findings([_finding(row) for row in rows]))
-
-
-def _standing(conn: Connection, limit: int) -> list[Row[Any]]:
-    return findings.standing(conn, limit=limit)
+    query = call.query
+    rows = await call.desk.read(findings.page, query.after, query.limit, call.caller.areas)
+    return Answer(200, Findings([_finding(row) for row in rows], rows[-1].id if len(rows) == query.limit else None))
 
 
 def _finding(row: Row[Any]) -> Finding:

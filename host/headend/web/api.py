@@ -9,15 +9,18 @@ from headend.web import (
     books,
     channels,
     exceptions_api,
+    exclusions,
     health,
     meters,
     orders,
     payments,
+    people,
     proposals,
     quotes,
     reads,
     receipts,
     refunds,
+    registry,
     settlements,
     signin,
     terms,
@@ -45,6 +48,7 @@ _HERE: tuple[Operation[Any, Any], ...] = (
         body=payments.PaymentRequest,
         query=Nothing,
         problems=("payment_conflict", _METER),
+        by_area=True,
     ),
     Operation(
         "GET",
@@ -55,6 +59,7 @@ _HERE: tuple[Operation[Any, Any], ...] = (
         body=Nothing,
         query=Nothing,
         problems=("unknown_payment",),
+        by_area=True,
     ),
     Operation(
         "GET",
@@ -64,6 +69,7 @@ _HERE: tuple[Operation[Any, Any], ...] = (
         answers={200: meters.MeterPage},
         body=Nothing,
         query=meters.MetersQuery,
+        by_area=True,
     ),
     Operation(
         "POST",
@@ -213,6 +219,7 @@ _HERE: tuple[Operation[Any, Any], ...] = (
         answers={200: accounts.Findings},
         body=Nothing,
         query=accounts.FindingsQuery,
+        by_area=True,
     ),
     Operation(
         "GET",
@@ -251,7 +258,7 @@ _HERE: tuple[Operation[Any, Any], ...] = (
         scope=READ,
         answers={200: tokens.TokenPage},
         body=Nothing,
-        query=Nothing,
+        query=tokens.TokensQuery,
         problems=(_METER,),
     ),
     Operation(
@@ -302,6 +309,7 @@ _HERE: tuple[Operation[Any, Any], ...] = (
         answers={200: tokens.BatchAnswer},
         body=tokens.BatchRequest,
         query=Nothing,
+        by_area=True,
     ),
     Operation(
         "GET",
@@ -370,6 +378,9 @@ _MODULES: tuple[ModuleType, ...] = (
     quotes,
     receipts,
     settlements,
+    exclusions,
+    registry,
+    people,
 )
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = _HERE + tuple(

@@ -4,12 +4,14 @@ A concern is a state that wants a person; each has a code, a sentence and a plac
 worst first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
+from headend.access import areas
+from headend.access.areas import EVERYWHERE
 from headend.epochs import findings
 from headend.language import LANGUAGES, name, say
 from headend.ledger import reconcile
@@ -125,9 +127,11 @@ class Board:
         return sum(line.facts.open is True for line in self.lines)
 
 
-def read(conn: Connection, now_s: int, report_every_s: int, after: int) -> Board:
-    """The page of meters with numbers above `after`."""
-    found = facts.of_fleet(conn, after, METERS)
+def read(conn: Connection, now_s: int, report_every_s: int, after: int, within: Sequence[str] = (EVERYWHERE,)) -> Board:
+    """The page of meters with numbers above `after`, of the fleet as far as it lies in the areas `within`."""
+    found = facts.of_fleet(conn, after, METERS, within)
+    here = areas.within(meter.c.area, within)
+    of_meters = order.join(meter, meter.c.meter == order.c.meter)
     lines = sorted((_line(conn, now_s, report_every_s, one) for one in found), key=lambda line: line.rank)
     concerns = sorted(
         (concern for line in lines for concern in line.concerns),
@@ -135,17 +139,20 @@ def read(conn: Connection, now_s: int, report_every_s: int, after: int) -> Board
     )
     by_state: dict[str, int] = dict(
         conn.execute(
-            select(order.c.state, func.count()).where(order.c.state.in_(UNDER_WAY)).group_by(order.c.state)
+            select(order.c.state, func.count())
+            .select_from(of_meters)
+            .where(order.c.state.in_(UNDER_WAY), here)
+            .group_by(order.c.state)
         ).all()
     )
-    under_way = select(order).where(order.c.state.in_(UNDER_WAY))
+    under_way = select(order).select_from(of_meters).where(order.c.state.in_(UNDER_WAY), here)
     first = under_way.order_by(order.c.state != lifecycle.UNKNOWN, order.c.issued_s, order.c.id).limit(ORDERS)
     return Board(
         now_s=now_s,
         lines=tuple(lines),
         concerns=tuple(concerns),
         under_way=tuple(conn.execute(first).all()),
-        meters=conn.execute(select(func.count()).select_from(meter)).scalar_one(),
+        meters=conn.execute(select(func.count()).select_from(meter).where(here)).scalar_one(),
         unknown=by_state.get(lifecycle.UNKNOWN, 0),
         orders=sum(by_state.values()),
         next_after=found[-1].number if len(found) == METERS else None,

@@ -19,7 +19,7 @@ from headend.web.tokens import DecoderBody
 from headend.web.views import Meter
 from headend.web.wire import MeterNumber
 
-MAX_METERS = 200
+MAX_METERS = 500
 
 
 class MeterPage(msgspec.Struct):
@@ -63,7 +63,7 @@ async def list_meters(call: Call[Nothing, MetersQuery]) -> Answer:
     """Meters by rising number."""
     query = call.query
     after = 0 if not query.after.strip("0") else wire.read_meter(query.after, "after")
-    found = await call.desk.read(facts.of_fleet, after, query.limit)
+    found = await call.desk.read(facts.of_fleet, after, query.limit, call.caller.areas)
     more = wire.meter_name(found[-1].number) if len(found) == query.limit else None
     return Answer(200, MeterPage([views.meter(one) for one in found], more))
 

@@ -76,19 +76,21 @@ def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], 
     renderer = Renderer()
 
     async def page(request: Request, visitor: Any) -> Response:
-        await let_in(desk, admit, request, visitor)
+        areas = await let_in(desk, admit, request, visitor)
         query = wire.read_query(request.scope["query_string"], PageQuery)
         language = query.lang if query.lang in texts.LANGUAGES else ""
         language = language or words.choose(request.headers.get("accept-language", ""))
-        html = await desk.read(_read, renderer, desk, language, query)
+        html = await desk.read(_read, renderer, desk, language, query, areas)
         return Response(html, 200, renderer.headers(language), media_type="text/html; charset=utf-8")
 
     return page
 
 
-def _read(conn: Connection, renderer: Renderer, desk: Desk, language: str, query: PageQuery) -> str:
+def _read(
+    conn: Connection, renderer: Renderer, desk: Desk, language: str, query: PageQuery, areas: tuple[str, ...]
+) -> str:
     """The whole page, made in a thread of the desk: a large board takes longer than the loop may wait."""
-    shown = board.read(conn, desk.clock.now_s(), desk.report_every_s, query.after)
+    shown = board.read(conn, desk.clock.now_s(), desk.report_every_s, query.after, areas)
     return renderer.render(shown, language, query, desk.currency)
 
 

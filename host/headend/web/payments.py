@@ -129,6 +129,7 @@ async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
     meter, amount_uc = wire.read_meter(body.meter), wire.read_amount("amount", body.amount)
     if not amount_uc:
         raise Refused("amount", body.amount, "more than 0")
+    await call.hold_to_area(meter)
     arguments = (desk.clock.now_s(), call.caller.channel, body.payment_id, meter, amount_uc)
     try:
         take = partial(

@@ -28,7 +28,6 @@ from headend.web.wire import MeterNumber, Moment
 from meterlink.sts.token import KEY_SECTIONS, MANAGE
 
 MAX_LINES = 100
-MAX_LIST = 200
 MAX_ID = 2**53
 
 # (class, subclass) -> what the API calls such a token.
@@ -187,6 +186,14 @@ class TokenPage(msgspec.Struct):
     """The newest tokens of a meter, newest first."""
 
     tokens: list[TokenBrief]
+    next_before: Annotated[int | None, Meta(description="`before` of the next page; null on the last one.")]
+
+
+class TokensQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Which tokens."""
+
+    before: Annotated[int, Meta(ge=1, le=MAX_ID, description="Only tokens with a smaller id.")] = MAX_ID
+    limit: Annotated[int, Meta(ge=1, le=500)] = 200
 
 
 class BatchResult(msgspec.Struct):
@@ -229,6 +236,7 @@ async def vend_batch(call: Call[BatchRequest, Nothing]) -> Answer:
     for line in call.body.lines:
         try:
             meter, again = wire.read_meter(line.meter), line.posted_again
+            await call.hold_to_area(meter)
             rows.append((await _sell(call, line.payment_id, meter, line.amount, again=again))[0])
         except Refused as refused:
             rows.append(problems.of_exception(refused))
@@ -335,10 +343,12 @@ async def put_decoder(call: Call[DecoderBody, Nothing]) -> Answer:
     return Answer(200, _held(await call.desk.read(decoder.get, call.meter)))
 
 
-async def list_tokens(call: Call[Nothing, Nothing]) -> Answer:
-    """The newest tokens of a meter, without their digits."""
-    rows = await call.desk.read(_of_meter, call.meter)
-    return Answer(200, TokenPage([TokenBrief(**_brief(row)) for row in rows]))
+async def list_tokens(call: Call[Nothing, TokensQuery]) -> Answer:
+    """The tokens of a meter, newest first, without their digits."""
+    query = call.query
+    rows = await call.desk.read(_of_meter, call.meter, query.before, query.limit)
+    more = rows[-1].id if len(rows) == query.limit else None
+    return Answer(200, TokenPage([TokenBrief(**_brief(row)) for row in rows], more))
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -423,9 +433,9 @@ def _reprint(conn: Connection, now_s: int, token_id: int, actor: str) -> None:
     book.record(conn, now_s, token_id, "reprint", actor)
 
 
-def _of_meter(conn: Connection, meter: int) -> list[Row[Any]]:
+def _of_meter(conn: Connection, meter: int, before: int, limit: int) -> list[Row[Any]]:
     get_meter(conn, meter)
-    return book.of_meter(conn, meter, limit=MAX_LIST)
+    return book.of_meter(conn, meter, before=before, limit=limit)
 
 
 def _decoder_of(conn: Connection, meter: int) -> Row[Any]:
