@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from headend import cli_epochs, cli_firmware, cli_keys
+from headend import cli_epochs, cli_firmware, cli_gate, cli_keys
 from headend.clock import SystemClock
 from headend.keys.holder import KeyHolder
 from headend.keys.place import open_keys
@@ -81,6 +81,7 @@ def admin(argv: list[str]) -> int:
     cli_keys.add_to(things, hang)
     cli_epochs.add_to(things, hang)
     cli_firmware.add_to(things, hang)
+    cli_gate.add_to(things, hang)
     return _run("admin", parser, argv)
 
 

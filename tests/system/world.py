@@ -14,6 +14,7 @@ from headend.clock import ManualClock
 from headend.engine import Engine
 from headend.epochs import adopt, findings
 from headend.fleet.meters import MeterRecord, add_meter, get_meter
+from headend.gate import policy
 from headend.keys.holder import BENCH
 from headend.keys.keystore import KeyStore
 from headend.keys.provision import provision_record
@@ -113,6 +114,7 @@ class World:
         self.store = open_store(self._url(), inline=True)
         self._work()
         self.store.write(identity.establish, START_S, self.keys.signing_epoch, self.keys.source, CURRENCY).result()
+        self.store.write(policy.put, START_S, "system", policy.flat(1_000), "a bench").result()
         for name in (POS, AGENT):
             self.store.write(add_channel, START_S, name, f"op_{name:*<43}", ("payments",), 10**12).result()
         self.points: dict[int, Point] = {}

@@ -21,6 +21,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from headend.clock import Clock
+from headend.gate import policy
 from headend.keys.holder import BENCH
 from headend.keys.keystore import KeyStore
 from headend.keys.provision import provision_record
@@ -47,6 +48,7 @@ CURRENCY = 156
 IMP_PER_KWH = 1600
 INTERVAL_MINUTES = 15
 MAX_PAYMENT_UC = 100_000_000
+OPENED = 50  # orders that may open a relay within an hour
 
 # Virtual seconds, many of which pass while a message is on its way.
 POLICY = Policy(retry_s=20, attempts=20, slow_s=600, settle_s=5, lease_s=900, question_s=900, poll_s=300, gap_s=120)
@@ -82,6 +84,7 @@ class Office:
         self._settings = Settings(
             database=f"sqlite:///{folder.resolve()}/head-end.sqlite",
             signer_log=str(folder / "head-end.signed"),
+            heads_folder=str(folder / "heads"),
             currency=CURRENCY,
             http_port=port,
             page_without_token=True,
@@ -106,6 +109,8 @@ class Office:
         scopes = (channels.PAYMENTS, channels.ORDERS, channels.READ, channels.ADMIN)
         arguments = (self._clock.now_s(), CHANNEL, self.token, scopes, MAX_PAYMENT_UC)
         self.service.store.write(channels.add_channel, *arguments).result()
+        why = "a fleet of a few meters, and one operator"
+        self.service.store.write(policy.put, self._clock.now_s(), "system", policy.flat(OPENED), why).result()
 
     def stop(self) -> None:
         """Stop the service; returns when all of it is closed."""

@@ -8,6 +8,7 @@ from functools import partial
 from headend.clock import ManualClock
 from headend.engine import Engine
 from headend.fleet.meters import MeterRecord, add_meter
+from headend.gate import policy as gate_policy
 from headend.keys.holder import BENCH
 from headend.keys.keystore import KeyStore
 from headend.keys.provision import provision_record
@@ -33,6 +34,7 @@ REPLAY_MS = 90_000
 CHANNEL = "counter-1"
 MAX_ORDER_UC = 1_000_000_000
 CURRENCY = 156
+OPENED = 100_000  # orders that may open a relay: the operators of a run are not held back
 _ALARMS_AND_DELAYS = (3_000_000, 1_000_000, 120, 10, 30, 10, 0)  # the first seven of `bodies.Limits`
 LIMITS = bodies.Limits(*_ALARMS_AND_DELAYS)
 RULED = bodies.Limits(
@@ -166,6 +168,7 @@ class System:
 
     def _establish(self, conn) -> None:  # type: ignore[no-untyped-def]
         identity.establish(conn, START_S, self.keystore.signing_epoch, self.keystore.source, CURRENCY)
+        gate_policy.put(conn, START_S, "system", gate_policy.flat(OPENED), "three meters, and operators without rest")
         add_channel(conn, START_S, CHANNEL, new_token(self.rng.randbytes), ("payments",), MAX_ORDER_UC)
 
     def _engine(self) -> Engine:
