@@ -34,7 +34,7 @@ def store() -> Iterator[Store]:
 
 
 def set_safety(store: Store, *events: str) -> int:
-    made = store.write(holds.set_safety, NOW_S, METER, OFFICER, TICKET).result()
+    made = store.write(holds.set_safety, NOW_S, METER, TICKET, OFFICER).result()
     for event in events:
         store.write(lifecycle.move, NOW_S, made, event).result()
     return made
@@ -63,7 +63,7 @@ def test_a_hold_is_listed_with_its_evidence_until_it_is_released(store: Store) -
     store.write(lifecycle.move, NOW_S, made, "confirm").result()
     assert store.read(holds.standing, METER)[0].proved
     options = {"close": bodies.CLOSE_PERMIT}
-    done = store.write(lambda conn: holds.release_safety(conn, NOW_S, METER, OFFICER, REMOVED, **options)).result()
+    done = store.write(lambda conn: holds.release_safety(conn, NOW_S, METER, REMOVED, OFFICER, **options)).result()
     assert store.read(holds.standing, METER) == []
     proofs = store.read(holds.evidence_of, [made, done])
     assert [proofs[one][0].reference for one in (made, done)] == [TICKET.reference, REMOVED.reference]
@@ -79,12 +79,12 @@ def test_a_hold_that_only_the_meter_knows_is_listed(store: Store) -> None:
 
 def test_only_what_stands_is_released(store: Store) -> None:
     with pytest.raises(Refused, match="hold for safety"):
-        store.write(lambda c: holds.release_safety(c, NOW_S, METER, OFFICER, REMOVED, close=0)).result()
+        store.write(lambda c: holds.release_safety(c, NOW_S, METER, REMOVED, OFFICER, close=0)).result()
 
 
 def test_evidence_is_wanted(store: Store) -> None:
     with pytest.raises(Refused, match="reference"):
-        store.write(holds.set_safety, NOW_S, METER, OFFICER, Evidence("")).result()
+        store.write(holds.set_safety, NOW_S, METER, Evidence(""), OFFICER).result()
     assert supply(store) == []
 
 
@@ -114,7 +114,7 @@ def test_a_hold_for_safety_goes_to_the_meter_that_takes_the_place(store: Store, 
 
 def test_a_release_is_not_undone_by_another_account(store: Store) -> None:
     set_safety(store, "send")
-    store.write(lambda c: holds.release_safety(c, NOW_S, METER, OFFICER, REMOVED, close=0)).result()
+    store.write(lambda c: holds.release_safety(c, NOW_S, METER, REMOVED, OFFICER, close=0)).result()
     store.write(life.open_epoch, NOW_S + 1, METER, life.TENANT, OFFICER).result()
     assert [state for _, _, state in supply(store)] == ["sent"]
 

@@ -43,6 +43,12 @@ def covered(prefixes: Iterable[str], area: str) -> bool:
     return any(covers(prefix, area) for prefix in prefixes)
 
 
+def narrowed(prefixes: Iterable[str], to: str) -> tuple[str, ...]:
+    """What of the areas `prefixes` lies in the area `to`."""
+    held = tuple(prefixes)
+    return (to,) if covered(held, to) else tuple(prefix for prefix in held if covers(to, prefix))
+
+
 def within(column: ColumnElement[str], prefixes: Sequence[str]) -> ColumnElement[bool]:
     """The same as a condition on a column. No LIKE: it folds cases on one database and not on the other."""
     if EVERYWHERE in prefixes:

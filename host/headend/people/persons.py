@@ -155,11 +155,17 @@ def erase(conn: Connection, now_s: int, pseudonym: str, version: int, actor: str
     audit.record(conn, now_s, actor, "person.erase", f"person:{pseudonym}")
 
 
-def standing(conn: Connection, pseudonym: str) -> Row[Any]:
-    """The row of `person`; raises UnknownPerson, Erased."""
+def get(conn: Connection, pseudonym: str) -> Row[Any]:
+    """The row of `person`; raises UnknownPerson."""
     row = conn.execute(_ROW, {"of": pseudonym}).one_or_none()
     if row is None:
         raise UnknownPerson(pseudonym)
+    return row
+
+
+def standing(conn: Connection, pseudonym: str) -> Row[Any]:
+    """The row of `person`; raises UnknownPerson, Erased."""
+    row = get(conn, pseudonym)
     if row.erased_s is not None:
         raise Erased(pseudonym)
     return row

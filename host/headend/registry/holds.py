@@ -93,7 +93,7 @@ def prove(conn: Connection, now_s: int, order_id: int, evidence: Evidence, actor
     conn.execute(_PROOF, {**row, "reference": evidence.reference, "document": evidence.document})
 
 
-def set_safety(conn: Connection, now_s: int, meter_id: int, actor: str, evidence: Evidence, *, note: str = "") -> int:
+def set_safety(conn: Connection, now_s: int, meter_id: int, evidence: Evidence, actor: str, *, note: str = "") -> int:
     """Set the hold for safety, at once and whatever protects the customer; returns the order's id. Raises Refused."""
     made = statements.stop(conn, now_s, meter_id, reasons.HOLD_SAFETY, actor, reason_text=note, delay_s=0)
     prove(conn, now_s, made, evidence, actor)
@@ -102,7 +102,7 @@ def set_safety(conn: Connection, now_s: int, meter_id: int, actor: str, evidence
 
 
 def release_safety(
-    conn: Connection, now_s: int, meter_id: int, actor: str, evidence: Evidence, *, close: int, note: str = ""
+    conn: Connection, now_s: int, meter_id: int, evidence: Evidence, actor: str, *, close: int, note: str = ""
 ) -> int:
     """Release the hold for safety: `evidence` says that its cause is removed. Returns the order's id; raises Refused.
 

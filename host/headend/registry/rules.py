@@ -7,46 +7,52 @@ lie: a night over midnight is two rules.
 
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import Meta
 
 from headend.access import areas
 from headend.refusals import Refused
-from meterlink.reasons import HOLD_ARREARS, HOLD_SAFETY
+from headend.registry.kinds import ALL_BUT_SAFETY
+from meterlink.reasons import HOLD_ARREARS
 
 QUARTER_S = 900
 QUARTERS = 96  # of a day
 HORIZON_S = 400 * 86_400  # beyond it, a calendar that always forbids forbids for good
-MAX_RULES = 400
+MAX_RULES = 100
+MAX_NAME = 80
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When nobody below `area` is stopped for one of `reasons`; all parts must fit."""
+    """When nobody below `area` is stopped for one of `reasons`; all parts must fit.
 
-    name_en: Annotated[str, Meta(min_length=1, max_length=80, examples=["Spring Festival"])]
-    name_zh: Annotated[str, Meta(min_length=1, max_length=80, examples=["春节"])]
-    area: Annotated[str, Meta(max_length=areas.MAX_LENGTH, description="Path of an area; empty: everywhere.")] = ""
-    reasons: Annotated[
-        tuple[Annotated[int, Meta(ge=HOLD_ARREARS, lt=HOLD_SAFETY)], ...],
-        Meta(min_length=1, max_length=6, description="Numbers of holds, 1 (arrears) to 6; never safety."),
-    ] = (HOLD_ARREARS,)
-    weekdays: Annotated[
-        tuple[Annotated[int, Meta(ge=1, le=7)], ...],
-        Meta(min_length=1, max_length=7, description="1 (Monday) to 7 (Sunday)."),
-    ] = (1, 2, 3, 4, 5, 6, 7)
-    from_quarter: Annotated[int, Meta(ge=0, lt=QUARTERS, description="First quarter of an hour of the day.")] = 0
-    until_quarter: Annotated[int, Meta(ge=1, le=QUARTERS, description="The one from which it ends.")] = QUARTERS
-    first_day: Annotated[date | None, Meta(description="First local day; null: from ever.")] = None
-    last_day: Annotated[date | None, Meta(description="Last local day; null: for ever.")] = None
+    name_*: for people, 1..80 characters · area: a path, empty: everywhere · reasons: holds 1 (arrears) to 6, never
+    safety · weekdays: 1 (Monday) to 7 · from_quarter 0..95, until_quarter 1..96: quarters of an hour of the local day,
+    the last one not in it · first_day, last_day: local days; None: from ever, for ever.
+    """
+
+    name_en: str
+    name_zh: str
+    area: str = ""
+    reasons: tuple[int, ...] = (HOLD_ARREARS,)
+    weekdays: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
+    from_quarter: int = 0
+    until_quarter: int = QUARTERS
+    first_day: date | None = None
+    last_day: date | None = None
 
     def check(self) -> None:
-        """Raise Refused for parts that contradict each other."""
+        """Raise Refused for parts that do not fit, alone or together."""
+        for field, name in (("name.en", self.name_en), ("name.zh", self.name_zh)):
+            if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+                raise Refused(field, name, f"1..{MAX_NAME} printable characters")
         areas.check(self.area)
-        if self.from_quarter >= self.until_quarter:
-            raise Refused("until_quarter", self.until_quarter, f"more than from_quarter ({self.from_quarter})")
+        if not self.reasons or not set(self.reasons) <= ALL_BUT_SAFETY:
+            raise Refused("reasons", self.reasons, "holds other than safety")
+        if not self.weekdays or not set(self.weekdays) <= set(range(1, 8)):
+            raise Refused("weekdays", self.weekdays, "1 (Monday) to 7 (Sunday)")
+        if not 0 <= self.from_quarter < self.until_quarter <= QUARTERS:
+            raise Refused("until_quarter", self.until_quarter, f"{self.from_quarter + 1}..{QUARTERS}")
         if self.first_day and self.last_day and self.last_day < self.first_day:
             raise Refused("last_day", str(self.last_day), f"{self.first_day} or later")
 

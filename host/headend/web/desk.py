@@ -12,6 +12,7 @@ from headend.access import changes
 from headend.access.passwords import Hasher
 from headend.access.sealing import Sealer
 from headend.clock import Clock
+from headend.people.keyring import RingFile
 from headend.store import ORDERS, Lane, Store
 from headend.tokens.making import Maker, NotMade
 from headend.watch.metrics import Metrics
@@ -33,8 +34,8 @@ class Desk:
     `new_key_version`: version of the master key that a meter gets which is added now · `currency`: ISO 4217 numeric ·
     `report_every_s`: how often a meter is asked for a report · `trouble()`: why the head end is not ready, by what is
     affected; empty when it is · `wake()`: something was committed that wants sending; callable in any thread · `maker`:
-    the signer, for typed tokens · `sealer`: for second factors · `behind_tls`: a proxy on this machine speaks TLS for
-    us and says who asks · `metrics`: what Prometheus reads, where it may.
+    the signer, for typed tokens · `sealer`: for second factors · `persons`: the key of personal data · `behind_tls`: a
+    proxy on this machine speaks TLS for us and says who asks · `metrics`: what Prometheus reads, where it may.
     """
 
     store: Store
@@ -47,6 +48,7 @@ class Desk:
     page_without_token: bool = False
     maker: Maker | None = None
     sealer: Sealer | None = None
+    persons: RingFile | None = None
     behind_tls: bool = False
     metrics: Metrics | None = None
     monotonic: Callable[[], float] = time.monotonic

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection
 
+from headend.access import areas
 from headend.fleet.meters import MAX_LABEL, MeterRecord, add_meter
 from headend.orders import facts
 from headend.orders.facts import Facts
@@ -30,8 +31,11 @@ class MeterPage(msgspec.Struct):
 
 
 class MetersQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """Which meters."""
+    """Which meters, in the areas of whoever asks."""
 
+    area: Annotated[
+        str, Meta(max_length=areas.MAX_LENGTH, description="Only meters of this area and below; empty: all.")
+    ] = ""
     after: Annotated[MeterNumber, Meta(description="Only meters with a higher number.")] = "0"
     limit: Annotated[int, Meta(ge=1, le=MAX_METERS)] = 50
 
@@ -63,7 +67,8 @@ async def list_meters(call: Call[Nothing, MetersQuery]) -> Answer:
     """Meters by rising number."""
     query = call.query
     after = 0 if not query.after.strip("0") else wire.read_meter(query.after, "after")
-    found = await call.desk.read(facts.of_fleet, after, query.limit, call.caller.areas)
+    chosen = areas.narrowed(call.caller.areas, areas.check(query.area))
+    found = await call.desk.read(facts.of_fleet, after, query.limit, chosen)
     more = wire.meter_name(found[-1].number) if len(found) == query.limit else None
     return Answer(200, MeterPage([views.meter(one) for one in found], more))
 

@@ -69,6 +69,12 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "order": {"description": "The order's id.", "schema": {"type": "integer", "minimum": 1}, "example": 12},
     "proposal": {"description": "The proposal's id.", "schema": {"type": "integer", "minimum": 1}, "example": 9},
+    "exclusion": {"description": "The exclusion's id.", "schema": {"type": "integer", "minimum": 1}, "example": 5},
+    "person": {
+        "description": "The person's pseudonym.",
+        "schema": {"type": "string", "pattern": "^[a-z2-7]{26}$"},
+        "example": "k7q2mzj3vt6w5xnyb4aocd2e3f",
+    },
     "refund": {"description": "The refund's id.", "schema": {"type": "integer", "minimum": 1}, "example": 4},
     "import_id": {
         "description": "The import's id, as its author gave it.",

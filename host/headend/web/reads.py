@@ -6,6 +6,9 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection, Row, select
 
+from headend import audit
+from headend.fleet.meters import get_meter
+from headend.people import words  # noqa: F401 - what the audit calls it
 from headend.reads.completeness import Completeness, completeness
 from headend.store.schema import interval
 from headend.web import wire
@@ -59,7 +62,12 @@ class IntervalsQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def list_intervals(call: Call[Nothing, IntervalsQuery]) -> Answer:
-    """Interval records by sequence number, with what is missing counted."""
+    """Interval records by sequence number, with what is missing counted.
+
+    They tell how people live: that a person looked at them is audited.
+    """
+    if call.caller.is_person:
+        await call.desk.write(_audited, call.desk.clock.now_s(), call.caller.actor, call.meter, call.query.after)
     counts, rows = await call.desk.read(_intervals, call.meter, call.query)
     page = IntervalPage(
         meter=wire.meter_name(call.meter),
@@ -77,6 +85,11 @@ async def list_intervals(call: Call[Nothing, IntervalsQuery]) -> Answer:
         next_after=rows[-1].seq if len(rows) == call.query.limit else None,
     )
     return Answer(200, page)
+
+
+def _audited(conn: Connection, now_s: int, actor: str, meter: int, after: int) -> None:
+    get_meter(conn, meter)
+    audit.record(conn, now_s, actor, "reads.read", f"meter:{meter}", {"after": after})
 
 
 def _intervals(conn: Connection, meter: int, query: IntervalsQuery) -> tuple[Completeness, list[Row[Any]]]:
