@@ -22,6 +22,7 @@ _PACKAGES = {
     "node": "nodejs",
     "npm": "npm",
     "strace": "strace",
+    "systemd-analyze": "systemd",
 }
 
 

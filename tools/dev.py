@@ -47,6 +47,7 @@ PROGRAMS = {
     "softhsm2-util": "softhsm2",
     "node": "nodejs",
     "npm": "npm",
+    "systemd-analyze": "systemd",
     "postgres": "postgresql",
     "strace": "strace",
 }
@@ -350,7 +351,7 @@ YEAR = {
 
 
 def soak(arguments: list[str]) -> int:
-    """kills, a year of life, then fresh seeds until one fails (ARGS="--minutes 10 --from 1000"; --no-year: seeds alone)"""
+    """kills, a year of life, then fresh seeds until one fails (ARGS="--minutes 10 --from 1000"; --no-year: these)"""
     year = "--no-year" not in arguments
     arguments = [word for word in arguments if word != "--no-year"]
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))

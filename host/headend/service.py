@@ -25,6 +25,8 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, func, select
 
+from headend.access.sealing import Sealer
+from headend.books import heads, sealer, sweep
 from headend.chores import Chore, Chores
 from headend.clock import Clock, SystemClock
 from headend.engine import Action, Engine, Policy
@@ -35,6 +37,7 @@ from headend.keys.signer_log import SignerLog
 from headend.keys.signer_wire import SignerAway
 from headend.links.port import Carrier, Sent
 from headend.orders.policy import Entropy
+from headend.people.keyring import RingFile
 from headend.refusals import Refused
 from headend.settings import INSIDE, Settings
 from headend.store import Store, identity, open_store
@@ -49,6 +52,9 @@ ROUND_S = 1.0  # the longest between two looks for work
 LATE_S = 30.0  # a round that takes longer is trouble
 TROUBLED_S = 2.0  # before the next round after one that failed
 SEND_THREADS = 4
+SEAL_S = 10  # how long an entry may stand unsealed
+SWEEP_S = 60  # between two comparisons of what moved with the books
+HEAD_S = 300  # between two looks whether a day is over
 FOLLOW_S = 5  # between two looks at what moved, for the monitor
 UNDER_WAY = 500  # actions with carriers at a time; more wait in the outbox
 
@@ -122,10 +128,10 @@ class Service:
             self.carriers[carrier.name] = carrier
             self._stack.append(carrier.stop)
             await carrier.start(partial(self._up, carrier))
-        self.metrics = Metrics(self.store, self._troubles, lambda: self.engine.counts)
+        self.metrics = Metrics(self.store, self._troubles, lambda: self.engine.counts, _difference_uc)
         desk = self._desk = await asyncio.to_thread(self._make_desk, signer)
         self._stack.append(desk.close)
-        self._start_chores()
+        self._start_chores(signer)
         self._rounds = asyncio.create_task(self._go_round(), name="rounds")
         self._stack.append(self._halt)
         self._server = HttpServer(build_app(desk), listening)
@@ -145,12 +151,29 @@ class Service:
             trouble=self._troubles,
             page_without_token=self.settings.page_without_token,
             maker=signer,
+            sealer=Sealer.of_file(Path(self.settings.access_key)),
+            behind_tls=self.settings.http_behind_tls,
             metrics=self.metrics,
+            persons=RingFile(Path(self.settings.persons_key)),
         )
 
-    def _start_chores(self) -> None:
+    def _start_chores(self, signer: Signer | SignerClient) -> None:
         """What is done besides, in a thread of its own (`headend.chores`)."""
-        chores = self._chores = Chores([Chore("metrics", FOLLOW_S, self.metrics.follow)], self._clock)
+        store, folder = self.store, self.settings.heads_folder
+
+        def close_day(now_s: int) -> None:
+            with suppress(SignerAway):  # its absence is told of elsewhere, and the day can wait
+                heads.daily(store, signer, now_s, folder)
+
+        chores = self._chores = Chores(
+            [
+                Chore("metrics", FOLLOW_S, self.metrics.follow),
+                Chore("seal", SEAL_S, partial(sealer.seal_all, store)),
+                Chore("reconcile", SWEEP_S, partial(sweep.sweep, store)),
+                Chore("daily head", HEAD_S, close_day),
+            ],
+            self._clock,
+        )
         going = asyncio.create_task(chores.go(), name="chores")
 
         async def end() -> None:
@@ -377,6 +400,10 @@ class Service:
             if session is not None and not session.connected:
                 found[name] = f"There is no connection: {session.trouble or 'it is being made'}."
         return found
+
+
+def _difference_uc(conn: Connection) -> int:
+    return sweep.total_difference(conn).amount_uc
 
 
 def _carriers_of(conn: Connection, numbers: set[int]) -> dict[int, str]:

@@ -51,7 +51,10 @@ class Settings:
     http_host: str = "127.0.0.1"  # where HTTP answers: this machine alone, unless http_beyond_loopback
     http_port: int = 8470  # of the API and the pages
     http_beyond_loopback: bool = False  # answer on an address that other machines reach; put TLS in front then
+    http_behind_tls: bool = False  # a proxy on this machine speaks TLS for us, and says in X-Forwarded-For who asks
+    access_key: str = "var/openprepay.access"  # seals second factors; made at first use, mode 0600
     page_without_token: bool = False  # show the status page to any browser on this machine
+    heads_folder: str = "var/heads"  # where the signed head of each day is written (docs/books.md); "": nowhere
     log_format: str = logs.TEXT  # text, or json: one object a line
     log_level: str = "info"  # debug, info, warning or error
     mqtt_url: str = ""  # mqtt://HOST:PORT or mqtts://HOST:PORT; "": no MQTT link
@@ -147,6 +150,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a URL such as sqlite:///var/openprepay.sqlite or postgresql+psycopg://user@host/name",
         _is_database,
     ),
+    "access_key": ("the path of a file", bool),
     "keystore": ("the path of a file, or pkcs11:token=…", bool),
     "persons_key": ("the path of a file", bool),
     "signer_log": ("the path of a file", bool),

@@ -88,6 +88,7 @@ class Scene:
         self.settings = Settings(
             database=f"sqlite:///{folder}/op.sqlite",
             signer_log=str(folder / "op.signed"),
+            heads_folder=str(folder / "heads"),
             http_port=0,
         )
         with open_store(self.settings.database, inline=True) as store:

@@ -128,6 +128,7 @@ class Rig:
             "database": database,
             "signer": f"unix:{folder}/s/signer.sock",
             "signer_log": str(self.log),
+            "heads_folder": "",
             "http_port": self._port,
             "mqtt_url": f"mqtt://127.0.0.1:{self._broker.port}",
         }
