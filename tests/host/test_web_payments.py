@@ -40,6 +40,10 @@ def test_a_payment_is_taken_once_and_repeated_with_the_same_answer(site: Site) -
         "total": "25.00",
         "order": first.json()["order"],
         "taken": {"utc": "2027-01-15T08:00:00Z", "s": books.NOW_S},
+        "bills": [],
+        "taxes": [],
+        "rest": "25.00",
+        "receipt": None,
     }
     assert site.woken == 1
     same = client.post(f"{API}/payments", json={**PAY, "meter": "17", "amount": "25"})

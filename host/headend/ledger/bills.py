@@ -104,7 +104,6 @@ def issue(
     Raises Refused (UnknownMeter, BillConflict).
     """
     _check(reference, lines, notice_s, due_s, kind)
-    lock_meter(conn, meter)
     in_force = epoch_of(conn, meter)
     epoch = in_force if account_epoch is None else account_epoch
     if not 1 <= epoch <= in_force:
@@ -130,6 +129,7 @@ def issue(
         if known.digest != digest:
             raise BillConflict("reference", reference, "a new one: it was used for another bill")
         return int(known.id)
+    lock_meter(conn, meter)
     place = {"meter": meter, "account_epoch": epoch, "owner": HEAD_END, "state": OPEN, "fee_day": due_day}
     made = conn.execute(_ISSUE, {**row, **place, "digest": digest, "issued_s": now_s, "actor": actor}).scalar_one()
     _post(conn, now_s, made, lines, meter, epoch, against or accounts.INCOME_BILLED, entry_kind)

@@ -24,7 +24,7 @@ def put(conn: Connection, now_s: int, name: str, actor: str) -> None:
     """Set the time zone by its IANA name; days that were counted already stay as they are. Raises Refused."""
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise Refused("zone", name, 'a time zone such as "Asia/Shanghai"') from None
     if not conn.execute(update(utility_zone).values(name=name)).rowcount:
         conn.execute(insert(utility_zone).values(one=1, name=name))
