@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
         "openprepay.simcheck:main", "run the whole system on one seed, check its invariants", "simulator"
     ),
     "field": Command("fieldtool.cli:main", "read and serve one meter over a serial line, a pty or a socket"),
+    "admin user": Command("headend.access.cli:main", "people who sign in: the first one, and help at the machine"),
     "admin": Command("headend.cli:admin", "channels and their tokens: who may bring payments and give orders"),
     "token": Command("headend.tokens.cli:main", "sell, print again and take back typed tokens of 20 digits"),
     "ledger": Command("headend.books.cli:main", "signed heads of the books, day reports, and the verifier"),
