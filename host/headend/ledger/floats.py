@@ -60,7 +60,10 @@ def limit_of(conn: Connection, name: str) -> Row[Any] | None:
 
 
 def spend(conn: Connection, now_s: int, name: str, meter: int, amount_uc: int) -> None:
-    """Count a payment against the limits of a channel that has some. The meter is locked. Raises OverLimit."""
+    """Count a payment, whose row stands, against the limits of a channel that has some. The meter is locked.
+
+    Raises OverLimit.
+    """
     row = conn.execute(_LOCK, {"of": name}).one()
     local = zone.of(conn)
     today = max(row.day, zone.day_of(local, now_s))  # a clock that goes back gives no second day
@@ -69,9 +72,10 @@ def spend(conn: Connection, now_s: int, name: str, meter: int, amount_uc: int) -
         raise _over("amount_uc", amount_uc, row.max_day_uc - taken_uc + amount_uc, "the channel's limit for a day")
     if row.max_meter_day_uc is not None:
         asked = {"of": name, "of_meter": meter, "since": zone.start_s(local, today)}
-        before_uc = int(conn.execute(_OF_METER, asked).scalar_one())
-        if before_uc + amount_uc > row.max_meter_day_uc:
-            raise _over("amount_uc", amount_uc, row.max_meter_day_uc - before_uc, "its limit for a meter and day")
+        for_meter_uc = int(conn.execute(_OF_METER, asked).scalar_one())
+        if for_meter_uc > row.max_meter_day_uc:
+            left_uc = row.max_meter_day_uc - for_meter_uc + amount_uc
+            raise _over("amount_uc", amount_uc, left_uc, "its limit for a meter and day")
     if row.overdraft_uc is not None and row.held_uc - amount_uc < -row.overdraft_uc:
         raise _over("amount_uc", amount_uc, row.held_uc + row.overdraft_uc, "what is left of the channel's float")
     conn.execute(_SPEND, {"of": name, "amount": amount_uc, "taken": taken_uc, "today": today})
