@@ -72,26 +72,29 @@ def _tear(on: bytearray, offset: int, data: bytes, dice: random.Random) -> None:
 
 
 class Disk:
-    """The files below `root` that `follows(path)`; their content now is certain. `folder`: of relative names.
+    """The files below `root` that `follows(path)`; their content now is certain. `folder`: where relative names start.
 
     `take(call)`: in the order in which the calls ended.
     """
 
-    def __init__(self, root: Path, follows: Callable[[str], bool] = lambda path: True) -> None:
+    def __init__(self, root: Path, follows: Callable[[str], bool], folder: Path | None = None) -> None:
         self._root = str(root)
+        self._folder = str(folder or root)
         self._follows = follows
         self._now: dict[str, File] = {}
         self._certain: dict[str, File] = {}  # by the names that are synced
         self._naming: list[tuple[int, str, File | None]] = []  # (end, name, what is there from then on)
         self._at: dict[str, int | None] = {}  # position in a file; None: it is appended to
+        self._folders: list[str] = []
         for folder, _, names in os.walk(root):
+            self._folders.append(os.path.relpath(folder, root))
             for name in names:
                 path = os.path.join(folder, name)
                 if self._mine(path):
                     self._now[path] = self._certain[path] = File(Path(path).read_bytes())
 
     def take(self, call: Call) -> None:
-        place = os.path.join(self._root, call.place)
+        place = os.path.join(self._folder, call.place)
         if not call.place or not self._mine(place):
             if call.name in SYNCS and place.startswith(self._root):
                 self._sync_names(call.begin, place)
@@ -99,7 +102,7 @@ class Disk:
         if call.name == "open":
             self._open(call, place)
         elif call.name == "rename":
-            self._rename(call.end, place, os.path.join(self._root, call.to))
+            self._rename(call.end, place, os.path.join(self._folder, call.to))
         elif call.name == "unlink":
             self._name(call.end, place, None)
         elif call.name in SYNCS:
@@ -119,6 +122,8 @@ class Disk:
         for _, name, file in self._naming:
             if dice is not None and dice.random() < 0.5:
                 _set(left, name, file)
+        for name in self._folders:  # empty ones too; the making of a folder is not followed
+            (folder / name).mkdir(parents=True, exist_ok=True)
         for path, file in left.items():
             at = folder / os.path.relpath(path, self._root)
             at.parent.mkdir(parents=True, exist_ok=True)

@@ -4,28 +4,19 @@ cut at the instant in which it said so. And a head end that does not sync is fou
 
 import signal
 import sqlite3
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, NullPool, create_engine
 
-from headend.keys.keystore import KeyStore
 from tests.brokers import Broker
-from tests.system import disk_trace
 from tests.system.disk_model import Disk
-from tests.system.head_end import PASSPHRASE, START_S, HeadEnd, meter
-from tests.system.kill_meters import Meters
-from tests.system.kill_rig import Till
+from tests.system.head_end import HeadEnd, meter
 from tests.system.sync_proof import Said, judge
+from tests.system.wal_rig import CARELESS, LOG, NUMBERS, PAYMENTS, live
 
-NUMBERS = (17, 18)
-PAYMENTS = 12
-GIVE_UP_S = 120
 DATA = "data/op.sqlite"
-LOG = "op.signed"
 
 
 def look(image: Path, fn: Callable[[Connection], list[str]]) -> list[str]:
@@ -42,8 +33,7 @@ def look(image: Path, fn: Callable[[Connection], list[str]]) -> list[str]:
         return fn(conn)
 
 
-def live(folder: Path, *command: str) -> tuple[Disk, list[disk_trace.Call]]:
-    """The disk before, and what the head end that `command` runs did while payments came and reached their meters."""
+def prove(folder: Path, *command: str) -> tuple[Said, list[str]]:
     with Broker(folder / "broker") as broker, HeadEnd(folder) as head_end:
         head_end.environ["OPENPREPAY_MQTT_URL"] = f"mqtt://127.0.0.1:{broker.port}"
         head_end.start()
@@ -51,44 +41,7 @@ def live(folder: Path, *command: str) -> tuple[Disk, list[disk_trace.Call]]:
             assert head_end.ask("POST", "/meters", meter(number))[0] == 201
         assert head_end.end(signal.SIGTERM) == 0
         disk = Disk(folder, lambda path: (DATA in path and not path.endswith("-shm")) or LOG in path)
-        keys = KeyStore.load(folder / "op.keys", PASSPHRASE)
-        trace = folder / "trace"
-        with (folder / "serve.log").open("a") as told:
-            process = subprocess.Popen(
-                [*disk_trace.command(trace), *command, "serve"],
-                env=head_end.environ,
-                stdout=subprocess.PIPE,
-                stderr=told,
-                text=True,
-            )
-        try:
-            assert process.stdout is not None and process.stdout.readline()
-            with Meters(broker, keys, NUMBERS) as meters:
-                till = Till("till", head_end.port, NUMBERS, "wal", head_end.token)
-                _until(lambda: len(till.taken) >= PAYMENTS or till.failed is not None, "payments")
-                till.stop()
-                owed = sum(till.taken.values())
-                _until(lambda: sum(map(meters.credited_uc, NUMBERS)) == owed, "credit on the meters")
-                time.sleep(1)  # what the meters still say is acknowledged
-        finally:
-            process.kill()
-            process.wait(START_S)
-            assert process.stdout is not None
-            process.stdout.close()
-        _until(lambda: disk_trace.ended(trace, process.pid), "end of the trace")
-        return disk, list(disk_trace.read(trace))
-
-
-def _until(reached: Callable[[], bool], what: str) -> None:
-    ends = time.monotonic() + GIVE_UP_S
-    while not reached():
-        assert time.monotonic() < ends, f"no {what} within {GIVE_UP_S} s"
-        time.sleep(0.05)
-
-
-def prove(folder: Path, *command: str) -> tuple[Said, list[str]]:
-    disk, calls = live(folder, *command)
-    return judge(calls, disk, look, LOG, folder / "cuts")
+        return judge(live(head_end, broker, [*command, "serve"]), disk, look, LOG, folder / "cuts")
 
 
 def test_what_was_said_outlives_a_power_cut(tmp_path: Path) -> None:
@@ -101,6 +54,6 @@ def test_what_was_said_outlives_a_power_cut(tmp_path: Path) -> None:
 
 def test_a_head_end_that_does_not_sync_is_found_out(tmp_path: Path) -> None:
     """It syncs only when it moves the log into the database (`synchronous=NORMAL`), which no kill would ever tell."""
-    _, wrong = prove(tmp_path, sys.executable, str(Path(__file__).with_name("careless_serve.py")), "NORMAL")
+    _, wrong = prove(tmp_path, sys.executable, CARELESS, "NORMAL")
     assert any("was answered and is lost" in one for one in wrong)
     assert any("was acknowledged and is lost" in one for one in wrong)
