@@ -47,7 +47,7 @@ _ACCOUNT = (
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
     .where(meter.c.meter == bindparam("of"))
 )
-_REFUNDS = (entries.REFUND, entries.REFUND_FOUND)
+_NOT_TAKEN_BACK = (entries.CONSUMPTION, entries.ADJUSTED, entries.MOVED)
 
 
 def begin(conn: Connection, now_s: int, state: Row[Any], epoch: int, cause: str, moved_to: str) -> None:
@@ -180,13 +180,11 @@ def _book_terms(conn: Connection, now_s: int, told: Report) -> None:
 def _check_credit(conn: Connection, now_s: int, statement: Report) -> None:
     """Credit on the account that the books never gave it is nobody's yet: a person has to look."""
     account = accounts.of_meter(statement.meter, statement.account_epoch)
-    given = select(func.coalesce(func.sum(entry.c.amount_uc), 0)).where(entry.c.credit == account)
-    taken = select(func.coalesce(func.sum(entry.c.amount_uc), 0)).where(
-        entry.c.debit == account, entry.c.kind.in_((entries.REPOSTED, entries.REVERSAL, *_REFUNDS))
-    )
-    known = given.where(entry.c.kind.in_((entries.PAYMENT, entries.RECOVERED, entries.MOVED, entries.REFUND_RETURNED)))
+    total = select(func.coalesce(func.sum(entry.c.amount_uc), 0))
+    given = total.where(entry.c.credit == account, entry.c.kind != entries.EARNED)
+    taken = total.where(entry.c.debit == account, entry.c.kind.not_in(_NOT_TAKEN_BACK))
     kept_uc = statement.credited_uc - statement.refunded_uc
-    unsold_uc = kept_uc - (conn.execute(known).scalar_one() - conn.execute(taken).scalar_one())
+    unsold_uc = kept_uc - (conn.execute(given).scalar_one() - conn.execute(taken).scalar_one())
     if unsold_uc > 0:
         sentence = f"Account epoch {statement.account_epoch} had {unsold_uc} more credit than the books ever gave it."
         findings.note(conn, now_s, statement.meter, findings.UNSOLD, sentence, unsold_uc)

@@ -11,6 +11,7 @@ INCOME = "income"
 CLEARING = "clearing"  # money whose other side is still to be found
 FORMER = "former"  # a customer whose account on a meter is closed: what we owe them, or they us
 DEBT = "debt"  # what a customer owes on bills: in the red by it
+OPENING = "opening"  # an import: what an earlier system's books had of the customers in it
 TAX = "tax"  # collected for the state
 ADVANCE = "advance"  # paid by a customer for bills to come
 DEPOSIT = "deposit"  # a guarantee of a customer, held apart
@@ -24,6 +25,7 @@ KINDS = {
     "clearing:": CLEARING,
     "former:": FORMER,
     "debt:": DEBT,
+    "opening:": OPENING,
     "tax:": TAX,
     "advance:": ADVANCE,
     "deposit:": DEPOSIT,
@@ -53,6 +55,11 @@ def of_meter(meter: int, epoch: int) -> str:
 def former_of(meter: int, epoch: int) -> str:
     """The account of who was the customer in a meter's account epoch that is closed."""
     return "former:" + of_meter(meter, epoch).removeprefix("meter:")
+
+
+def of_opening(import_id: str) -> str:
+    """What an earlier system's books had of the customers of an import."""
+    return f"opening:{import_id}"
 
 
 def of_debt(meter: int, epoch: int) -> str:

@@ -6,11 +6,12 @@ Booked at once, and stated to the meter as part of a total that only grows (`adj
 from sqlalchemy import Connection, bindparam, select
 
 from headend.ledger import accounts, entries
+from headend.ledger.openings import notice
 from headend.orders import trust
 from headend.refusals import Refused
 from headend.store import lock_meter
 from headend.store.schema import closing, meter, meter_trust
-from meterlink import topics
+from meterlink import states, topics
 from meterlink.bodies import MAX_UC
 
 _STANDING = (
@@ -32,6 +33,8 @@ def set_mode(
     standing = conn.execute(_STANDING, {"of": number}).one()
     if standing.moved_to is not None:
         raise Refused("meter", number, f"a meter in service: its account was closed and went to {standing.moved_to}")
+    if mode == states.MODE_LOCAL and notice.is_on_its_way(conn, number):
+        raise Refused("mode", "local", "another one until the credit that the account came with is on the meter")
     if not 0 <= charge_uc <= MAX_UC - standing.adjusted_uc:
         raise Refused("charge_uc", charge_uc, f"0..{MAX_UC - standing.adjusted_uc}")
     total_uc = standing.adjusted_uc + charge_uc

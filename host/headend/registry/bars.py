@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, and_, bindparam, func, or_, select
 
+from headend.ledger.openings import notice
 from headend.registry import rules, words
 from headend.registry.kinds import DAY_S, EVIDENCE_S, KINDS, Kind
 from headend.store.schema import meter
@@ -70,7 +71,8 @@ _EVIDENCE = (
 def bars(conn: Connection, now_s: int, meter_id: int, reason: int) -> list[Bar]:
     """All that forbids to set the hold `reason` on a meter now; of `HOLD_PROTECTION`, to end its protection.
 
-    Empty: nothing does. A hold for safety is never forbidden. What the calendar forbids comes last. A meter that is not
+    Empty: nothing does. A hold for safety is never forbidden. What the calendar forbids, and the notice of an import,
+    come last. A meter that is not
     in the fleet is not barred: whoever states an order has locked its row.
     """
     if reason == HOLD_SAFETY:
@@ -85,6 +87,9 @@ def bars(conn: Connection, now_s: int, meter_id: int, reason: int) -> list[Bar]:
             named = {"name_en": rule.name_en, "name_zh": rule.name_zh}
             told = {**named, "until": _utc(until_s), "version": first.version}
             found.append(Bar("calendar", words.CALENDAR, told, until_s=until_s))
+    for wait in notice.standing(conn, now_s, meter_id, reason):
+        told = {"since": _utc(wait.since_s or now_s), "until": _utc(wait.until_s or now_s)}
+        found.append(Bar(wait.rule, wait.text, told, until_s=wait.until_s))
     return found
 
 

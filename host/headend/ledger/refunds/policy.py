@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, insert, select
 
 from headend import audit
+from headend.ledger.openings.notice import NOTICE_S
 from headend.ledger.refunds import words
 from headend.refusals import Refused
 from headend.store.schema_refunds import refund_policy
@@ -26,7 +27,7 @@ class Policy(NamedTuple):
     window_s: int = 86_400
     alone_uc: int = 100_000_000
     spent: str = DEBT
-    notice_s: int = 14 * 86_400
+    notice_s: int = NOTICE_S
 
 
 def standing(conn: Connection) -> Policy:
