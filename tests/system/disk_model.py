@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.system.disk_trace import SYNCS, WRITES, Call
 
 SECTOR = 512
-Change = tuple[int, int | None, bytes]  # (end of the call, offset or None for a truncation, data; its length then)
 
 
 class File:
@@ -86,10 +85,10 @@ class Disk:
         self._naming: list[tuple[int, str, File | None]] = []  # (end, name, what is there from then on)
         self._at: dict[str, int | None] = {}  # position in a file; None: it is appended to
         self._folders: list[str] = []
-        for folder, _, names in os.walk(root):
-            self._folders.append(os.path.relpath(folder, root))
+        for inside, _, names in os.walk(str(root)):
+            self._folders.append(os.path.relpath(inside, root))
             for name in names:
-                path = os.path.join(folder, name)
+                path = os.path.join(inside, name)
                 if self._mine(path):
                     self._now[path] = self._certain[path] = File(Path(path).read_bytes())
 

@@ -1,5 +1,5 @@
-"""`openprepay serve` on PostgreSQL: whatever it answered, acknowledged to the broker or sent to a meter, outlives a power
-cut of both at that instant, by the server's own recovery. And a server that commits before it syncs is found out.
+"""`openprepay serve` on PostgreSQL: whatever it answered, acknowledged to the broker or sent to a meter, outlives a
+power cut of both at that instant, by the server's own recovery. A server that commits before it syncs is found out.
 """
 
 import os
