@@ -113,6 +113,7 @@ class Engine:
         self._policy = policy or Policy()
         self._looked_s: int | None = None  # when `due` was last called, by the clock
         self.counts: Counter[str] = Counter()  # what came up, by what became of it
+        self._not_asked: Counter[int] = Counter()  # meter -> questions in a row that its carrier did not take
         self._counting = Lock()
 
     # --- down ---------------------------------------------------------------------------------------------------------
@@ -123,7 +124,8 @@ class Engine:
         What is returned is committed as handed out: act on it once, and tell `sent`.
         """
         if self._looked_s is None or now_s < self._looked_s:
-            self._store.write(self._clock_went_back, now_s, lane=ORDERS).result()
+            by_s = 0 if self._looked_s is None else self._looked_s - now_s
+            self._store.write(self._clock_went_back, now_s, by_s, lane=ORDERS).result()
         self._looked_s = now_s
         if self.next_s() > now_s:
             return []
@@ -142,18 +144,31 @@ class Engine:
     def sent(self, action: Action, ok: bool, note: str = "") -> None:
         """What the carrier said: `ok` when it took the message over. It never means that the meter has it.
 
-        `note`: a sentence for the order's history. A question or acknowledgement that was not taken is made again in
-        due course.
+        `note`: a sentence for the order's history. A question that was not taken is asked again soon, an
+        acknowledgement in due course.
         """
         if isinstance(action, Deliver):
             arguments = (action.order_id, action.lease, ok, note, self._policy, self._entropy)
             self._store.write(outbox.finished, self._clock.now_s(), *arguments, lane=ORDERS).result()
+        elif isinstance(action, Ask):
+            self._asked(action.meter, ok)
         if not ok:
             self._count(f"not_sent_{type(action).__name__.lower()}")
 
-    def _clock_went_back(self, conn: Connection, now_s: int) -> None:
+    def _asked(self, number: int, ok: bool) -> None:
+        """A question that the carrier did not take is not waited for: the meter is asked again at the retry pace."""
+        with self._counting:
+            if ok:
+                self._not_asked.pop(number, None)
+                return
+            self._not_asked[number] += 1
+            tries = self._not_asked[number]
+        next_s = self._clock.now_s() + self._policy.wait_s(tries, self._entropy)
+        self._store.write(_ask_by, number, next_s, lane=READS).result()
+
+    def _clock_went_back(self, conn: Connection, now_s: int, by_s: int) -> None:
         """At the start, and where the clock says less than before: nothing waits for what is far ahead."""
-        outbox.clock_went_back(conn, now_s, self._policy)
+        outbox.clock_went_back(conn, now_s, self._policy, by_s)
         conn.execute(_ASK_TOO_FAR, {"far": now_s + 2 * self._policy.poll_s, "now": now_s})
 
     def _take_due(self, conn: Connection, now_s: int) -> list[Action]:
@@ -330,8 +345,7 @@ class Engine:
                 first, count = wanted
                 asks.append(questions.ask(conn, now_s, self._entropy, number, kind, first=first, count=count))
         if asks:
-            soon_s = now_s + spread(self._policy.gap_s, self._entropy)
-            _next_ask(conn, number, case((meter_state.c.next_ask_s > soon_s, soon_s), else_=meter_state.c.next_ask_s))
+            _ask_by(conn, number, now_s + spread(self._policy.gap_s, self._entropy))
         return asks
 
     def _key(self, number: int, raw: bytes, version: int) -> tuple[MacKey, bool]:
@@ -400,6 +414,11 @@ def _next_s(conn: Connection) -> int:
     """The earliest wish for attention; a row under lease may wish in vain."""
     earliest = (*conn.execute(_EARLIEST).one(), making.next_s(conn), pace.next_s(conn))
     return min(NEVER if at_s is None else at_s for at_s in earliest)
+
+
+def _ask_by(conn: Connection, number: int, soon_s: int) -> None:
+    """Ask the meter for a report no later than then."""
+    _next_ask(conn, number, case((meter_state.c.next_ask_s > soon_s, soon_s), else_=meter_state.c.next_ask_s))
 
 
 def _next_ask(conn: Connection, number: int, next_ask_s: Any) -> None:

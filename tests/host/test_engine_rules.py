@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row, select, update
 
+from headend.clock import ManualClock
 from headend.engine import NEVER, Ask, Deliver, Engine, Policy
 from headend.ledger import payments
 from headend.orders import lifecycle, outbox, policy, questions, statements
@@ -349,3 +350,79 @@ def test_the_state_of_an_order_is_written_by_the_life_cycle_alone() -> None:
         and re.search(r"[(,]\s*(state=|\"state\":)", text)
     }
     assert writers == {"orders/lifecycle.py"}
+
+
+# --- the clock, and questions that did not leave --------------------------------------------------------------------
+
+
+def test_a_worker_that_wakes_after_its_lease_changes_nothing(bench: Bench) -> None:
+    stop(bench)
+    (action,) = [one for one in bench.due() if isinstance(one, Deliver)]
+    bench.clock.advance(Policy().lease_s + 1)
+    asleep = bench.store.read(lambda conn: conn.execute(select(outbox_row)).one())
+    bench.sent(action, ok=False, note="The line was silent, a minute ago.")
+    assert bench.store.read(lambda conn: conn.execute(select(outbox_row)).one()) == asleep
+    another(bench).due(bench.clock.now_s())
+    taken = bench.store.read(lambda conn: conn.execute(select(outbox_row)).one())
+    bench.sent(action)
+    assert bench.store.read(lambda conn: conn.execute(select(outbox_row)).one()) == taken
+
+
+def test_each_delivery_has_a_lease_of_its_own(bench: Bench) -> None:
+    stop(bench)
+    leases = []
+    bench.run(3600, lambda one: leases.append(one.lease) if isinstance(one, Deliver) else None)
+    assert len(leases) > 1 and len(set(leases)) == len(leases)
+    assert all(len(lease) == 32 for lease in leases)
+
+
+@pytest.mark.parametrize("back_s", [3600, 86_400, 400 * 86_400])
+def test_a_clock_that_goes_back_holds_nothing_up(bench: Bench, back_s: int) -> None:
+    held = bench.write(statements.release, METER, reasons.HOLD_LEGAL, "operator:ann")
+    assert deliveries(bench.due()) == [held]
+    bench.clock = ManualClock(NOW_S - back_s)
+    engine = another(bench, bench.noise)
+    took = engine.due(NOW_S - back_s)
+    assert any(isinstance(one, Ask) for one in took), "a lease by the clock that was ahead has run out"
+    rows = bench.store.read(lambda conn: conn.execute(select(outbox_row)).all())
+    assert all(row.next_s <= NOW_S - back_s + Policy().longest_s for row in rows)
+    assert bench.meter().next_ask_s <= NOW_S - back_s + 2 * Policy().poll_s
+
+
+def test_an_engine_notices_a_clock_that_goes_back(bench: Bench) -> None:
+    bench.due()
+    release = bench.write(statements.release, METER, reasons.HOLD_LEGAL, "operator:ann")
+    assert deliveries(bench.engine.due(NOW_S - Policy().jump_s)) == [release], "no negative wait, no late one"
+
+
+def test_a_stop_of_a_clock_that_was_ahead_is_not_sent_by_one_that_is_right(bench: Bench) -> None:
+    order_id = stop(bench)
+    assert deliveries(bench.engine.due(NOW_S - 3600)) == []
+    assert bench.state(order_id) == "expired"
+    assert "the clock went back" in bench.history(order_id)[-1][2]
+
+
+def test_an_answer_from_before_the_clock_went_back_proves_nothing(bench: Bench) -> None:
+    order_id = stop(bench)
+    bench.peer.hold(bench.deliver().raw)
+    bench.peer.be(**OPEN, holds=1 << reasons.HOLD_LEGAL)
+    answer = bench.peer.answer(bench.ask())
+    bench.clock = ManualClock(NOW_S - 3600)
+    Engine(bench.store, bench.keys, bench.clock, bench.noise).up(METER, *answer, "mqtt")
+    assert bench.state(order_id) == "sent"
+
+
+def test_a_question_that_the_carrier_did_not_take_is_asked_again_soon(bench: Bench) -> None:
+    bench.run(Policy().poll_s * 3, lambda one: bench.answers(one) if isinstance(one, Ask) else None)
+    asked = []
+
+    def carry(action: object) -> None:
+        if isinstance(action, Ask):
+            asked.append(bench.clock.now_s())
+            bench.sent(action, ok=False)
+
+    bench.run(2 * 3600, carry)
+    waits = [after - before for before, after in pairwise(asked)]
+    assert waits[0] < 2 * Policy().retry_s + 1
+    assert max(waits) <= Policy().retry_max_s * 3 // 2, "ever more slowly, and never as slowly as unprompted"
+    assert waits[-1] >= Policy().retry_max_s

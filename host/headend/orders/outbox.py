@@ -108,14 +108,18 @@ def wake(conn: Connection, now_s: int, meter_id: int) -> None:
     conn.execute(_WAKE, {"of": meter_id, "now": now_s})
 
 
-def clock_went_back(conn: Connection, now_s: int, policy: Policy) -> int:
-    """No wait is longer than the longest that there is: what waits for a time beyond it, by a clock that was ahead,
-    wants attention now, and a lease of such a time has run out. Returns how many rows that were."""
-    far_s = now_s + policy.longest_s
-    waits = conn.execute(_TOO_FAR, {"now": now_s, "far": far_s}).rowcount
+def clock_went_back(conn: Connection, now_s: int, policy: Policy, by_s: int = 0) -> None:
+    """The clock says less than before, by `by_s` seconds where that is known: waits and leases go back with it.
+
+    None is longer than the longest that there is: what would be still wants attention now, or has run out.
+    """
+    if by_s >= policy.jump_s:
+        conn.execute(_WAIT_LESS, {"now": now_s, "by": by_s})
+        if not policy.database_clock:
+            conn.execute(_LEASE_LESS, {"now": now_s, "by": by_s})
+    conn.execute(_TOO_FAR, {"now": now_s, "far": now_s + policy.longest_s})
     if not policy.database_clock:
         conn.execute(_LEASED_TOO_FAR, {"far": now_s + 2 * policy.lease_s})
-    return int(waits)
 
 
 def next_in_line(conn: Connection, now_s: int, meter_id: int) -> None:
@@ -146,6 +150,9 @@ def ask_at(conn: Connection, order_id: int, next_s: int, *, fresh: bool = False)
 _NOW = bindparam("now", type_=BigInteger)
 _LEASE_NOW = bindparam("lease_now", type_=BigInteger)
 _FAR = bindparam("far", type_=BigInteger)
+_BY = bindparam("by", type_=BigInteger)
+_WAIT_LESS = update(outbox).where(outbox.c.next_s > _NOW).values(next_s=outbox.c.next_s - _BY)
+_LEASE_LESS = update(outbox).where(outbox.c.lease_until_s > _NOW).values(lease_until_s=outbox.c.lease_until_s - _BY)
 _TOO_FAR = update(outbox).where(outbox.c.next_s > _FAR).values(next_s=_NOW)
 _LEASED_TOO_FAR = update(outbox).where(outbox.c.lease_until_s > _FAR).values(FREE)
 _LEASED = select(outbox.c.meter, outbox.c.attempts).where(

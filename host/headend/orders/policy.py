@@ -17,7 +17,8 @@ class Policy:
     settle_s: int = 2  # between a delivery and the question about it
     lease_s: int = 60  # how long a worker that took a row may be silent
     database_clock: bool = False  # leases count by the database's clock, as several workers share them
-    longest_s: int = 3600  # no wait of an order is longer
+    longest_s: int = 1800  # no wait of an order is longer
+    jump_s: int = 60  # a clock that goes back by less than this is let be
     question_s: int = 300  # an answer that comes later confirms nothing
     poll_s: int = 900  # between two reports asked of a meter unprompted
     gap_s: int = 60  # between two tries to fetch missing records
