@@ -139,7 +139,7 @@ def _differences(conn: Connection) -> dict[str, Any]:
     total = sweep.total_difference(conn)
     listed = [
         {"meter": topics.meter_name(row.meter), "difference_uc": row.difference_uc, "since_s": row.since_s}
-        for row in sweep.open_ones(conn, limit=LISTED)
+        for row in sweep.listed(conn, limit=LISTED)
     ]
     return {"counted": total.meters, "amount_uc": total.amount_uc, "listed": listed}
 

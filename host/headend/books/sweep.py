@@ -4,10 +4,12 @@
 our credit source: any other may not show credit yet that has just arrived.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
+from headend.access import areas
 from headend.epochs import findings
 from headend.ledger import reconcile
 from headend.store import READS, Store
@@ -32,9 +34,8 @@ _AGAIN = (
     .values({column.name: bindparam(f"new_{column.name}") for column in reconciled.c if column.name != "meter"})
 )
 _CHANGED = insert(reconciled_change)
-_TOTAL = select(func.count(), func.coalesce(func.sum(func.abs(reconciled.c.difference_uc)), 0)).where(
-    reconciled.c.difference_uc != 0
-)
+_TOTAL = select(func.count(), func.coalesce(func.sum(func.abs(reconciled.c.difference_uc)), 0)).select_from(reconciled)
+_TOTAL = _TOTAL.where(reconciled.c.difference_uc != 0)
 _LISTED = (
     select(reconciled, meter.c.area)
     .join(meter, meter.c.meter == reconciled.c.meter)
@@ -42,7 +43,6 @@ _LISTED = (
     .order_by(reconciled.c.meter)
     .limit(bindparam("most"))
 )
-_OPEN = _LISTED.where(reconciled.c.difference_uc != 0)
 _HISTORY = (
     select(reconciled_change)
     .where(reconciled_change.c.meter == bindparam("of"))
@@ -96,20 +96,28 @@ def keep(conn: Connection, now_s: int, touched: int, found: reconcile.Explanatio
     return difference_uc
 
 
-def total_difference(conn: Connection) -> Total:
-    """What no line explains, over all meters: a look at those that differ, and no more."""
-    meters, amount_uc = conn.execute(_TOTAL).one()
+def total_difference(conn: Connection, within: Sequence[str] = (areas.EVERYWHERE,)) -> Total:
+    """What no line explains, over all meters of these areas: a look at those that differ, and no more."""
+    query = _TOTAL
+    if areas.EVERYWHERE not in within:
+        query = query.join(meter, meter.c.meter == reconciled.c.meter).where(areas.within(meter.c.area, within))
+    meters, amount_uc = conn.execute(query).one()
     return Total(int(meters), int(amount_uc))
 
 
-def open_ones(conn: Connection, behind: int = 0, *, limit: int = 100) -> list[Row[Any]]:
-    """The meters that differ, by number, with their `area`; those above `behind`."""
-    return list(conn.execute(_OPEN, {"behind": behind, "most": limit}))
-
-
-def all_ones(conn: Connection, behind: int = 0, *, limit: int = 100) -> list[Row[Any]]:
-    """The same for all meters that were compared."""
-    return list(conn.execute(_LISTED, {"behind": behind, "most": limit}))
+def listed(
+    conn: Connection,
+    behind: int = 0,
+    *,
+    differing: bool = True,
+    within: Sequence[str] = (areas.EVERYWHERE,),
+    limit: int = 100,
+) -> list[Row[Any]]:
+    """Meters above `behind` by number, with their `area`; `differing`: those that differ · `within`: of these areas."""
+    query = _LISTED.where(areas.within(meter.c.area, within))
+    if differing:
+        query = query.where(reconciled.c.difference_uc != 0)
+    return list(conn.execute(query, {"behind": behind, "most": limit}))
 
 
 def history(conn: Connection, number: int, *, limit: int = 100) -> list[Row[Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from headend import audit
-from headend.ledger import entries
+from headend.ledger import entries, reconcile
 from meterlink.labels import Text
 
 # Kind of entry -> its name in a report of the day. A kind that is not here stands for itself.
@@ -16,16 +16,40 @@ ENTRIES: dict[str, Text] = {
     entries.RECOVERED: ("sales found on meters", "电表找回的售电"),
     entries.REPOSTED: ("posted again by channels", "渠道补报"),
     entries.MOVED: ("moved on when an account was closed", "销户结转"),
-    "bill": ("billed", "出账"),
-    "late_fee": ("late fees", "违约金"),
-    "tax": ("tax", "税金"),
-    "allocation": ("paid on bills", "冲抵欠费"),
-    "refund": ("refunds", "退费"),
-    "transfer": ("transfers to another meter", "错缴转移"),
-    "collected": ("debts that meters collected", "电表代扣欠费"),
-    "opening": ("opening balances", "期初余额"),
-    "subsidy": ("subsidies", "补贴"),
-    "deposit": ("deposits", "保证金"),
+    entries.OPENING: ("opening balances", "期初余额"),
+    entries.REFUND: ("refunds stated to meters", "退费下发"),
+    entries.REFUND_PAID: ("refunds paid out", "退费支付"),
+    entries.REFUND_RETURNED: ("refunds that did not come to pass", "退费退回"),
+    entries.REFUND_FOUND: ("refunds that a lost database had stated", "找回的退费"),
+    entries.REVERSAL_OWED: ("taken back after it was spent", "冲正欠费"),
+    entries.BILLED: ("billed", "出账"),
+    entries.BILL_CANCELLED: ("bills cancelled", "账单作废"),
+    entries.ALLOCATED: ("paid on bills", "冲抵欠费"),
+    entries.LATE_FEE: ("late fees", "违约金"),
+    entries.UNALLOCATED: ("payments on bills taken back", "冲抵撤回"),
+    entries.TAX: ("tax", "税金"),
+    entries.UNTAXED: ("tax taken back", "税金退回"),
+    entries.GRANTED: ("subsidies", "补贴"),
+    entries.FLOAT: ("floats of channels", "渠道备付金"),
+}
+
+# Line of `reconcile.explain` -> itself and its name in Chinese.
+LINES: dict[str, Text] = {
+    line: (line, chinese)
+    for line, chinese in (
+        (reconcile.IN_FLIGHT, "已售出，电表尚未显示"),
+        (reconcile.WITHHELD, "已缴费，待读回电表"),
+        (reconcile.MOVED_ON, "销户时已结转"),
+        (reconcile.WAITING, "电表内待入账（囤积限额以上）"),
+        (reconcile.UNBOOKED, "电表已计费，账务未入账"),
+        (reconcile.EARNED, "上网电量结算，未入账"),
+        (reconcile.REFUNDED, "电表已退费"),
+        (reconcile.CARRIED, "账务已退费"),
+        (reconcile.UNDER_WAY, "退费指令在途，待电表证实"),
+        (reconcile.ADJUSTED, "电表内主站扣费"),
+        (reconcile.NOT_TYPED, "已售键入码，尚未键入"),
+        (reconcile.TAKEN_BACK, "键入码作废收回"),
+    )
 }
 
 DAY: Mapping[str, Text] = {

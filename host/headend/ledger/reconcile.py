@@ -29,7 +29,8 @@ UNBOOKED = "consumption not booked yet"
 MOVED_ON = "moved on when the account was closed"
 EARNED = "credited for exported energy, not booked"
 REFUNDED = "refunded on the meter"
-CARRIED = "refunded by the books, shown on the meter or stated to it"
+CARRIED = "refunded by the books"
+UNDER_WAY = "refund stated to the meter, not proved yet"
 ADJUSTED = "adjusted on the meter"
 NOT_TYPED = "sold as typed tokens, not typed yet"
 TAKEN_BACK = "stated for typed tokens, and taken back"
@@ -74,6 +75,7 @@ def explain(conn: Connection, meter: int) -> Explanation:
     report = _fields(state.report)
     if report and report["account_epoch"] != epoch:
         report = {}  # it speaks of another account
+    under_way_uc = refunds.under_way_uc(conn, meter, epoch)
     source = identity.source_of(conn, meter)
     source_shown = bool(report) and (report["aspect"], report["selector"]) == (ASPECT_CREDIT, source)
     on_meter_uc = report["source_credited_uc"] if source_shown else state.on_meter_uc
@@ -90,7 +92,8 @@ def explain(conn: Connection, meter: int) -> Explanation:
             (UNBOOKED, report.get("charged_uc", 0) - balances.booked_uc(conn, entries.CONSUMPTION, account)),
             (EARNED, -report.get("earned_uc", 0)),
             (REFUNDED, report.get("refunded_uc", 0)),
-            (CARRIED, -refunds.carried_uc(conn, meter, epoch)),
+            (CARRIED, under_way_uc - refunds.carried_uc(conn, meter, epoch)),
+            (UNDER_WAY, -under_way_uc),
             (ADJUSTED, report.get("adjusted_uc", 0) - adjusted_uc),
             *_of_tokens(conn, meter, epoch, report.get("typed_uc", 0)),
         ),

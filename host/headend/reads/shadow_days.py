@@ -10,10 +10,11 @@ Days in which the head end priced (remote and postpaid mode) are left out.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
 
+from headend.access import areas
 from headend.epochs import findings
 from headend.orders.stored import stored_report
 from headend.reads import shadow, shadow_facts
@@ -65,9 +66,8 @@ _THERE = select(shadow_day.c.day).where(
     shadow_day.c.account_epoch == bindparam("epoch"),
     shadow_day.c.day == bindparam("on"),
 )
-_TOTAL = select(func.count(), func.coalesce(func.sum(func.abs(shadow_day.c.difference_uc)), 0)).where(
-    shadow_day.c.difference_uc != 0
-)
+_TOTAL = select(func.count(), func.coalesce(func.sum(func.abs(shadow_day.c.difference_uc)), 0)).select_from(shadow_day)
+_TOTAL = _TOTAL.where(shadow_day.c.difference_uc != 0)
 _LISTED = (
     select(shadow_day, meter.c.area)
     .join(meter, meter.c.meter == shadow_day.c.meter)
@@ -80,7 +80,6 @@ _LISTED = (
     .order_by(shadow_day.c.day, shadow_day.c.meter, shadow_day.c.account_epoch)
     .limit(bindparam("most"))
 )
-_DIFFERING = _LISTED.where(shadow_day.c.difference_uc != 0)
 
 
 class Total(NamedTuple):
@@ -114,19 +113,40 @@ def follow(store: Store, now_s: int) -> int:
         steps += len(made)
 
 
-def total_difference(conn: Connection) -> Total:
-    """Over all days that differ."""
-    days, amount_uc = conn.execute(_TOTAL).one()
+def total_difference(conn: Connection, within: Sequence[str] = (areas.EVERYWHERE,)) -> Total:
+    """Over all days that differ, of meters of these areas."""
+    query = _TOTAL
+    if areas.EVERYWHERE not in within:
+        query = query.join(meter, meter.c.meter == shadow_day.c.meter).where(areas.within(meter.c.area, within))
+    days, amount_uc = conn.execute(query).one()
     return Total(int(days), int(amount_uc))
 
 
 def listed(
-    conn: Connection, after: tuple[str, int] = ("", 0), *, differing: bool = True, limit: int = 100
+    conn: Connection,
+    after: tuple[str, int] = ("", 0),
+    *,
+    differing: bool = True,
+    within: Sequence[str] = (areas.EVERYWHERE,),
+    limit: int = 100,
 ) -> list[Row[Any]]:
-    """Days by date and meter with the meter's `area`, behind (day, meter); `differing`: only those that differ."""
+    """Days behind (day, meter), by date and meter, with the meter's `area`; `differing`: those that differ · `within`:
+    of meters of these areas.
+    """
+    query = _LISTED.where(areas.within(meter.c.area, within))
+    if differing:
+        query = query.where(shadow_day.c.difference_uc != 0)
     day, number = after
-    query = _DIFFERING if differing else _LISTED
     return list(conn.execute(query, {"after_day": day, "after_meter": number, "most": limit}))
+
+
+def verdict(day: Any) -> Literal["agrees", "not_whole", "not_sure", "differs"]:
+    """What a row of `shadow_day` says, a key of `books.words.SHADOW`."""
+    if not day.difference_uc:
+        return "agrees"
+    if not day.whole:
+        return "not_whole"
+    return "differs" if day.sure else "not_sure"
 
 
 # --- one meter --------------------------------------------------------------------------------------------------------

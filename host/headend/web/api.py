@@ -378,6 +378,7 @@ _MODULES: tuple[ModuleType, ...] = (
     quotes,
     receipts,
     settlements,
+    books,
     exclusions,
     registry,
     people,

@@ -62,6 +62,7 @@ CODES = {
     "unknown_token": Kind(404, "This channel has not asked for such a token"),
     "unknown_refund": Kind(404, "There is no such refund"),
     "unknown_payment": Kind(404, "This channel has not brought such a payment"),
+    "unknown_day": Kind(404, "That day was not closed"),
     "unknown_bill": Kind(404, "There is no such bill"),
     "unknown_receipt": Kind(404, "There is no such receipt"),
     "unknown_settlement": Kind(404, "This channel has not settled that day"),
