@@ -218,7 +218,7 @@ async def list_reconciliation(call: Call[Nothing, ComparedQuery]) -> Answer:
     return Answer(200, ComparedPage(found, total.meters, wire.amount(total.amount_uc), more))
 
 
-async def list_differences(call: Call[Nothing, LimitQuery]) -> Answer:
+async def list_difference_changes(call: Call[Nothing, LimitQuery]) -> Answer:
     """How the difference between the books and this meter changed, newest first."""
     rows = await call.desk.read(_history, call.meter, call.query.limit)
     changes = [
@@ -323,7 +323,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
         "GET",
         "/meters/{meter}/reconciliation/history",
-        list_differences,
+        list_difference_changes,
         scope=READ,
         answers={200: DifferenceHistory},
         body=Nothing,
