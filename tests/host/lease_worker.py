@@ -1,6 +1,7 @@
 """Run as a process of its own: URL LEASE_S — a worker that does what it is told on standard input, line by line.
 
-`due`: take what is due, and print it as JSON: [order id or 0, lease] each · `sent ORDER LEASE`: the carrier took it over.
+`due`: take what is due, and print the deliveries as JSON: [order id, lease] each · `sent ORDER LEASE`: the carrier took
+it over.
 """
 
 import json

@@ -1,5 +1,5 @@
-"""Several workers on one database: each delivery is one worker's; one that was stopped in its tracks (SIGSTOP) and wakes
-after its lease changes nothing; one that was killed leaves nothing but a lease that runs out.
+"""Several workers on one database: each delivery is one worker's; one that was stopped in its tracks (SIGSTOP) and
+wakes after its lease changes nothing; one that was killed leaves nothing but a lease that runs out.
 """
 
 import json
@@ -155,7 +155,8 @@ def test_what_a_killed_worker_had_taken_is_another_ones_in_time(shop: Shop) -> N
     doomed.process.kill()
     for order_id, lease in taken.items():
         later(shop, other, order_id, lease)
-    ends, again = time.monotonic() + GIVE_UP_S, set()  # asked about first, then, without an answer, delivered again
+    again: set[int] = set()  # asked about first, then, without an answer, delivered again
+    ends = time.monotonic() + GIVE_UP_S
     while again != set(taken):
         assert time.monotonic() < ends, f"never taken up again: {set(taken) - again}"
         again |= set(other.take()) & set(taken)
