@@ -6,19 +6,24 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from headend.epochs import findings
+from headend.keys.keystore import KeyStore
 from headend.ledger import payments
 from headend.orders import statements, terms
 from headend.orders.stored import stored_report
 from headend.reads import shadow_days
-from headend.store.schema import interval, meter, meter_event, meter_state
+from headend.store import Store
+from headend.store.schema import closing, interval, meter, meter_event, meter_state
 from headend.store.schema_books import shadow_anchor, shadow_day
 from meterlink import bodies, calendar, events, states, topics
+from meterlink.reports import FIELDS
 from meterlink.tariff import PER_DAY, PER_MONTH, Tariff
-from tests.host.books import CHANNEL, METER, NOW_S
+from tests.host.books import CHANNEL, METER, NOW_S, report
+from tests.host.books_rig import establish
 from tests.host.core_rig import Pair
+from tests.host.peer import Noise
 
 DAY_S = 86_400
 STRIDE_S = 1800
@@ -147,12 +152,11 @@ def test_days_with_steps_a_month_end_a_tariff_and_an_outage_agree_to_the_unit(da
 
 
 def test_debts_that_the_meter_collects_are_told_apart(days: Days) -> None:
-    days.go_to(FEBRUARY_S - 15 * DAY_S - 3600)
     stated = bodies.DebtTerms(5_000_000, 0, bodies.DEBT_TIMED, 0, 250_000, bodies.PERIOD_DAY, 0, 0)
     days.write(terms.set_debt, METER, 1, stated, "test")
-    days.go(3 * DAY_S)
+    days.go(2 * DAY_S)
     rows = days.priced()
-    assert [row.collected_uc for row in rows][-2:] == [250_000, 250_000]
+    assert [row.collected_uc for row in rows] == [250_000] * len(rows) and rows
     assert all(agrees(row) for row in rows)
     assert rows[-1].meter_uc == rows[-1].shadow_uc + 250_000
 
@@ -202,14 +206,12 @@ def test_a_charge_that_whole_and_sure_intervals_do_not_tell_is_a_finding(days: D
 
 def test_records_that_do_not_come_hold_a_day_up_for_two_days(days: Days) -> None:
     days.heard = lambda what: what != topics.UP_INTERVALS
-    days.go(2 * DAY_S)
+    days.go(DAY_S)
     assert not days.priced()
-    days.go(DAY_S + 3600)
+    shadow_days.follow(days.store, days.clock.now_s() + shadow_days.WAIT_S)
     (row,) = days.priced()
     assert (row.whole, row.missing_wh > row.used_wh - 200) == (0, True)
-    days.heard = lambda what: True
-    days.go(DAY_S)
-    assert [row.whole for row in days.priced()][1:] == [1] * (len(days.priced()) - 1)
+    assert not days.found()
 
 
 def test_a_day_begins_only_where_the_tariff_is_known(days: Days) -> None:
@@ -223,3 +225,62 @@ def test_a_day_begins_only_where_the_tariff_is_known(days: Days) -> None:
     assert days.store.read(lambda conn: len(conn.execute(told).all())) == 1
     (anchor,) = days.store.read(lambda conn: conn.execute(select(shadow_anchor)).all())
     assert anchor.tariff == plan(LATER_PRICES, switch_s).encode()
+
+
+# --- on each kind of database -----------------------------------------------------------------------------------------
+
+KEYS = KeyStore.generate(Noise())
+FLAT_UC = 530_000  # the tariff of `books.record`, for a kilowatt-hour
+
+
+def told(store: Store, day: int, **fields: Any) -> None:
+    """A report at noon of a day, with the records that it speaks of."""
+    values = {"time_s": NOW_S - NOW_S % DAY_S + day * DAY_S + DAY_S // 2, "clock": states.CLOCK_SET, "log_id": 3}
+    made = report(KEYS, **{**values, "counter": day + 1, "interval_newest": day, **fields})
+    facts = {"report": made.raw, "report_time_s": made.time_s, "interval_whole_to": day + 1, "log_id": 3}
+    row = {"meter": METER, "log_id": 3, "seq": day, "start_s": made.time_s - DAY_S, "import_wh": 1000}
+    row |= {"import_reg_wh": made.import_wh, "export_reg_wh": 0, "export_wh": 0, "minutes": 60, "flags": 0}
+
+    def write(conn: Connection) -> None:
+        conn.execute(update(meter_state).values(**facts))
+        if day:
+            conn.execute(insert(interval), [row])
+
+    store.write(write).result()
+    for _ in range(2):  # once it ends a day, and then that is priced
+        shadow_days.follow(store, made.time_s)
+
+
+def test_days_are_priced_on_each_kind_of_database(any_store: Store) -> None:
+    establish(any_store)
+    for day in range(4):
+        told(any_store, day, import_wh=day * 1000, charged_uc=day * FLAT_UC + (5 if day > 2 else 0))
+    rows = any_store.read(lambda conn: shadow_days.listed(conn, differing=False))
+    assert [(row.shadow_uc, row.meter_uc, row.difference_uc, row.whole) for row in rows] == [
+        (FLAT_UC, FLAT_UC, 0, 1),
+        (FLAT_UC, FLAT_UC, 0, 1),
+        (FLAT_UC, FLAT_UC + 5, 5, 1),
+    ]
+    assert any_store.read(shadow_days.total_difference) == (1, 5)
+    (found,) = any_store.read(findings.standing)
+    assert (found.kind, found.amount_uc) == (findings.SHADOW_DIFFERENCE, 5)
+
+
+def test_an_account_ends_with_its_closing_statement(any_store: Store) -> None:
+    establish(any_store)
+    told(any_store, 0)
+    told(any_store, 1, import_wh=1000, charged_uc=FLAT_UC)
+    last = report(KEYS, kind=5, time_s=NOW_S + 2 * DAY_S, import_wh=1700, charged_uc=FLAT_UC + 371_000, log_id=3)
+    last = report(KEYS, **{name: getattr(last, name) for name, _ in FIELDS} | {"interval_newest": 2})
+    row = {"meter": METER, "account_epoch": 1, "statement": last.raw, "provisional": 0, "closed_s": last.time_s}
+    row |= {"import_wh": 1700, "export_wh": 0, "balance_uc": 0, "credited_uc": 0, "charged_uc": last.charged_uc}
+    row |= {"cause": "tenant", "moved_to": "former:x", "taken_s": NOW_S}
+    any_store.write(lambda conn: conn.execute(insert(closing).values(row))).result()
+    told(any_store, 2, account_epoch=2, import_wh=2000, charged_uc=159_000)
+    told(any_store, 3, account_epoch=2, import_wh=3000, charged_uc=159_000 + FLAT_UC)
+    rows = any_store.read(lambda conn: shadow_days.listed(conn, differing=False))
+    assert [(row.account_epoch, row.used_wh, row.difference_uc, row.whole) for row in rows] == [
+        (1, 1000, 0, 1),
+        (1, 700, 0, 1),
+        (2, 1000, 0, 1),
+    ]
