@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +41,7 @@ from headend.orders.policy import Entropy
 from headend.people.keyring import RingFile
 from headend.refusals import Refused
 from headend.settings import INSIDE, Settings
-from headend.store import Store, identity, open_store
+from headend.store import Store, identity, open_store, retention
 from headend.store.schema import meter
 from headend.watch import systemd
 from headend.watch.metrics import Metrics
@@ -54,6 +55,7 @@ TROUBLED_S = 2.0  # before the next round after one that failed
 SEND_THREADS = 4
 SEAL_S = 10  # how long an entry may stand unsealed
 SWEEP_S = 60  # between two comparisons of what moved with the books
+DAY_S = 86_400
 HEAD_S = 300  # between two looks whether a day is over
 FOLLOW_S = 5  # between two looks at what moved, for the monitor
 UNDER_WAY = 500  # actions with carriers at a time; more wait in the outbox
@@ -122,7 +124,12 @@ class Service:
         self._threads = ThreadPoolExecutor(SEND_THREADS, thread_name_prefix="engine")
         self._stack.append(self._threads.shutdown)
         self.engine = Engine(
-            self.store, self._key_source(), self._clock, self._entropy, signer=signer, policy=self._policy
+            self.store,
+            self._key_source(),
+            self._clock,
+            self._entropy,
+            signer=signer,
+            policy=replace(self._policy, database_clock=self.store.port.across_machines),
         )
         for carrier in self._given if self._given is not None else self._carriers():
             self.carriers[carrier.name] = carrier
@@ -165,12 +172,14 @@ class Service:
             with suppress(SignerAway):  # its absence is told of elsewhere, and the day can wait
                 heads.daily(store, signer, now_s, folder)
 
+        kept_days = retention.days(self.settings.retention)
         chores = self._chores = Chores(
             [
                 Chore("metrics", FOLLOW_S, self.metrics.follow),
                 Chore("seal", SEAL_S, partial(sealer.seal_all, store)),
                 Chore("reconcile", SWEEP_S, partial(sweep.sweep, store)),
                 Chore("daily head", HEAD_S, close_day),
+                Chore("retention", DAY_S, lambda now_s: retention.prune_some(store, now_s, kept_days)),
             ],
             self._clock,
         )

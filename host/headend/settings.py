@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from headend.keys.signer_books import Caps
+from headend.refusals import Refused
 from headend.watch import logs
 from meterlink.bodies import MAX_UC
 
@@ -33,6 +34,7 @@ class Settings:
     """Everything that an operator can set, with its default. Relative paths start where the program does."""
 
     database: str = "sqlite:///var/openprepay.sqlite"  # where everything is kept (docs/store.md)
+    retention: str = ""  # days that old rows are kept, such as questions=14 findings=0 (docs/store.md); "": as built in
     keystore: str = "var/openprepay.keys"  # or pkcs11:token=…?module-path=… (see docs/keys.md)
     passphrase_file: str = ""  # "": from the environment or a prompt
     persons_key: str = "var/openprepay.persons"  # what personal data is sealed under (docs/registry.md)
@@ -136,6 +138,16 @@ def _is_database(url: str) -> bool:
     return url.startswith(("sqlite:", "postgresql+psycopg:"))
 
 
+def _is_retention(text: str) -> bool:
+    from headend.store import retention  # loads the tables
+
+    try:
+        retention.days(text)
+    except Refused:
+        return False
+    return True
+
+
 def _is_mqtt(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -151,6 +163,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         _is_database,
     ),
     "access_key": ("the path of a file", bool),
+    "retention": ("such as questions=14 findings=0 (docs/store.md)", _is_retention),
     "keystore": ("the path of a file, or pkcs11:token=…", bool),
     "persons_key": ("the path of a file", bool),
     "signer_log": ("the path of a file", bool),

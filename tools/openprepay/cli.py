@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "admin user": Command("headend.access.cli:main", "people who sign in: the first one, and help at the machine"),
     "admin": Command("headend.cli:admin", "channels and their tokens: who may bring payments and give orders"),
     "token": Command("headend.tokens.cli:main", "sell, print again and take back typed tokens of 20 digits"),
+    "db": Command("headend.store.cli:main", "back the database up, put it back, look whether it is whole"),
     "ledger": Command("headend.books.cli:main", "signed heads of the books, day reports, and the verifier"),
     "signer": Command("headend.keys.signer_process:main", "run the signer by itself; check and list its log"),
     "firmware": Command("metersim.bundle_cli:main", "make an image of the firmware, say what is in one", "simulator"),

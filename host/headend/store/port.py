@@ -15,6 +15,7 @@ class Port(ABC):
 
     writes: Engine
     shared: bool  # one connection is the whole database
+    across_machines: bool  # workers on several machines may share it: then its clock is the one that counts
     reach: Sequence[Lane]  # of each thread that writes, the least urgent lane that it serves
 
     @abstractmethod

@@ -57,6 +57,7 @@ class Postgres(Port):
     """A database on a PostgreSQL server."""
 
     shared = False
+    across_machines = True
     reach = REACH
 
     def __init__(self, url: URL) -> None:

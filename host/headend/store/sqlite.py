@@ -38,6 +38,7 @@ _PRAGMAS = (
 class Sqlite(Port):
     """A file, or a database in memory (then one connection is all of it). One thread writes, in groups."""
 
+    across_machines = False
     reach = (READS,)
 
     def __init__(self, url: URL) -> None:
@@ -55,15 +56,14 @@ class Sqlite(Port):
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         with self._reads.connect() as conn, conn.begin() as transaction:
-            if not self.shared:
-                yield conn
-                return
-            conn.exec_driver_sql("PRAGMA query_only=ON")
+            if self.shared:
+                conn.exec_driver_sql("PRAGMA query_only=ON")
             try:
                 yield conn
             finally:
-                conn.exec_driver_sql("PRAGMA query_only=OFF")
-                transaction.rollback()
+                if self.shared:
+                    conn.exec_driver_sql("PRAGMA query_only=OFF")
+                transaction.rollback()  # a file that has decayed has nothing to commit
 
     def alone(self, conn: Connection) -> None:
         """Nothing to do: BEGIN IMMEDIATE lets one writer in."""
