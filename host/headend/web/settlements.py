@@ -57,7 +57,7 @@ class HandOver(msgspec.Struct, forbid_unknown_fields=True):
     amount: PositiveAmount
 
 
-class Held(msgspec.Struct):
+class ChannelHeld(msgspec.Struct):
     """What the channel's account holds now."""
 
     channel: str
@@ -199,7 +199,7 @@ async def post_hand_over(call: Call[HandOver, Nothing]) -> Answer:
     body, channel = call.body, call.path["channel"]
     arguments = (channel, body.request_id, wire.read_amount("amount", body.amount), call.caller.actor)
     held_uc = await call.desk.write(floats.hand_over, call.desk.clock.now_s(), *arguments, lane=MONEY)
-    return Answer(201, Held(channel, wire.amount(held_uc)))
+    return Answer(201, ChannelHeld(channel, wire.amount(held_uc)))
 
 
 async def put_settlement(call: Call[SettlementRequest, LanguageQuery]) -> Answer:
@@ -304,7 +304,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "/channels/{channel}/hand-overs",
         post_hand_over,
         scope=BOOKS,
-        answers={201: Held},
+        answers={201: ChannelHeld},
         body=HandOver,
         query=Nothing,
         problems=("unknown_channel", "request_conflict"),
