@@ -3,7 +3,7 @@
 Carriers are perfect unless a test makes them lose, hold back or replay; time is one clock for all.
 """
 
-import shutil
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from headend.keys.signer_log import SignerLog
 from headend.ledger import accounts, balances, payments, reconcile
 from headend.ledger.channels import add_channel
 from headend.orders.actions import Ack, Action, Ask, Deliver
-from headend.store import Store, identity, open_store
+from headend.store import Store, backup, identity, open_store
 from headend.store.schema import closing, entry, meter_state, order
 from meter.exchange import Exchange
 from meterlink import bodies, topics
@@ -33,6 +33,7 @@ from meterlink.tariff import Tariff
 from metersim.board import VirtualBoard
 from metersim.inprocess import InProcessMeter
 from tests.host.peer import Noise
+from tests.postgres import Server
 
 START_S = 1_767_225_600
 CURRENCY = 156
@@ -104,14 +105,16 @@ class Point:
 class World:
     """Head end and meters. `folder` holds the database, so that it can be copied and put back."""
 
-    def __init__(self, folder: Path, *meters: int, watts: int = 2_000) -> None:
+    def __init__(self, folder: Path, *meters: int, watts: int = 2_000, server: Server | None = None) -> None:
         self.folder = folder
+        self.server = server  # where its databases are; None: files in `folder`
+        self._numbers = itertools.count()
+        self.url = self._new_place()
         self.noise = Noise()
         self.clock = ManualClock(START_S)
         self.keys = KeyStore.generate(self.noise, use=BENCH)
         self.log = SignerLog(None)
-        self._copies = 0
-        self.store = open_store(self._url(), inline=True)
+        self.store = open_store(self.url, inline=True)
         self._work()
         self.store.write(identity.establish, START_S, self.keys.signing_epoch, self.keys.source, CURRENCY).result()
         self.store.write(policy.put, START_S, "system", policy.flat(1_000), "a bench").result()
@@ -122,8 +125,9 @@ class World:
             self.add(number, watts)
         self.run(3)
 
-    def _url(self) -> str:
-        return f"sqlite:///{self.folder}/books-{self._copies}.sqlite"
+    def _new_place(self) -> str:
+        """The URL of a place where no database is."""
+        return self.server.empty() if self.server else f"sqlite:///{self.folder}/books-{next(self._numbers)}.sqlite"
 
     def _work(self) -> None:
         self.signer = Signer(self.keys, self.log, self.clock, Caps(10**12))
@@ -236,21 +240,18 @@ class World:
         return self.store.read(lambda conn: fn(conn, *args, **options))
 
     def backup(self) -> Path:
-        """A copy of the database as it is now."""
-        self.store.close()
-        copy = self.folder / f"backup-{self._copies}.sqlite"
-        shutil.copy(self.folder / f"books-{self._copies}.sqlite", copy)
-        self.store = open_store(self._url(), inline=True)
-        self._work()
+        """A copy of the database as it is now, made while it is in use."""
+        copy = self.folder / f"backup-{next(self._numbers)}"
+        backup.make(self.store, self.url, copy, self.clock.now_s())
         return copy
 
     def restore(self, copy: Path, *, log_too: bool = False) -> None:
         """The database is lost, and a copy is put in its place, under a new signing epoch; `log_too`: the signer's log
         is lost with it."""
         self.store.close()
-        self._copies += 1
-        shutil.copy(copy, self.folder / f"books-{self._copies}.sqlite")
-        self.store = open_store(self._url(), inline=True)
+        self.url = self._new_place()
+        backup.put(copy, backup.read(copy), self.url)
+        self.store = open_store(self.url, inline=True)
         if log_too:
             self.log = SignerLog(None)
         self.keys.open_epoch()
