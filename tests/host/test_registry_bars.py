@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, update
+from sqlalchemy import exc, select, update
 
 from headend.language import CHINESE, ENGLISH, say
 from headend.ledger import payments
@@ -230,9 +230,8 @@ def test_history_stays(store: Store) -> None:
         exclusion.delete(),
         update(exclusion).values(kind="vip"),
     ):
-        with pytest.raises(Exception) as refused:
+        with pytest.raises((exc.IntegrityError, CommitFailed)):
             store.write(lambda conn, what=forbidden: conn.execute(what)).result()
-        assert isinstance(refused.value, CommitFailed) or "stays registered" in str(refused.value)
 
 
 def test_a_payment_takes_no_exclusion_away(store: Store) -> None:
