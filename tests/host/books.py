@@ -39,16 +39,32 @@ def record(meter: int = METER, **others: Any) -> MeterRecord:
     return MeterRecord(meter, **{**fields, **others})
 
 
+# The kind of database in which books are kept where a test names no place; the soak runs all on PostgreSQL as well.
+database = os.environ.get("OPENPREPAY_TEST_DATABASE", "sqlite")
+
+
+def new_place() -> str:
+    """The URL of an empty database of that kind."""
+    if database == "sqlite":
+        return "sqlite://"
+    from tests import postgres
+
+    return postgres.server().database()
+
+
 def open_books(
-    url: str = "sqlite://",
+    url: str = "",
     meters: tuple[int, ...] = (METER,),
     currency: int = CURRENCY,
     budget: int | None = 1_000_000,
     **options: Any,
 ) -> Store:
     """A store with the given meters and a channel (`CHANNEL`, at most `LIMIT_UC` a payment); neither where none is
-    given. `budget`: how many orders may open a relay in any scope; None: as the gate has it by default.
+    given. `url` "": a new place, written inline. `budget`: how many orders may open a relay in any scope; None: as the
+    gate has it by default.
     """
+    if not url:
+        url, options = new_place(), {**options, "inline": True}
     store = open_store(url, **options)
     store.write(identity.establish, NOW_S, 1, SOURCE, currency).result()
     if budget is not None:

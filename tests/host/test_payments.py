@@ -16,8 +16,8 @@ from tests.host.books import CHANNEL, LIMIT_UC, METER, NOW_S, SOURCE, dump, open
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    with open_books(meters=(METER, 18)) as opened:
+def store(any_store_url: str) -> Iterator[Store]:
+    with open_books(any_store_url, (METER, 18), inline=True) as opened:
         yield opened
 
 

@@ -48,7 +48,7 @@ def vending_key(revision: int) -> bytes:
     return random.Random(revision).randbytes(20)
 
 
-def energy_books(url: str = "sqlite://", meters: tuple[int, ...] = (METER,), **options: Any) -> Store:
+def energy_books(url: str = "", meters: tuple[int, ...] = (METER,), **options: Any) -> Store:
     """Books in kWh, the decoder key of each meter known."""
     store = open_books(url, meters, currency=CURRENCY_ENERGY, **options)
     for number in meters:
@@ -59,7 +59,7 @@ def energy_books(url: str = "sqlite://", meters: tuple[int, ...] = (METER,), **o
 class TokenPair(Pair):
     """`vend`, `type` and `taken_back` do what people do; `books` what the signer's log remembers."""
 
-    def __init__(self, carrier: str = "mqtt", watts: int = 0, url: str = "sqlite://") -> None:
+    def __init__(self, carrier: str = "mqtt", watts: int = 0, url: str = "") -> None:
         self.noise = Noise()
         self.carrier = carrier
         self.keys = vending_keys()
