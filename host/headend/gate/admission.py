@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, select
 from headend.gate import budget, checks, opening, policy, words
 from headend.gate.budget import Budget
 from headend.gate.checks import No
-from headend.gate.policy import ALONE, APPROVED, REFUND, RESTATED, SAFETY
+from headend.gate.policy import ALONE, APPROVED, COUNTS, REFUND, RESTATED, SAFETY
 from headend.orders import lifecycle
 from headend.store.schema import meter, order, order_body
 from meterlink import names, reasons
@@ -31,6 +31,7 @@ _SENT = (
     .limit(1)
 )
 _ANY = select(order.c.id).where(*_mine).limit(1)
+_GIVES_WAY = select(order.c.actor).where(*_mine, order.c.state == lifecycle.QUEUED, order.c.gate.in_(COUNTS[ALONE]))
 
 
 class Admission(NamedTuple):
@@ -92,7 +93,11 @@ def admit(conn: Connection, now_s: int, values: dict[str, Any], actor: str) -> A
     if what in rules.always or what.partition(":")[0] in rules.always:
         return Admission(lifecycle.AWAITING_APPROVAL, No("gate.always", words.ASKED_FOR, {"what": what}))
     place = budget.place_of(conn, values["meter"], actor, rules)
-    room = Budget(conn, now_s, rules, ALONE, with_queued=True).room(place)
+    alone = Budget(conn, now_s, rules, ALONE, with_queued=True)
+    subject = {"of": values["meter"], "about": values["aspect"], "which": values["selector"]}
+    for other in conn.execute(_GIVES_WAY, subject).scalars():
+        alone.take(budget.place_of(conn, values["meter"], other, rules), -1)
+    room = alone.room(place)
     if room.left > 0:
         return queued
     no = checks.over_budget(now_s, room, words.NEEDS_APPROVAL)

@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from headend import gate
 from headend.gate import checks, freeze
+from headend.gate.policy import SAFETY
 from headend.orders import lifecycle, questions
 from headend.orders.actions import Action, Deliver
 from headend.orders.policy import Entropy, Policy
@@ -74,7 +75,9 @@ def claim(
     # In the order of the meters, so that workers on one database cannot wait for each other in a circle.
     for meter_number, order_id in sorted(_due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions)):
         lock_meter(conn, meter_number)
-        row = conn.execute(_ROW, {"of_order": order_id, "now": now_s, "lease_now": lease_now_s}).one_or_none()
+        row = conn.execute(
+            _ROW, {"of_order": order_id, "now": now_s, "soon": now_s + policy.lease_s, "lease_now": lease_now_s}
+        ).one_or_none()
         if row is not None:
             action = _act(conn, now_s, row, lease_now_s + policy.lease_s, policy, entropy)
             if action is not None:
@@ -191,7 +194,7 @@ def _the_row() -> Select[Any]:
         ),
     )
     # A meter judges one order of a carrier at a time: while one was handed over and not asked about, others wait. A
-    # newer one on the same subject does not: it takes the older one's place at the meter too.
+    # newer one on the same subject does not, nor does a hold for safety: it takes the older one's place at the meter.
     other, its_row = order.alias("other"), outbox.alias("its_row")
     busy_until_s = (
         select(func.min(its_row.c.next_s))
@@ -201,6 +204,7 @@ def _the_row() -> Select[Any]:
             or_(other.c.aspect != order.c.aspect, other.c.selector != order.c.selector),
             its_row.c.step == ASK,
             its_row.c.next_s > _NOW,
+            its_row.c.next_s <= bindparam("soon", type_=BigInteger),  # one that is asked about slowly was asked about
             other.c.state.in_((lifecycle.SENT, lifecycle.UNKNOWN)),
         )
         .scalar_subquery()
@@ -262,7 +266,7 @@ def _act(
         if row.before_account:
             _schedule(conn, row.id, _no_later(now_s + policy.slow_s, last_s, now_s))
             return None
-        if row.busy_until_s is not None:
+        if row.busy_until_s is not None and row.gate != SAFETY:
             _schedule(conn, row.id, row.busy_until_s)
             return None
         if row.gate and not _passes(conn, now_s, row, policy):
