@@ -11,6 +11,7 @@ from headend.keys.keystore import KeyStore
 from headend.ledger import accounts, balances, consumption, payments, reconcile
 from headend.refusals import Refused
 from headend.store.schema import entry, meter_state
+from tests import postgres
 from tests.host.books import CHANNEL, LIMIT_UC, NOW_S, dump, open_books, report
 
 METERS = (17, 18)
@@ -26,12 +27,15 @@ class Books(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = open_books(meters=METERS)
+        self.store = open_books(self.place(), METERS, inline=True)
         self.paid: dict[str, tuple[int, int]] = {}
         self.charged = dict.fromkeys(METERS, 0)
         self.shown = dict.fromkeys(METERS, 0)
         self.reports = 0
         self.entries: list[Any] = []
+
+    def place(self) -> str:
+        return ""
 
     def teardown(self) -> None:
         self.store.close()
@@ -122,3 +126,12 @@ class Books(RuleBasedStateMachine):
 
 TestBooks = Books.TestCase
 TestBooks.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+
+
+class BooksOnPostgresql(Books):
+    def place(self) -> str:
+        return postgres.server().database()
+
+
+TestBooksOnPostgresql = BooksOnPostgresql.TestCase
+TestBooksOnPostgresql.settings = settings(max_examples=3, stateful_step_count=15, deadline=None)

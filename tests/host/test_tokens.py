@@ -193,8 +193,8 @@ def test_what_was_made_is_never_changed(pair: TokenPair) -> None:
     assert pair.token(row.id) == row
 
 
-def test_two_processes_sell_for_one_meter_at_the_same_time(tmp_path: Path) -> None:
-    url, count = f"sqlite:///{tmp_path}/store.sqlite", 25
+def test_two_processes_sell_for_one_meter_at_the_same_time(any_store_url: str, tmp_path: Path) -> None:
+    url, count = any_store_url, 15
     energy_books(url).close()
     caps = {"max_token_day_wh": 10**9, "max_token_month_wh": 10**9}
     with SignerProcess(tmp_path / "signer", vending_keys().without_root(), **caps) as signer:
