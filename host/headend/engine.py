@@ -19,7 +19,7 @@ from headend.clock import Clock
 from headend.epochs import follow, readback
 from headend.gate import pace
 from headend.keys.signer_wire import SignerAway
-from headend.ledger import refunds
+from headend.ledger import debts_on_meter, refunds
 from headend.orders import inbound, keys_held, outbox, questions, signing
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.orders.policy import Entropy, Policy, spread
@@ -111,6 +111,7 @@ class Engine:
         self._entropy = entropy
         self._signer = signer
         self._policy = policy or Policy()
+        self._handed = (0, 0)  # (second, actions of `due` in it)
         self._looked_s: int | None = None  # when `due` was last called, by the clock
         self.counts: Counter[str] = Counter()  # what came up, by what became of it
         self._not_asked: Counter[int] = Counter()  # meter -> questions in a row that its carrier did not take
@@ -135,7 +136,14 @@ class Engine:
         if self._signer is not None:
             signing.sign_pending(self._store, self._signer, now_s, self._policy)
             making.make_waiting(self._store, self._signer, now_s)
-        return self._store.write(self._take_due, now_s, lane=ORDERS).result()
+        if self._handed[0] != now_s:
+            self._handed = now_s, 0
+        room = self._policy.per_second - self._handed[1]
+        if room <= 0:
+            return []
+        actions = self._store.write(self._take_due, now_s, room, lane=ORDERS).result()
+        self._handed = now_s, self._handed[1] + len(actions)
+        return actions
 
     def next_s(self) -> int:
         """When `due` has something to do at the earliest, as things stand; NEVER without orders and meters."""
@@ -171,13 +179,14 @@ class Engine:
         outbox.clock_went_back(conn, now_s, self._policy, by_s)
         conn.execute(_ASK_TOO_FAR, {"far": now_s + 2 * self._policy.poll_s, "now": now_s})
 
-    def _take_due(self, conn: Connection, now_s: int) -> list[Action]:
-        actions = outbox.claim(conn, now_s, self._policy, self._entropy)
+    def _take_due(self, conn: Connection, now_s: int, room: int) -> list[Action]:
+        batch = self._policy.batch_actions
+        actions = outbox.claim(conn, now_s, self._policy, self._entropy, limit=min(batch, room))
         polled = conn.execute(
             select(meter_state.c.meter)
             .where(meter_state.c.next_ask_s <= now_s)
             .order_by(meter_state.c.next_ask_s, meter_state.c.meter)
-            .limit(self._policy.batch_actions)
+            .limit(min(batch, room - len(actions)))
         ).scalars()
         for number in sorted(polled):
             actions.append(self._poll(conn, now_s, number))
@@ -321,6 +330,7 @@ class Engine:
             usage.told(conn, now_s, batch.meter, batch.log_id, batch.first)
             replacing.settle(conn, now_s, batch.meter)
             refunds.token_settled(conn, now_s, batch.meter)
+            debts_on_meter.told(conn, now_s, batch.meter, batch.log_id, batch.first)
         actions: list[Action] = []
         # To a batch behind a gap that comes again nothing new is to be said, and an answer would bring it once more.
         if taken.ack_to and (taken.outcome != batches.REPEATED or taken.ack_to >= batch.first):

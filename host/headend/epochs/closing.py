@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from headend.epochs import findings
-from headend.ledger import accounts, balances, entries, refunds
+from headend.ledger import accounts, balances, debts_on_meter, entries, refunds
 from headend.orders import lifecycle, statements, trust
 from headend.orders.stored import stored_report
 from headend.store import lock_meter
@@ -69,6 +69,7 @@ def begin(conn: Connection, now_s: int, state: Row[Any], epoch: int, cause: str,
     }
     conn.execute(insert(closing).values({**row, **_figures(known), "closed_s": now_s}))
     refunds.account_closed(conn, now_s, state.meter, epoch)
+    debts_on_meter.account_closed(conn, now_s, state.meter, epoch)
 
 
 def book(conn: Connection, now_s: int, statement: Report) -> str:

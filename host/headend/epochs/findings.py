@@ -27,6 +27,8 @@ TOKEN_OF_FORMER = "token_of_former"
 REFUND_FOUND = "refund_found"
 TRANSFER_STUCK = "transfer_stuck"
 OPENING_STUCK = "opening_stuck"
+DEBT_UNSURE = "debt_unsure"
+DEBT_OVER = "debt_over"
 LEDGER_DIFFERENCE = "ledger_difference"
 SHADOW_DIFFERENCE = "shadow_difference"
 KINDS = {
@@ -44,6 +46,8 @@ KINDS = {
     TOKEN_TWICE: "a token that was void or replaced, and typed all the same",
     TOKEN_OF_FORMER: "a token that was sold to a former customer, and typed after that account was closed",
     REFUND_FOUND: "money that a lost database had taken off the meter: whom it was paid to, the channels know",
+    DEBT_UNSURE: "what the meter collected of debts is not known to the unit: told together with others, or lost",
+    DEBT_OVER: "the meter collected more of debts than was owed here: its customer has it to get back",
     OPENING_STUCK: "a line of an import whose account was closed before it was booked",
     TRANSFER_STUCK: "a transfer is off one meter, and the other one's account did not take it: its channel has it",
     RECOVERED_GAP: "what a recovered meter was not charged for: energy between its last report and its loss",

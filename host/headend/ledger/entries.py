@@ -21,6 +21,7 @@ REPOSTED = "reposted"  # a payment, posted again, that is such a sale: the meter
 REVERSAL = "reversal"  # a payment that was taken back
 MOVED = "moved"  # what is left of an account that is closed, and what is owed on it
 OPENING = "opening"  # what a customer had, or owed, before these books
+COLLECTED = "collected"  # of what the meter charged, what paid bills that it collects
 REFUND = "refund"  # stated to the meter as taken back
 REFUND_PAID = "refund_paid"  # … which the meter has proved: it is handed on
 REFUND_RETURNED = "refund_returned"  # … which the meter did not have, or was given up: the customer's again
@@ -54,6 +55,7 @@ SIDES = {
     RECOVERED: ((accounts.CLEARING, accounts.CUSTOMER),),
     REPOSTED: ((accounts.CUSTOMER, accounts.CLEARING),),
     OPENING: ((accounts.OPENING, accounts.CUSTOMER), (accounts.DEBT, accounts.OPENING)),
+    COLLECTED: ((accounts.INCOME, accounts.CUSTOMER),),
     REFUND: ((accounts.CUSTOMER, accounts.CLEARING),),
     REFUND_PAID: ((accounts.CLEARING, accounts.CHANNEL),),
     REFUND_RETURNED: ((accounts.CLEARING, accounts.CUSTOMER),),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
-from headend.ledger import consumption, payments, refunds
+from headend.ledger import consumption, debts_on_meter, payments, refunds
 from headend.orders import confirm, keys_held, lifecycle, outbox
 from headend.orders.policy import Entropy, Policy
 from headend.orders.signing import WANTS_CLOSED
@@ -27,7 +27,7 @@ from headend.store.schema import meter, meter_state, meter_trust, order, questio
 from headend.tokens import replacing, usage
 from meterlink import names, results, states
 from meterlink.batches import KIND_REPORT as ASK_REPORT
-from meterlink.orders import ASPECT_CREDIT, ASPECT_KEYS
+from meterlink.orders import ASPECT_CREDIT, ASPECT_DEBT, ASPECT_KEYS
 from meterlink.reports import KIND_BIRTH, KIND_RECEIPT, KIND_REPORT, NO_NONCE, Report
 
 # What became of a report; each is counted under its name.
@@ -277,6 +277,8 @@ def _settle(
         lifecycle.move(conn, now_s, row.id, event, verdict.sentence, **facts)
         if event == "confirm" and row.aspect == ASPECT_KEYS:
             keys_held.confirmed(conn, now_s, row)
+        if event == "confirm" and row.aspect == ASPECT_DEBT:
+            debts_on_meter.follow(conn, now_s, row.meter)
         return
     state = row.state
     if verdict.held and state != lifecycle.ACCEPTED:

@@ -94,6 +94,7 @@ meter_debt = Table(
     Column("withdrawn_uc", BigInteger, nullable=False, server_default="0"),
     Column("collected_uc", BigInteger, nullable=False, server_default="0"),  # by the meter's events
     Column("terms", LargeBinary, nullable=False),  # the body last stated
+    Column("order_id", ForeignKey("order.id"), nullable=False),  # by this order
     Column("changed_s", BigInteger, nullable=False),
 )
 

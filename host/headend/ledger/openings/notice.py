@@ -7,7 +7,7 @@ cut off three days later, without notice.)
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from headend.ledger.openings import words
 from headend.store.schema import database, meter, meter_state
@@ -67,7 +67,7 @@ def is_on_its_way(conn: Connection, number: int) -> bool:
     return row is not None and not _shown(row)
 
 
-def _shown(row: Row[Any]) -> bool:
+def _shown(row: Any) -> bool:
     """Of a source that a restore has closed since, what was missing was stated again."""
     stated_anew = row.total_uc is None or row.source != row.in_force
     return row.done_s is not None and (stated_anew or row.on_meter_uc >= row.total_uc)

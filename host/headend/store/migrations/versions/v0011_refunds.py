@@ -76,8 +76,10 @@ def upgrade() -> None:
         sa.Column("withdrawn_uc", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("collected_uc", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("terms", sa.LargeBinary(), nullable=False),
+        sa.Column("order_id", _ROW_ID, nullable=False),
         sa.Column("changed_s", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["meter"], ["meter.meter"], name="fk_meter_debt_meter"),
+        sa.ForeignKeyConstraint(["order_id"], ["order.id"], name="fk_meter_debt_order_id"),
         sa.PrimaryKeyConstraint("meter", "account_epoch", "number", name="pk_meter_debt"),
     )
     op.create_table(

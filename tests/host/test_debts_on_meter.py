@@ -1,0 +1,163 @@
+"""Bills that the meter collects: one owner each, paid once by what the meter tells, on the real firmware."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from headend.epochs import life as epochs
+from headend.ledger import accounts, bills, debts_on_meter, entries
+from headend.ledger.debts_on_meter import Terms
+from headend.refusals import Refused
+from headend.store.schema import meter_state
+from meterlink import bodies
+from meterlink.orders import ASPECT_DEBT
+from tests.host.refund_rig import CASHIER, small_world
+from tests.system.world import METER, YUAN, World
+
+HALF = Terms(bodies.DEBT_SHARED, share=5_000)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = small_world(tmp_path, METER)
+    yield made
+    made.close()
+
+
+def bill(world: World, amount_uc: int, name: str = "b-1") -> int:
+    now_s = world.clock.now_s()
+    lines = [bills.Line("energy", amount_uc)]
+    made: int = world.write(bills.issue, METER, name, lines, notice_s=now_s, due_s=now_s, actor=CASHIER)
+    return made
+
+
+def place(world: World, *ids: int, how: Terms = HALF, debt: int = 1) -> None:
+    order_id = world.write(debts_on_meter.place, METER, debt, ids, how, CASHIER)
+    world.until(lambda: world.state(order_id) == "confirmed")
+
+
+def on_meter(world: World, debt: int = 1) -> int:
+    owed: int = world.points[METER].unit.meter.charges.debts[debt - 1].owed_uc()
+    return owed
+
+
+def row(world: World, bill_id: int) -> Any:
+    return world.read(bills.get, bill_id)
+
+
+def test_a_share_of_each_top_up_pays_the_bill(world: World) -> None:
+    owed = bill(world, 30 * YUAN)
+    place(world, owed)
+    assert (row(world, owed).owner, on_meter(world)) == ("meter", 30 * YUAN)
+    world.pay("a", 40 * YUAN)
+    world.settle()
+    assert on_meter(world) == 10 * YUAN and world.read(debts_on_meter.owed_uc, METER, 1) == 10 * YUAN
+    assert row(world, owed).paid_uc == 20 * YUAN and world.balance(accounts.of_debt(METER, 1)) == -10 * YUAN
+    assert world.customer() == world.points[METER].account.balance_uc() == 20 * YUAN
+    assert world.balance(accounts.INCOME_ENERGY) == 0, "what was charged for it is no income from energy"
+    world.pay("b", 60 * YUAN)
+    world.settle()
+    assert (on_meter(world), row(world, owed).state) == (0, "paid")
+    assert world.balance(accounts.of_debt(METER, 1)) == 0
+    assert world.entries(entries.COLLECTED) == [20 * YUAN, 10 * YUAN]
+    world.check()
+
+
+def test_what_the_meter_collects_the_head_end_does_not(world: World) -> None:
+    owed = bill(world, 30 * YUAN)
+    place(world, owed)
+    assert world.pay("a", 40 * YUAN).allocated_uc == 0
+    with pytest.raises(Refused):
+        world.write(debts_on_meter.place, METER, 2, [owed], HALF, CASHIER)
+
+
+def test_events_that_come_again_are_booked_once(world: World) -> None:
+    owed = bill(world, 30 * YUAN)
+    place(world, owed)
+    point = world.points[METER]
+    point.dumb = True
+    world.pay("a", 40 * YUAN)
+    world.run(60)
+    assert row(world, owed).paid_uc == 0
+    point.dumb = False
+    world.settle()
+    for _ in range(2):
+        world.write(debts_on_meter.told, METER, _log_id(world), 0)
+    assert row(world, owed).paid_uc == 20 * YUAN
+    world.check()
+
+
+def _log_id(world: World) -> int:
+    found: int = world.read(lambda conn: conn.execute(select(meter_state.c.log_id)).scalar_one())
+    return found
+
+
+def test_it_is_taken_back_when_the_meter_holds_that(world: World) -> None:
+    owed = bill(world, 30 * YUAN)
+    place(world, owed)
+    point = world.points[METER]
+    point.deaf = True
+    world.write(debts_on_meter.withdraw, METER, 1, CASHIER)
+    world.run(20)
+    assert row(world, owed).owner == "meter", "until then it may collect"
+    point.deaf = False
+    world.settle()
+    assert (row(world, owed).owner, on_meter(world)) == ("head_end", 0)
+    assert world.pay("b", 40 * YUAN).allocated_uc == 30 * YUAN
+    world.settle()
+    world.check()
+
+
+def test_what_it_collects_while_that_is_on_its_way_counts_once(world: World) -> None:
+    owed = bill(world, 30 * YUAN)
+    place(world, owed)
+    point = world.points[METER]
+    point.deaf_to = {ASPECT_DEBT}
+    world.write(debts_on_meter.withdraw, METER, 1, CASHIER)
+    world.pay("a", 20 * YUAN)
+    world.until(lambda: on_meter(world) == 20 * YUAN)
+    point.deaf_to = set()
+    world.until(lambda: row(world, owed).owner == "head_end")
+    world.settle()
+    assert (row(world, owed).owner, row(world, owed).paid_uc, on_meter(world)) == ("head_end", 10 * YUAN, 0)
+    other = bill(world, 8 * YUAN, "b-2")
+    place(world, other)
+    assert on_meter(world) == 8 * YUAN, "what was taken back too much counts against nothing"
+    world.settle()
+    world.check()
+
+
+def test_a_new_account_owes_nothing_on_the_meter(world: World) -> None:
+    owed = bill(world, 30 * YUAN)
+    place(world, owed)
+    world.write(epochs.open_epoch, METER, "tenant", CASHIER)
+    assert row(world, owed).owner == "head_end"
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(1, 9_999_999),
+    st.integers(100, 10_000),
+    st.lists(st.integers(1, 5_000_000), min_size=1, max_size=4),
+)
+def test_thousandths_that_events_cut_off_leave_nothing_open(
+    tmp_path_factory: pytest.TempPathFactory, owed_uc: int, share: int, paid: list[int]
+) -> None:
+    world = small_world(tmp_path_factory.mktemp("debts"), METER)
+    owed = bill(world, owed_uc)
+    place(world, owed, how=Terms(bodies.DEBT_SHARED, share=share))
+    for number, amount_uc in enumerate([*paid, 11 * YUAN * 10_000 // share]):
+        world.pay(f"p{number}", amount_uc)
+        world.run(2)
+        known_uc = world.read(debts_on_meter.owed_uc, METER, 1)
+        assert 0 <= known_uc - on_meter(world) < 1000 * (number + 1) or known_uc == 0
+    world.settle()
+    assert on_meter(world) == 0 and row(world, owed).state == "paid"
+    assert world.balance(accounts.of_debt(METER, 1)) == 0 and world.findings() == []
+    world.check()
+    world.close()
