@@ -21,6 +21,7 @@ from headend.store import open_store
 from tests import needs
 
 _START_LIMIT_S = 60
+_PREFIX = "op-pg-"
 _CONFIGURATION = """\
 listen_addresses = ''
 unix_socket_directories = '{folder}'
@@ -47,7 +48,9 @@ class Server:
         programs = needs.postgresql()
         self._postgres = programs / "postgres"
         memory = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(prefix="op-pg-", dir=memory if os.access(memory, os.W_OK) else None))
+        within = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+        _remove_left(within)
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=within))
         self.data = self.folder / "data"
         self._user = _user()
         if self._user is not None:
@@ -157,6 +160,14 @@ def server() -> Server:
     started = Server()
     atexit.register(started.remove)
     return started
+
+
+def _remove_left(within: Path) -> None:
+    """Of processes that were killed before they could remove it; their servers ended with them."""
+    for folder in within.glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _user() -> str | None:
