@@ -71,6 +71,8 @@ _STANDING = (
         meter_trust.c.withheld_uc,
         closing.c.moved_to,
         database.c.source,
+        database.c.signing_epoch,
+        statements.HAS_ARREARS.label("has_arrears"),
         exists()
         .where(recovered_sale.c.meter == meter.c.meter, recovered_sale.c.channel.is_(None))
         .label("has_recovered"),
@@ -217,7 +219,8 @@ def take(
     if former is None:
         if not by_token and row["allocated_uc"] < amount_uc:
             row.update(_give(conn, now_s, state, standing, row, actor))
-        if not grants and purpose != split.DEPOSIT and (parts is None or parts.found.releases):
+        pays = not grants and purpose != split.DEPOSIT
+        if standing.has_arrears and pays and (parts is None or parts.found.releases):
             statements.release_arrears_if_stopped(conn, now_s, state, actor)
     conn.execute(_TAKEN, row)
     if parts is not None:
@@ -283,7 +286,8 @@ def _give(
         conn.execute(_LOOK_NOW, {"of": meter, "now": now_s})
         return {"source": source, "total_uc": total_uc}
     total_uc = _sum_of(state.sold_uc, 0, amount_uc - known_uc)
-    order_id = statements.credit_statement(conn, now_s, state, total_uc, actor)
+    place = statements.Place(epoch, standing.signing_epoch, source)
+    order_id = statements.credit_statement(conn, now_s, state, total_uc, actor, place=place)
     conn.execute(_SOLD, {"of": meter, "total": total_uc})
     return {"source": source, "total_uc": total_uc, "order_id": order_id}
 

@@ -11,9 +11,9 @@ from being queued.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, literal_column, select, update
 
 from headend import audit, gate
 from headend.gate import proposals
@@ -21,8 +21,8 @@ from headend.gate.checks import No
 from headend.gate.policy import APPROVED
 from headend.orders import lifecycle, signing
 from headend.refusals import Refused
-from headend.store import identity, lock_meter
-from headend.store.schema import meter, meter_state, order, order_body, outbox, payment, token
+from headend.store import UnknownMeter, identity, lock_meter
+from headend.store.schema import database, meter, meter_state, order, order_body, outbox, payment, token
 from meterlink import bodies, reasons, stating
 from meterlink.orders import (
     ASPECT_CLOCK,
@@ -91,7 +91,21 @@ _REPLACED = (
     .join(meter, (meter.c.meter == token.c.meter) & (meter.c.account_epoch == token.c.account_epoch))
     .where(token.c.id == bindparam("of"))
 )
-_EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
+_PLACE = (
+    select(meter.c.account_epoch, database.c.signing_epoch, database.c.source)
+    .join(database, database.c.one == 1)
+    .where(meter.c.meter == bindparam("of"))
+)
+# A condition on `meter`: a statement on arrears was made that may still be wanted or hold.
+HAS_ARREARS = exists().where(
+    order.c.meter == meter.c.meter,
+    order.c.aspect == ASPECT_SUPPLY,
+    order.c.selector == reasons.HOLD_ARREARS,
+    # Said out: a list of bound values is written into the statement anew each time.
+    order.c.state.in_(
+        [literal_column(f"'{state}'") for state in (*lifecycle.UNSENT, *lifecycle.ON_THE_WAY, lifecycle.CONFIRMED)]
+    ),
+)
 _OUT = insert(outbox)
 _WAITS = (
     select(*order.c, order_body.c.body.label("apart"))
@@ -247,14 +261,34 @@ def set_clock(
     return state(conn, now_s, meter_id, ASPECT_CLOCK, 0, body, WANTS_VERSION, actor, reason_text)
 
 
-def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc: int, actor: str) -> int:
+class Place(NamedTuple):
+    """Under what a meter's orders are stated: its account, and what the database signs as."""
+
+    account_epoch: int
+    signing_epoch: int
+    source: int
+
+
+def place_of(conn: Connection, meter_id: int) -> Place:
+    """The place of a meter now; raises Refused while nothing is established."""
+    row = conn.execute(_PLACE, {"of": meter_id}).one_or_none()
+    if row is None:
+        identity.get(conn)
+        raise UnknownMeter(meter_id)
+    return Place(*row)
+
+
+def credit_statement(
+    conn: Connection, now_s: int, meter_row: Row[Any], total_uc: int, actor: str, *, place: Place | None = None
+) -> int:
     """State that our source has credited `total_uc` in all; returns the order's id.
 
     `meter_row` is the locked `meter_state` row. Carries the last four sales, from the payments stored and, where
     `total_uc` goes beyond them, one more for the difference; and names the typed token that is being replaced.
-    Takes the place of a statement of this source that was not sent.
+    Takes the place of a statement of this source that was not sent. `place`: where the caller has looked it up.
     """
-    source = identity.get(conn).source
+    place = place or place_of(conn, meter_row.meter)
+    source = place.source
     chosen = {"of": meter_row.meter, "total": total_uc, "from_source": source}
     sold = conn.execute(_SALES, chosen).all()
     sales: list[tuple[int, int]] = []
@@ -269,7 +303,19 @@ def credit_statement(conn: Connection, now_s: int, meter_row: Row[Any], total_uc
         named = conn.execute(_REPLACED, {"of": meter_row.replacing})
         replaced = tuple((revision, tid) for revision, tid in named)
     body = bodies.encode_credit(total_uc, meter_row.refunded_uc, sales[-bodies.MAX_SALES :], replaced=replaced)
-    return state(conn, now_s, meter_row.meter, ASPECT_CREDIT, source, body, WANTS_CREDIT, actor, "", total_uc=total_uc)
+    return state(
+        conn,
+        now_s,
+        meter_row.meter,
+        ASPECT_CREDIT,
+        source,
+        body,
+        WANTS_CREDIT,
+        actor,
+        "",
+        total_uc=total_uc,
+        place=place,
+    )
 
 
 def arrears(conn: Connection, meter_id: int) -> int | None:
@@ -321,13 +367,14 @@ def state(
     apart: bytes | None = None,
     proposal: int | None = None,
     restates: bool = False,
+    place: Place | None = None,
 ) -> int:
     """Write the order, and its outbox row where it is queued at once; the meter's row is locked by now.
 
     `body`: its bytes, or what makes them where they depend on the version; such an order opens nothing. `apart`: the
     whole body where that travels apart · `valid_s`: how long it lives from being queued, 0 = it never expires ·
     `wrap_key_version`: the per-meter key under which the body hides a key; the order's tag is made with it too ·
-    `proposal`, `restates`: as `gate.kind_of` has them.
+    `proposal`, `restates`: as `gate.kind_of` has them · `place`: where the caller has looked it up.
     """
     kind, no = "", None
     values: dict[str, Any] = {
@@ -352,7 +399,7 @@ def state(
             if first != lifecycle.QUEUED:
                 return _wait(conn, now_s, {**values, "body": body}, apart, no)
     _give_way(conn, now_s, meter_id, aspect, selector, lifecycle.UNSENT)
-    stamps = _stamps(conn, now_s, meter_id, aspect, valid_s)
+    stamps = _stamps(conn, now_s, meter_id, aspect, valid_s, place)
     values["body"] = body(stamps["signing_epoch"], stamps["version"]) if callable(body) else body
     order_id = lifecycle.start(conn, now_s, {**values, **stamps}, reason_text)
     _keep_apart(conn, order_id, apart)
@@ -373,14 +420,17 @@ def _give_way(
             )
 
 
-def _stamps(conn: Connection, now_s: int, meter_id: int, aspect: int, valid_s: int) -> dict[str, Any]:
+def _stamps(
+    conn: Connection, now_s: int, meter_id: int, aspect: int, valid_s: int, place: Place | None = None
+) -> dict[str, Any]:
     """What an order gets when it is queued: epochs, version and times."""
     version = 0
     if aspect not in UNVERSIONED:
         version = conn.execute(_NEXT_VERSION, {"of": meter_id}).scalar_one()
+    place = place or place_of(conn, meter_id)
     return {
-        "account_epoch": conn.execute(_EPOCH, {"of": meter_id}).scalar_one(),
-        "signing_epoch": identity.get(conn).signing_epoch,
+        "account_epoch": place.account_epoch,
+        "signing_epoch": place.signing_epoch,
         "version": version,
         "issued_s": now_s,
         "not_after_s": now_s + valid_s if valid_s else 0,
@@ -410,7 +460,7 @@ def _wait(conn: Connection, now_s: int, values: dict[str, Any], apart: bytes | N
     """Write an order that a second person has to approve, and what proposes it."""
     subject = values["meter"], values["aspect"], values["selector"]
     _give_way(conn, now_s, *subject, lifecycle.WAITING)
-    epoch = conn.execute(_EPOCH, {"of": values["meter"]}).scalar_one()
+    epoch = place_of(conn, values["meter"]).account_epoch
     stamps = {"account_epoch": epoch, "signing_epoch": identity.get(conn).signing_epoch, "version": 0}
     stamps |= {"issued_s": now_s, "not_after_s": 0}
     passes = {**values, **stamps, "gate": APPROVED}
