@@ -23,6 +23,7 @@ class Policy:
     poll_s: int = 900  # between two reports asked of a meter unprompted
     gap_s: int = 60  # between two tries to fetch missing records
     batch_actions: int = 100  # actions handed out at a time
+    per_second: int = 500  # … and in a second by one engine, so that what waited together does not leave together
     batch_signatures: int = 200  # statements signed at a time
 
     def wait_s(self, attempts: int, entropy: Entropy) -> int:

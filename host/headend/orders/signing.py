@@ -7,7 +7,7 @@ superseded or signed in the meantime is left alone.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, case, func, literal, null, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, func, literal, literal_column, null, select, update
 
 from headend.keys.signer_wire import SignerAway
 from headend.orders import lifecycle
@@ -45,9 +45,14 @@ _EVIDENCE = case(
     (order.c.wants == WANTS_CLOSED, func.coalesce(meter_trust.c.readback_order, _HIGHEST)), else_=null()
 ).label("evidence_order")
 
-
+# Said with literals, as the conditions of their indexes are: a database uses an index of a part of the rows only where
+# it sees that no other row is wanted.
+_UNSIGNED = (order.c.state == literal_column(f"'{lifecycle.QUEUED}'"), order.c.signed.is_(None))
+_ROOT: list[ColumnElement[Any]] = [
+    literal_column(str(aspect)) for aspect, role in sorted(ASPECT_ROLE.items()) if role == ROLE_ROOT
+]
 # What waits for the root key may be a whole fleet's, and nothing that can be signed here has to wait behind it.
-_ROOT_LAST = case((order.c.aspect.in_([a for a, role in ASPECT_ROLE.items() if role == ROLE_ROOT]), 1), else_=0)
+_WAITING = (order.c.aspect.not_in(_ROOT), order.c.aspect.in_(_ROOT))
 
 
 class Signer(Protocol):
@@ -85,18 +90,21 @@ def unsigned(conn: Connection, now_s: int, limit: int | None) -> list[Row[Any]]:
     flags = case((order_body.c.order_id.is_not(None), FLAG_BODY_APART), else_=0).label("flags")
     apart = order_body.c.body.label("apart_body")
     columns: list[ColumnElement[Any]] = [*order.c, tag_key, epoch, flags, _HELD_KEY, apart, _EVIDENCE]
-    return list(
-        conn.execute(
-            select(*columns)
-            .join(outbox, outbox.c.order_id == order.c.id)
-            .join(meter, meter.c.meter == order.c.meter)
-            .join(meter_trust, meter_trust.c.meter == order.c.meter)
-            .outerjoin(order_body, order_body.c.order_id == order.c.id)
-            .where(order.c.state == lifecycle.QUEUED, order.c.signed.is_(None), outbox.c.next_s <= now_s)
-            .order_by(_ROOT_LAST, order.c.id)
-            .limit(limit)
-        ).all()
+    waiting = (
+        select(*columns)
+        .join(outbox, outbox.c.order_id == order.c.id)
+        .join(meter, meter.c.meter == order.c.meter)
+        .join(meter_trust, meter_trust.c.meter == order.c.meter)
+        .outerjoin(order_body, order_body.c.order_id == order.c.id)
+        .where(*_UNSIGNED, outbox.c.next_s <= now_s)
+        .order_by(order.c.id)
     )
+    found: list[Row[Any]] = []
+    for which in _WAITING:
+        room = None if limit is None else limit - len(found)
+        if room != 0:
+            found += conn.execute(waiting.where(which).limit(room)).all()
+    return found
 
 
 def _postpone(conn: Connection, now_s: int, numbers: Sequence[int], why: str, wait_s: int) -> None:

@@ -223,6 +223,19 @@ order = Table(
         sqlite_where=text("state in ('draft', 'awaiting_approval', 'approved')"),
         postgresql_where=text("state in ('draft', 'awaiting_approval', 'approved')"),
     ),
+    # What waits for a signature, the oldest first; what waits for the root key may be a whole fleet's, for weeks.
+    Index(
+        "ix_order_unsigned",
+        "id",
+        sqlite_where=text("state = 'queued' and signed is null and aspect not in (7, 8, 10, 12)"),
+        postgresql_where=text("state = 'queued' and signed is null and aspect not in (7, 8, 10, 12)"),
+    ),
+    Index(
+        "ix_order_for_root",
+        "id",
+        sqlite_where=text("state = 'queued' and signed is null and aspect in (7, 8, 10, 12)"),
+        postgresql_where=text("state = 'queued' and signed is null and aspect in (7, 8, 10, 12)"),
+    ),
 )
 
 # Credit sources of this system: the database's own, and those of databases that it follows.
@@ -424,6 +437,7 @@ outbox = Table(
     Column("lease", String(40)),
     Column("lease_until_s", BigInteger),
     Index("ix_outbox_next", "next_s"),
+    Index("ix_outbox_meter", "meter", "next_s"),
 )
 
 question = Table(
