@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -93,10 +94,8 @@ _STATUS = {
 
 def document() -> dict[str, Any]:
     """The whole document."""
-    used = [ProblemDetails, *(kind for one in OPERATIONS for kind in (one.body, one.query, *one.answers.values()))]
-    kinds = list(dict.fromkeys(kind for kind in used if kind is not Nothing))
-    _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
-    queries = {one.query.__name__ for one in OPERATIONS}
+    schemas = _components()[1]
+    queries = {_name(one.query) for one in OPERATIONS if one.query is not Nothing}
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
@@ -154,7 +153,7 @@ def _operation(one: Operation[Any, Any], schemas: dict[str, Any]) -> dict[str, A
 def _parameters(one: Operation[Any, Any], schemas: dict[str, Any]) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in one.path.split("/") if part.startswith("{")]
     found = [{"name": name, "in": "path", "required": True, **_PATH_PARAMETERS[name]} for name in names]
-    query = schemas.get(one.query.__name__, {})
+    query = {} if one.query is Nothing else schemas[_name(one.query)]
     for name, schema in query.get("properties", {}).items():
         shape = dict(schema)
         described = {"description": shape.pop("description")} if "description" in shape else {}
@@ -240,7 +239,24 @@ def _headers(one: Operation[Any, Any], status: int) -> dict[str, Any]:
 
 
 def _ref(kind: type[msgspec.Struct]) -> dict[str, str]:
-    return {"$ref": REF.format(name=kind.__name__)}
+    return {"$ref": REF.format(name=_name(kind))}
+
+
+@cache
+def _components() -> tuple[dict[type[Any], str], dict[str, Any]]:
+    """The name of each kind of body, query and answer, and the schemas by name.
+
+    A name is that of the class; where two classes share one, msgspec puts their modules before it.
+    """
+    used = [ProblemDetails, *(kind for one in OPERATIONS for kind in (one.body, one.query, *one.answers.values()))]
+    kinds = list(dict.fromkeys(kind for kind in used if kind is not Nothing))
+    references, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
+    names = [reference["$ref"].rpartition("/")[2] for reference in references]
+    return dict(zip(kinds, names, strict=True)), schemas
+
+
+def _name(kind: type[msgspec.Struct]) -> str:
+    return _components()[0][kind]
 
 
 def _tidy(schema: Any) -> Any:

@@ -234,12 +234,12 @@ async def write_off_refund(call: Call[EvidenceRequest, Nothing]) -> Answer:
     return Answer(202, WriteOffProposed(made))
 
 
-async def get_policy(call: Call[Nothing, Nothing]) -> Answer:
+async def get_refund_policy(call: Call[Nothing, Nothing]) -> Answer:
     """The policy of refunds that rules."""
     return Answer(200, _policy(await call.desk.read(policy.standing)))
 
 
-async def put_policy(call: Call[RefundPolicy, Nothing]) -> Answer:
+async def put_refund_policy(call: Call[RefundPolicy, Nothing]) -> Answer:
     """Set the policy of refunds. What ruled before stays recorded."""
     body = call.body
     new = policy.Policy(body.window_s, wire.read_amount("alone", body.alone), body.spent, body.notice_s)
@@ -397,7 +397,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
         "GET",
         "/refund-policy",
-        get_policy,
+        get_refund_policy,
         scope=READ,
         answers={200: RefundPolicy},
         body=Nothing,
@@ -406,7 +406,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
         "PUT",
         "/refund-policy",
-        put_policy,
+        put_refund_policy,
         scope=ADMIN,
         answers={200: RefundPolicy},
         body=RefundPolicy,

@@ -135,7 +135,7 @@ def _uc(field: str, text: str | None) -> int | None:
     return None if text is None else wire.read_amount(field, text)
 
 
-async def put_limits(call: Call[Limits, Nothing]) -> Answer:
+async def put_channel_limits(call: Call[Limits, Nothing]) -> Answer:
     """Set what a channel may take. What it holds is counted anew from the books."""
     await call.desk.write(_set_limits, call.desk.clock.now_s(), call.path["channel"], call.body, call.caller.actor)
     return await _money(call)
@@ -155,7 +155,7 @@ def _set_limits(conn: Connection, now_s: int, channel: str, body: Limits, actor:
     )
 
 
-async def get_limits(call: Call[Nothing, Nothing]) -> Answer:
+async def get_channel_limits(call: Call[Nothing, Nothing]) -> Answer:
     """A channel's limits and its float."""
     return await _money(call)
 
@@ -282,7 +282,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
         "PUT",
         "/channels/{channel}/limits",
-        put_limits,
+        put_channel_limits,
         scope=ADMIN,
         answers={200: ChannelMoney},
         body=Limits,
@@ -292,7 +292,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
         "GET",
         "/channels/{channel}/limits",
-        get_limits,
+        get_channel_limits,
         scope=BOOKS,
         answers={200: ChannelMoney},
         body=Nothing,

@@ -1,0 +1,123 @@
+"""The API holds to its document: every answer fits it, what it forbids is refused, and nearly all of it can be used.
+
+By people who hold every role, and a channel with every scope, on a real server with a seeded database.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import CheckFunction, load_all_checks
+from schemathesis.core.failures import FailureGroup
+from schemathesis.generation import GenerationMode
+
+from headend.access.roles import ROLES
+from headend.access.sealing import Sealer
+from headend.people.keyring import RingFile
+from headend.web.api import OPERATIONS
+from meterlink.provision import CURRENCY_ENERGY
+from tests.host.api_walk import Walk, draw, name_of
+from tests.host.people_rig import add_person, session_of
+from tests.host.site import ALL, API, Site
+
+EXAMPLES = int(os.environ.get("API_EXAMPLES", "2"))  # of requests that fit, and of those that do not; more in soak
+METERS = (17, 18, 19, 20, 21, 22)
+TYPED = ("put_decoder", "vend_token", "vend_batch", "get_token", "void_token", "replace_token")  # in kWh alone
+WANTED = 0.9
+
+
+def seed(site: Site, folder: Path) -> Walk:
+    """Two people with every role, one with none; meters that have reported; payments."""
+    for name in ("boss", "second"):
+        add_person(site.store, name, *((role, "") for role in ROLES))
+    add_person(site.store, "guest")
+    site.desk.sealer = Sealer(lambda: bytes(32))
+    site.desk.persons = RingFile(folder / "persons")
+    site.desk.persons.make(os.urandom)
+    for number in METERS[:-2]:
+        site.born(number)
+
+    def callers() -> list[str]:
+        now_s = site.clock.now_s()
+        return [session_of(site.store, "boss", now_s), session_of(site.store, "second", now_s), ALL]
+
+    walk = Walk(site, callers)
+    walk.known["user"] = ["guest"]
+    walk.known["meter"] = [str(number) for number in METERS[:-2]]
+    client = site.client(walk.tokens[0])
+    for number in range(4):
+        paid = {"payment_id": f"seed-{number}", "meter": "17", "amount": "40.00"}
+        walk.learn(client.post(f"{API}/payments", json=paid).json())
+    site.run(60)
+    return walk
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    folder = tmp_path_factory.mktemp("site")
+    with Site(folder, METERS) as site:
+        walk = seed(site, folder)
+        walk.go(each=2)
+        yield walk
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    """The same where the books are in kWh, for tokens that are typed."""
+    folder = tmp_path_factory.mktemp("typed")
+    with Site(folder, METERS, currency=CURRENCY_ENERGY) as site:
+        walk = seed(site, folder)
+        walk.go(each=2, only=TYPED)
+        yield walk
+
+
+def test_nearly_every_operation_can_be_used(walked: Walk, typed: Walk) -> None:
+    """The test lists those that were never answered 2xx, and what was said."""
+    names = [one.name for one in OPERATIONS]
+    assert len(set(names)) == len(names)
+    never = [name for name in names if name not in walked.answered and name not in typed.answered]
+    told = "\n".join(f"{name}: {walked.refused.get(name, '')[:300]}" for name in never)
+    assert len(never) <= (1 - WANTED) * len(names), f"{len(never)} of {len(names)} were never answered 2xx:\n{told}"
+
+
+load_all_checks()
+from schemathesis.checks import CHECKS  # noqa: E402 - they are there once they are loaded
+
+ALWAYS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+
+
+def test_every_answer_is_one_of_the_document(walked: Walk) -> None:
+    checks: list[CheckFunction] = list(CHECKS.get_by_names(ALWAYS))
+    found = []
+    for operation in walked.operations():
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            for number, case in enumerate(_cases(operation, mode)):
+                token = walked.tokens[number % 3]
+                for part in case.path_parameters or {}:
+                    if mode is GenerationMode.POSITIVE:
+                        case.path_parameters[part] = walked.pick(part, case.path_parameters[part])
+                answer = walked.send(case, token)
+                if answer.status_code == 401:
+                    walked.renew()
+                try:
+                    case.validate_response(answer, checks=checks)
+                except FailureGroup as group:
+                    found += [f"{name_of(operation)}: {one}" for one in group.exceptions]
+    assert not found, "\n".join(found)
+
+
+def _cases(operation: Any, mode: GenerationMode) -> list[Any]:
+    try:
+        return draw(operation, mode, EXAMPLES, 7)
+    except Unsatisfiable:  # a request in which nothing can be wrong
+        assert mode is GenerationMode.NEGATIVE
+        return []
