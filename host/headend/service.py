@@ -39,6 +39,7 @@ from headend.keys.signer_wire import SignerAway
 from headend.links.port import Carrier, Sent
 from headend.orders.policy import Entropy
 from headend.people.keyring import RingFile
+from headend.reads import shadow_days
 from headend.refusals import Refused
 from headend.settings import INSIDE, Settings
 from headend.store import Store, identity, open_store, retention
@@ -55,6 +56,7 @@ TROUBLED_S = 2.0  # before the next round after one that failed
 SEND_THREADS = 4
 SEAL_S = 10  # how long an entry may stand unsealed
 SWEEP_S = 60  # between two comparisons of what moved with the books
+SHADOW_S = 600  # between two looks for days that can be priced again
 DAY_S = 86_400
 HEAD_S = 300  # between two looks whether a day is over
 FOLLOW_S = 5  # between two looks at what moved, for the monitor
@@ -178,6 +180,7 @@ class Service:
                 Chore("metrics", FOLLOW_S, self.metrics.follow),
                 Chore("seal", SEAL_S, partial(sealer.seal_all, store)),
                 Chore("reconcile", SWEEP_S, partial(sweep.sweep, store)),
+                Chore("shadow bills", SHADOW_S, partial(shadow_days.follow, store)),
                 Chore("daily head", HEAD_S, close_day),
                 Chore("retention", DAY_S, lambda now_s: retention.prune_some(store, now_s, kept_days)),
             ],

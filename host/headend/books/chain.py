@@ -60,7 +60,7 @@ def first(chain: str, origin: str) -> bytes:
 
 def row_bytes(row: Iterable[Any]) -> bytes:
     """The bytes of a row, its values in the order of the chain's columns."""
-    return b"".join([b"-," if value is None else _netstring(value) for value in row])
+    return b"".join([b"-," if value is None else _netstring(str(value).encode()) for value in row])
 
 
 def following(before: bytes, row: Iterable[Any]) -> bytes:
@@ -68,6 +68,5 @@ def following(before: bytes, row: Iterable[Any]) -> bytes:
     return hashlib.sha256(before + row_bytes(row)).digest()
 
 
-def _netstring(value: int | str) -> bytes:
-    raw = str(value).encode()
+def _netstring(raw: bytes) -> bytes:
     return b"%d:%b," % (len(raw), raw)

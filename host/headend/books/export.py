@@ -4,17 +4,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, func, select
 
-from headend.books.chain import CHAINS, ENTRY
+from headend.books.chain import CHAINS
 from headend.store.schema_books import seal, seal_chain
 
 FORMAT = 1
 _AT_A_TIME = 2000
 
-Row = tuple[str, int | None, str | None, list[Any] | None]
+Row = tuple[str, int | None, bytes | None, list[Any] | None]
 
-_ORIGIN = select(seal_chain.c.origin).where(seal_chain.c.chain == ENTRY)
+_ORIGIN = select(func.max(seal_chain.c.origin))  # a chain in which nothing was sealed has none yet
 _SEALED = {
     name: select(seal.c.seq, seal.c.hash, *one.columns)
     .select_from(seal.outerjoin(one.table, one.table.c.id == seal.c.row_id))
@@ -42,7 +42,7 @@ def rows(conn: Connection) -> Iterator[Row]:
     streamed = conn.execution_options(yield_per=_AT_A_TIME)
     for chain in CHAINS:
         for seq, told, *row in streamed.execute(_SEALED[chain]):
-            yield chain, seq, told.hex(), None if row[0] is None else row
+            yield chain, seq, bytes(told), None if row[0] is None else row
         for left in streamed.execute(_LEFT[chain]):
             yield chain, None, None, list(left)
 
@@ -50,8 +50,8 @@ def rows(conn: Connection) -> Iterator[Row]:
 def lines(conn: Connection) -> Iterator[str]:
     """The lines of an export."""
     yield _line({"format": FORMAT, "origin": origin(conn)})
-    for row in rows(conn):
-        yield _line(row)
+    for chain, seq, told, row in rows(conn):
+        yield _line((chain, seq, None if told is None else told.hex(), row))
 
 
 def _line(value: Any) -> str:

@@ -33,7 +33,8 @@ CHAINS: dict[str, tuple[tuple[str, ...], int, int | None]] = {
 }
 _AT_S = 1
 
-Row = tuple[str, int | None, str | None, Sequence[Any] | None]
+# Chain, number, hash, columns; a row that is not sealed has neither number nor hash, a seal without its row no columns.
+Row = tuple[str, int | None, bytes | None, Sequence[Any] | None]
 
 
 class Unreadable(Exception):
@@ -132,22 +133,21 @@ def read_head(name: str, raw: bytes, keys: Sequence[bytes] = ()) -> Head:
 
 def row_bytes(row: Iterable[Any]) -> bytes:
     """The bytes of a row that are hashed."""
-    parts = []
-    for value in row:
-        if value is None:
-            parts.append(b"-,")
-        else:
-            raw = str(value).encode()
-            parts.append(b"%d:%b," % (len(raw), raw))
-    return b"".join(parts)
+    texts = [None if value is None else str(value) for value in row]
+    line = "".join(["-," if text is None else f"{len(text)}:{text}," for text in texts])
+    if line.isascii():  # then a character is a byte
+        return line.encode()
+    raws = [None if text is None else text.encode() for text in texts]
+    return b"".join([b"-," if raw is None else b"%d:%b," % (len(raw), raw) for raw in raws])
 
 
 class _Walk:
-    """One chain, row by row."""
+    """One chain, row by row; `wrong`: what was found, a sentence each."""
 
     def __init__(self, chain: str, origin: str, heads: Sequence[Head]) -> None:
         self.chain = chain
         self.columns, self._kind, self._amount = CHAINS[chain]
+        self.wrong: list[str] = []
         self.seq = 0
         self.last = hashlib.sha256(f"openprepay chain 1:{chain}:{origin}".encode()).digest()
         self.sums: dict[str, list[int]] = {}
@@ -156,76 +156,90 @@ class _Walk:
         self._heads: dict[int, list[Head]] = {}
         for head in heads:
             self._heads.setdefault(head.stated["chains"][chain]["seq"], []).append(head)
-        self._last_s = max((head.stated["made_s"] for head in self._heads.pop(0, ())), default=0)
+        self._covered_s = 0  # rows behind a head are not older than that, but for SLACK_S
+        for head in self._heads.pop(0, ()):
+            self._cover(head)
 
-    def step(self, seq: int | None, told: str | None, row: Sequence[Any] | None) -> Iterator[str]:
-        """Take the next row; what is wrong with it."""
-        if seq is None:
-            self.unsealed += 1
-            covered_s = max((head.stated["made_s"] for heads in self._heads.values() for head in heads), default=0)
-            yield from self._too_old(row, max(self._last_s, covered_s), "is not sealed")
+    def step(self, seq: int | None, told: bytes | None, row: Sequence[Any] | None) -> None:
+        """Take the next row."""
+        if seq is None or told is None:
+            self._left_over(row)
             return
         if seq != self.seq + 1:
-            yield f"{self.chain}: number {self.seq + 1} is missing, {seq} comes next."
+            self._say(f"number {self.seq + 1} is missing, {seq} comes next.")
         self.seq = seq
         if row is None:
-            yield f"{self.chain}: number {seq} is sealed and its row is gone."
-            self.last = bytes.fromhex(told or "")
+            self._say(f"number {seq} is sealed and its row is gone.")
         else:
-            self.last = hashlib.sha256(self.last + row_bytes(row)).digest()
-            if self.last.hex() != told:
-                yield f"{self.chain}: row {row[0]} and seal {seq} are not of each other: {self._shown(row)}."
-                self.last = bytes.fromhex(told or "")
-            yield from self._count(row)
-            yield from self._too_old(row, self._last_s, f"is sealed as number {seq}, behind that head")
-        for head in self._heads.pop(seq, ()):
-            yield from self._hold(head)
+            if hashlib.sha256(self.last + row_bytes(row)).digest() != told:
+                self._say(f"row {row[0]} and seal {seq} are not of each other: {self._shown(row)}.")
+            self._count(row)
+            if row[_AT_S] < self._covered_s:
+                self._say(f"row {row[0]} {_OLD}, and is sealed as number {seq}, behind that head.")
+        self.last = told
+        if seq in self._heads:
+            for head in self._heads.pop(seq):
+                self._hold(head)
 
-    def end(self) -> Iterator[str]:
-        """What is missing at the end."""
+    def end(self) -> None:
+        """No row is left."""
         for seq, heads in sorted(self._heads.items()):
             for head in heads:
-                yield f"{self.chain}: {head.name} was signed at number {seq}; the chain ends at {self.seq}."
+                self._say(f"{head.name} was signed at number {seq}; the chain ends at {self.seq}.")
         left_uc = sum(self.balances.values())
         if left_uc:
-            yield f"{self.chain}: all balances come to {left_uc}, and not to 0."
+            self._say(f"all balances come to {left_uc}, and not to 0.")
 
-    def _hold(self, head: Head) -> Iterator[str]:
+    def _left_over(self, row: Sequence[Any] | None) -> None:
+        """A row that is not sealed; those come behind all that are."""
+        self.unsealed += 1
+        for heads in self._heads.values():
+            for head in heads:
+                self._cover(head)
+        if row is not None and row[_AT_S] < self._covered_s:
+            self._say(f"row {row[0]} {_OLD}, and is not sealed.")
+
+    def _hold(self, head: Head) -> None:
         stated = head.stated["chains"][self.chain]
-        self._last_s = max(self._last_s, head.stated["made_s"])
+        self._cover(head)
         if stated["hash"] != self.last.hex():
-            yield f"{self.chain}: number {self.seq} is not what {head.name} was signed for: the chain is another."
-        counted = {kind: (sums["counted"], sums["amount_uc"]) for kind, sums in stated["sums"].items()}
+            self._say(f"number {self.seq} is not what {head.name} was signed for: the chain is another.")
+        counted = {kind: [sums["counted"], sums["amount_uc"]] for kind, sums in stated["sums"].items()}
         for kind in sorted(counted.keys() | self.sums.keys()):
-            was, found = counted.get(kind, (0, 0)), tuple(self.sums.get(kind, (0, 0)))
+            was, found = counted.get(kind, [0, 0]), self.sums.get(kind, [0, 0])
             if was != found:
-                yield (
-                    f"{self.chain}: by {head.name} there are {was[0]} rows of kind {kind} that come to {was[1]}; "
+                self._say(
+                    f"by {head.name} there are {was[0]} rows of kind {kind} that come to {was[1]}; "
                     f"here are {found[0]} that come to {found[1]}."
                 )
 
-    def _count(self, row: Sequence[Any]) -> Iterator[str]:
-        if len(row) != len(self.columns):
-            yield f"{self.chain}: row {row[0]} has {len(row)} columns; {len(self.columns)} expected."
-            return
-        sums = self.sums.setdefault(str(row[self._kind]), [0, 0])
+    def _count(self, row: Sequence[Any]) -> None:
+        sums = self.sums.get(row[self._kind])
+        if sums is None:
+            sums = self.sums[row[self._kind]] = [0, 0]
         sums[0] += 1
         if self._amount is None:
             return
-        amount_uc, debit, credit = row[5], row[3], row[4]
-        if not isinstance(amount_uc, int) or amount_uc <= 0 or debit == credit:
-            yield f"{self.chain}: row {row[0]} moves nothing from one account to another: {self._shown(row)}."
+        debit, credit, amount_uc = row[3], row[4], row[5]
+        if type(amount_uc) is not int or amount_uc <= 0 or debit == credit:
+            self._say(f"row {row[0]} moves nothing from one account to another: {self._shown(row)}.")
             return
         sums[1] += amount_uc
-        self.balances[debit] = self.balances.get(debit, 0) - amount_uc
-        self.balances[credit] = self.balances.get(credit, 0) + amount_uc
+        balances = self.balances
+        balances[debit] = balances.get(debit, 0) - amount_uc
+        balances[credit] = balances.get(credit, 0) + amount_uc
 
-    def _too_old(self, row: Sequence[Any] | None, head_s: int, what: str) -> Iterator[str]:
-        if row is not None and isinstance(row[_AT_S], int) and row[_AT_S] < head_s - SLACK_S:
-            yield f"{self.chain}: row {row[0]} says it is older than a head that does not cover it, and {what}."
+    def _cover(self, head: Head) -> None:
+        self._covered_s = max(self._covered_s, head.stated["made_s"] - SLACK_S)
 
     def _shown(self, row: Sequence[Any]) -> str:
         return ", ".join(f"{name} {value}" for name, value in zip(self.columns, row, strict=False))
+
+    def _say(self, text: str) -> None:
+        self.wrong.append(f"{self.chain}: {text}")
+
+
+_OLD = "says it is older than a head that does not cover it"
 
 
 class Verdict(NamedTuple):
@@ -242,12 +256,15 @@ def verify(origin: str, rows: Iterable[Row], heads: Sequence[Head]) -> Verdict:
     wrong = [f"{head.name} is of database {head.stated['origin']}, the books are of {origin}." for head in others]
     walks = {chain: _Walk(chain, origin, heads) for chain in CHAINS}
     for chain, seq, told, row in rows:
-        wrong += walks[chain].step(seq, told, row)
-        if len(wrong) >= MOST:
+        walk = walks[chain]
+        walk.step(seq, told, row)
+        if len(walk.wrong) >= MOST:
             break
     else:
         for walk in walks.values():
-            wrong += walk.end()
+            walk.end()
+    for walk in walks.values():
+        wrong += walk.wrong
     sealed = {chain: walk.seq for chain, walk in walks.items()}
     return Verdict(wrong[:MOST], sealed, {chain: walk.unsealed for chain, walk in walks.items()})
 
@@ -269,15 +286,16 @@ def _lines(path: str, file: Iterable[str]) -> Iterator[Row]:
     for number, line in enumerate(file, 2):
         try:
             chain, seq, told, row = json.loads(line)
-            if chain not in CHAINS:
-                raise ValueError(chain)
-        except (ValueError, TypeError) as error:
+            if row is not None and len(row) != len(CHAINS[chain][0]):
+                raise ValueError(f"{len(row)} columns")
+            hashed = None if told is None else bytes.fromhex(told)
+        except (ValueError, TypeError, LookupError) as error:
             raise Unreadable(f"{path}: line {number} is not a row: {error!r}.") from error
-        yield chain, seq, told, row
+        yield chain, seq, hashed, row
 
 
 _SEALED = (
-    "SELECT s.seq, hex(s.hash), {columns} FROM seal s LEFT JOIN {table} r ON r.id = s.row_id "
+    "SELECT s.seq, s.hash, {columns} FROM seal s LEFT JOIN {table} r ON r.id = s.row_id "
     "WHERE s.chain = ? ORDER BY s.seq"
 )
 _LEFT = (
@@ -292,7 +310,7 @@ def from_sqlite(path: str) -> tuple[str, Iterator[Row]]:
     try:
         conn = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         conn.execute("BEGIN")
-        (origin,) = conn.execute("SELECT origin FROM seal_chain WHERE chain = 'entry'").fetchone()
+        (origin,) = conn.execute("SELECT max(origin) FROM seal_chain").fetchone()
     except (sqlite3.Error, TypeError) as error:
         raise Unreadable(f"{path} is not a database with sealed books: {error}.") from error
     return origin, _rows(path, conn)
@@ -304,7 +322,7 @@ def _rows(path: str, conn: sqlite3.Connection) -> Iterator[Row]:
             for chain, (columns, _, _) in CHAINS.items():
                 listed = ", ".join(f"r.{name}" for name in columns)
                 for seq, told, *row in conn.execute(_SEALED.format(columns=listed, table=chain), (chain,)):
-                    yield chain, seq, told.lower(), None if row[0] is None else row
+                    yield chain, seq, told, None if row[0] is None else row
                 for unsealed in conn.execute(_LEFT.format(columns=listed, table=chain), (chain,)):
                     yield chain, None, None, unsealed
         except sqlite3.Error as error:

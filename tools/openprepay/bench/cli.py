@@ -23,6 +23,7 @@ BENCHES = {
     "vend": ("vend", "typed tokens sold: payment, number, digits by the signer, all on disk"),
     "keys": ("keys", "a key store in a file and in SoftHSM: meter keys derived, digests signed"),
     "signer": ("signer", "credit orders encoded, signed and logged; the log opened"),
+    "chain": ("chain", "sealed books: entries verified by the stand-alone verifier, rows sealed"),
     "simulate": ("simulate", "meters in process: days a second, memory each"),
 }
 
