@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "token": Command("headend.tokens.cli:main", "sell, print again and take back typed tokens of 20 digits"),
     "db": Command("headend.store.cli:main", "back the database up, put it back, look whether it is whole"),
     "ledger": Command("headend.books.cli:main", "signed heads of the books, day reports, and the verifier"),
+    "import": Command("headend.ledger.openings.cli:main", "try an import of opening balances, and propose it"),
     "signer": Command("headend.keys.signer_process:main", "run the signer by itself; check and list its log"),
     "firmware": Command("metersim.bundle_cli:main", "make an image of the firmware, say what is in one", "simulator"),
     "keys": Command("headend.keys.cli:main", "make, list and rotate keys"),

@@ -20,6 +20,7 @@ from headend.gate.proposals import UnknownProposal
 from headend.ledger.bills import BillConflict, UnknownBill
 from headend.ledger.channels import ChannelExists
 from headend.ledger.floats import FloatConflict, OverLimit
+from headend.ledger.openings.running import UnknownImport
 from headend.ledger.payments import PaymentConflict, QuoteChanged, UnknownPayment
 from headend.ledger.receipts import UnknownReceipt
 from headend.ledger.refunds.asking import RequestConflict as RefundConflict
@@ -60,6 +61,7 @@ CODES = {
     "unknown_order": Kind(404, "There is no such order"),
     "unknown_proposal": Kind(404, "There is no such proposal"),
     "unknown_token": Kind(404, "This channel has not asked for such a token"),
+    "unknown_import": Kind(404, "There is no such import"),
     "unknown_refund": Kind(404, "There is no such refund"),
     "unknown_payment": Kind(404, "This channel has not brought such a payment"),
     "unknown_day": Kind(404, "That day was not closed"),
@@ -124,6 +126,7 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownOrder, "unknown_order"),
     (UnknownProposal, "unknown_proposal"),
     (UnknownRefund, "unknown_refund"),
+    (UnknownImport, "unknown_import"),
     (RefundConflict, "request_conflict"),
     (UnknownPayment, "unknown_payment"),
     (PaymentConflict, "payment_conflict"),
