@@ -19,7 +19,7 @@ from headend.store.schema import entry
 from headend.store.schema_audit import audit
 from headend.store.schema_books import seal, seal_sum
 from tests.host import books_rig as rig
-from tests.host.books import NOW_S
+from tests.host.books import NOW_S, ROOT
 from tests.host.peer import Noise
 
 KEYS = KeyStore.generate(Noise())
@@ -52,6 +52,12 @@ def test_no_two_rows_have_the_same_bytes(rows: list[list[int | str | None]]) -> 
     ]
     assert (chain.row_bytes(one) == chain.row_bytes(other)) == alike
     assert verifier.row_bytes(one) == chain.row_bytes(one)
+
+
+def test_the_bytes_of_a_row_are_those_of_the_page() -> None:
+    row = (7, 1_800_000_000, "payment", "channel:pos-1", "meter:000000000017", 5_000_000, 17, "payment:pos-1:p1")
+    page = (ROOT / "docs" / "books.md").read_text(encoding="utf-8")
+    assert f"\n    {chain.row_bytes(row).decode()}\n" in page
 
 
 def test_what_is_committed_is_sealed_once(any_store: Store) -> None:

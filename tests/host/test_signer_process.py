@@ -18,7 +18,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from headend.books import verifier
 from headend.clock import ManualClock
+from headend.keys import heads
 from headend.keys import signer_wire as wire
 from headend.keys.holder import KeyName
 from headend.keys.sealed import KeyFileError
@@ -29,7 +31,7 @@ from headend.keys.signer_log import SignerLog
 from headend.keys.signer_server import Rate, SignerServer
 from headend.keys.signer_wire import SignerAway
 from headend.refusals import Refused
-from meterlink.orders import ROLE_CREDIT, Order
+from meterlink.orders import ROLE_CONTROL, ROLE_CREDIT, Order
 from tests.host.books import NOW_S
 from tests.host.signer_rig import KEYS, SignerProcess, credit
 
@@ -67,6 +69,14 @@ def test_an_order_comes_back_signed_and_stands_in_the_log(running: SignerProcess
     (line,) = [line for line in running.lines() if line["meter"] == 101]
     assert line["digest"] == order.digest.hex()
     assert (line["increase_uc"], line["channel"]) == (5_000, "channel:pos-1")
+
+
+def test_a_head_of_the_books_comes_back_signed(client: SignerClient) -> None:
+    signed = client.sign_head(bytes(32))
+    assert signed.public == KEYS.public_key(KEYS.newest(ROLE_CONTROL))
+    assert verifier.verify_signature(signed.public, heads.digest_of(bytes(32)), signed.signature)
+    with pytest.raises(Refused, match="digest"):
+        client.sign_head(b"short")
 
 
 def test_the_keys_are_told_without_a_secret(client: SignerClient) -> None:
