@@ -131,12 +131,21 @@ def test_a_connection_that_is_lost_at_the_commit_says_that_nobody_knows(store: S
     assert "income:x" in store.read(names)
 
 
-def test_a_server_that_was_started_anew_is_met_by_the_next_write(store: Store, url: str) -> None:
+def test_a_server_that_was_started_anew_is_met_by_whatever_comes_next(store: Store, url: str) -> None:
+    entered = threading.Barrier(4)
+    readers = [
+        threading.Thread(target=store.read, args=(lambda conn: (names(conn), entered.wait(30)),)) for _ in "abcd"
+    ]
     wait([store.write(lock_meter, METER) for _ in range(8)])
+    for reader in readers:  # several connections in the pool
+        reader.start()
+    for reader in readers:
+        reader.join()
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as other:
         while other.execute(_END_OTHERS).fetchall():
             pass
     assert [store.write(lock_meter, METER).exception() for _ in range(8)] == [None] * 8
+    assert all(store.read(names) for _ in range(8))
 
 
 def test_a_server_that_cannot_be_reached_fails_the_write() -> None:

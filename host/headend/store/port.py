@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from headend.store.jobs import Job, Lane
 from headend.store.writer import More
@@ -25,6 +26,10 @@ class Port(ABC):
     @abstractmethod
     def reading(self) -> AbstractContextManager[Connection]:
         """A connection that cannot write, in a transaction that sees one moment of the database."""
+
+    @abstractmethod
+    def lost(self, error: DBAPIError) -> bool:
+        """Whether a read met a connection that is gone; the next one gets a new one."""
 
     @abstractmethod
     def alone(self, conn: Connection) -> None:

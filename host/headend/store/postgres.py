@@ -75,6 +75,12 @@ class Postgres(Port):
         with self._reads.connect() as conn, conn.begin():
             yield conn
 
+    def lost(self, error: DBAPIError) -> bool:
+        if not _lost(error):
+            return False
+        self._reads.dispose()
+        return True
+
     def alone(self, conn: Connection) -> None:
         conn.execute(text("SET LOCAL statement_timeout = 0"))
         conn.execute(text("SET LOCAL lock_timeout = 0"))
@@ -119,6 +125,8 @@ def _run(engine: Engine, job: Job) -> None:
             job.value, job.error = _once(engine, job), None
         except DBAPIError as error:
             job.error = error
+            if _lost(error):
+                engine.dispose()  # a server that was started anew leaves every connection of the pool dead
             if attempt < _tries(error):
                 time.sleep(random.uniform(0, 0.002 * 2**attempt))
                 continue
@@ -162,7 +170,7 @@ def _spoilt(conn: Connection) -> bool:
 def _tries(error: DBAPIError) -> int:
     """How often a function that met this error is run before its caller hears of it."""
     if _lost(error):
-        return 2  # a server that was started anew leaves every connection of the pool dead, and all go at once
+        return 2
     return {_UNIQUE: 3}.get(_code(error), ATTEMPTS if _code(error) in _RACES else 1)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, insert
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from headend.refusals import Refused
@@ -64,6 +65,9 @@ class Sqlite(Port):
                 if self.shared:
                     conn.exec_driver_sql("PRAGMA query_only=OFF")
                 transaction.rollback()  # a file that has decayed has nothing to commit
+
+    def lost(self, error: DBAPIError) -> bool:
+        return False
 
     def alone(self, conn: Connection) -> None:
         """Nothing to do: BEGIN IMMEDIATE lets one writer in."""

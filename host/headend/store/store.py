@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from headend.refusals import Refused
 from headend.store.jobs import ORDERS, Job, Lane, StoreClosed
@@ -59,7 +59,13 @@ class Store:
             with self._alone(), self.port.reading() as conn:
                 return fn(conn, *args)
         self._not_within()
-        with self.port.reading() as conn:
+        try:
+            with self.port.reading() as conn:
+                return fn(conn, *args)
+        except DBAPIError as error:
+            if not self.port.lost(error):
+                raise
+        with self.port.reading() as conn:  # once more, on a new connection
             return fn(conn, *args)
 
     def close(self) -> None:
