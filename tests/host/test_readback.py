@@ -14,6 +14,7 @@ from headend.store.schema import meter_trust, order
 from meterlink import batches, bodies, results, topics
 from meterlink.orders import ASPECT_CREDIT, ROLE_CREDIT, Order, Statement, digest, seal
 from tests.host.books import CHANNEL, METER, NOW_S, SOURCE
+from tests.host.money_rig import bill
 from tests.host.peer import Bench
 
 
@@ -102,6 +103,23 @@ def test_until_the_receipt_nothing_is_stated_by_the_new_source(bench: Bench) -> 
     fresh = next((one for one in actions if isinstance(one, Deliver)), None) or closing(bench)
     stated = Order(fresh.raw).stated
     assert (stated.selector, bodies.decode_credit(stated.body)) == (SOURCE + 1, (5_000, 0, [(5_000, 5_000)]))
+
+
+def test_what_pays_a_bill_is_not_stated_to_the_meter_that_is_read_back(bench: Bench) -> None:
+    hold(bench, credit(bench, 20_000, [(20_000, 20_000)]))
+    restore(bench)
+    bill(bench.store, "b", 3_000, due_days=5, at_s=bench.clock.now_s())
+    bench.write(payments.take, CHANNEL, "lost", METER, 23_000, again=True)
+    bench.write(payments.take, CHANNEL, "new", METER, 5_000)
+    look(bench)
+    bench.up(topics.UP_ORDER, bench.peer.held[ASPECT_CREDIT, SOURCE].raw)
+    order_of = closing(bench)
+    actions = bench.up(topics.UP_RECEIPT, bench.peer.receipt(order_of.raw, results.APPLIED, source_credited_uc=20_000))
+    assert readback_source(bench) is None
+    lost = bench.store.read(payments.get, CHANNEL, "lost")
+    assert (lost.allocated_uc, lost.total_uc, lost.on_meter_s is not None) == (3_000, 20_000, True), "it was that sale"
+    fresh = next((one for one in actions if isinstance(one, Deliver)), None) or closing(bench)
+    assert bodies.decode_credit(Order(fresh.raw).stated.body) == (5_000, 0, [(5_000, 5_000)])
 
 
 def test_a_meter_that_refuses_to_close_its_source_is_told_of_and_asked_again(bench: Bench) -> None:
