@@ -122,10 +122,10 @@ def _chains(conn: Connection) -> Iterator[str]:
             wrong = f"its row of {name} is gone"
         elif seq != before + 1:
             wrong = f"seal {before + 1} is missing"
-        elif chain.following(end, row).hex() != told:
+        elif chain.following(end, row) != told:
             wrong = f"row {row[0]} of {name}, or the seal before it, was changed"
         else:
-            last[name] = seq, bytes.fromhex(told)
+            last[name] = seq, told
             continue
         broken.add(name)
         yield f"The chain of {name} breaks at seal {seq}: {wrong}."
