@@ -18,7 +18,7 @@ from headend.people.keyring import CannotOpen, KeyRing, RingFile
 from headend.refusals import Refused
 from headend.registry import exclusions
 from headend.registry.evidence import Evidence
-from headend.store import Store, wipe
+from headend.store import Store, open_store, wipe
 from headend.store.schema_audit import audit
 from headend.store.schema_people import person_field, person_index, person_key
 from meterlink import reasons
@@ -293,10 +293,36 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert cli.main(["rotate"]) == 0 and cli.main(["drop"]) == 0
     assert cli.main(["erase", whose]) == 0 and cli.main(["erase", whose]) == 1
     assert cli.main(["wipe"]) == 0
+    assert file.erased() == [whose]
     assert cli.main(["nonsense"]) == 2
     assert not any(sealed in on_disk(tmp_path) for sealed in kept)
     with open_books(url, (), inline=True) as store:
         assert read(store, file.ring(), other).values == LI
+
+
+def test_whoever_was_erased_is_erased_again_after_a_copy_was_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, path = f"sqlite:///{tmp_path}/books.sqlite", tmp_path / "books.sqlite"
+    monkeypatch.setenv("OPENPREPAY_DATABASE", url)
+    monkeypatch.setenv("OPENPREPAY_PERSONS_KEY", str(tmp_path / "persons"))
+    assert cli.main(["init"]) == 0
+    ring = RingFile(tmp_path / "persons").ring()
+    with open_books(url, inline=True) as store:
+        first, second, third = (add(store, ring) for _ in range(3))
+        store.write(holdings.put, NOW_S, METER, second, CLERK).result()
+    copy = path.read_bytes()
+    with open_store(url, inline=True) as store:
+        store.write(holdings.end, NOW_S, METER, CLERK).result()
+    assert [cli.main(["erase", whose]) for whose in (first, second)] == [0, 0]
+    path.write_bytes(copy)
+    capsys.readouterr()
+    assert cli.main(["erase-again"]) == 1
+    told = capsys.readouterr()
+    assert first in told.out and second not in told.out and "holds no account" in told.err  # one again holds one
+    with open_store(url, inline=True) as store:
+        known = [store.read(persons.get, whose).erased_s is None for whose in (first, second, third)]
+    assert known == [False, True, True]
 
 
 def test_keys_and_blinds_differ_by_field_and_version() -> None:

@@ -9,7 +9,7 @@ from headend.orders import statements
 from headend.registry import calendar, exclusions, holds
 from headend.registry.evidence import Evidence
 from headend.registry.rules import QUARTER_S, Rule
-from meterlink import bodies, reasons
+from meterlink import bodies, reasons, reports, topics
 from meterlink.orders import Order
 from tests.host.books import METER, NOW_S
 from tests.host.peer import Bench
@@ -86,6 +86,18 @@ def test_safety_passes_them_all(bench: Bench) -> None:
     bench.write(exclusions.put, METER, "life_support", CLERK, FILE)
     bench.write(holds.set_safety, METER, FILE, CLERK)
     assert (reasons.HOLD_SAFETY, bodies.HOLD) in sent(bench, 60)
+
+
+def test_a_hold_for_safety_waits_for_a_meter_that_is_away_and_nothing_older_passes_it(bench: Bench) -> None:
+    bench.write(holds.set_safety, METER, FILE, CLERK)
+    release = bench.write(holds.release_safety, METER, FILE, CLERK, close=bodies.CLOSE_PERMIT)
+    assert set(sent(bench, 30)) == {(reasons.HOLD_SAFETY, bodies.RELEASE)}
+    bench.up(topics.UP_STATE, reports.pack_will(METER, 1, bench.peer.key))  # the meter leaves its broker
+    newer = bench.write(holds.set_safety, METER, FILE, CLERK)
+    assert sent(bench, 2 * DAY_S) == [] and bench.state(newer) == "queued"
+    bench.up(topics.UP_STATE, bench.peer.report(reports.KIND_BIRTH))
+    assert set(sent(bench, 600)) == {(reasons.HOLD_SAFETY, bodies.HOLD)}
+    assert bench.state(release) != "confirmed"
 
 
 def test_protection_is_not_ended_on_the_meter_while_another_one_stands(bench: Bench) -> None:

@@ -131,11 +131,14 @@ def stop(
 ) -> int:
     """Set the hold `reason` (reasons.HOLD_*, not protection): supply goes off `delay_s` after the meter took it.
 
-    The order applies within `valid_s` (1..900) seconds from being queued or never. `proposal`: where it was approved as
+    The order applies within `valid_s` (1..900) seconds from being queued or never; one for safety is never too late:
+    danger does not pass with time, and an older release must not come after it. `proposal`: where it was approved as
     part of a list · `restates`: the meter had lost a hold that was in force. Returns the order's id.
     """
     _check_hold(reason)
     _check_valid(valid_s)
+    if reason == reasons.HOLD_SAFETY:
+        valid_s = 0
     body = bodies.encode_supply(bodies.HOLD, delay_s=delay_s)
     lock_meter(conn, meter_id)
     return state(

@@ -82,11 +82,31 @@ def _drop(_given: argparse.Namespace, settings: Settings) -> None:
 def _erase(given: argparse.Namespace, settings: Settings) -> None:
     """Erase a person, and what the database's files still hold of it."""
     with _store(settings) as store:
-        version = store.read(persons.standing, given.person).version
-        store.write(persons.erase, SystemClock().now_s(), given.person, version, ACTOR).result()
-        emptied = wipe.flush(store.writes)
-    print(f"{given.person}: erased.")
-    if not emptied:
+        _erase_one(store, settings, given.person)
+
+
+def _erase_again(_given: argparse.Namespace, settings: Settings) -> int:
+    """After a copy of the database was put back: erase everybody whom it knows again."""
+    refused = 0
+    with _store(settings) as store:
+        for pseudonym in RingFile(Path(settings.persons_key)).erased():
+            try:
+                if store.read(persons.get, pseudonym).erased_s is None:
+                    _erase_one(store, settings, pseudonym)
+            except persons.UnknownPerson:
+                continue  # of after that copy
+            except Refused as error:
+                refused = 1
+                print(f"openprepay persons: {error}", file=sys.stderr)
+    return refused
+
+
+def _erase_one(store: Store, settings: Settings, pseudonym: str) -> None:
+    version = store.read(persons.standing, pseudonym).version
+    store.write(persons.erase, SystemClock().now_s(), pseudonym, version, ACTOR).result()
+    RingFile(Path(settings.persons_key)).note_erased(pseudonym)
+    print(f"{pseudonym}: erased.")
+    if not wipe.flush(store.writes):
         print("The database's log is in use: `openprepay persons wipe` later empties it.")
 
 
@@ -104,6 +124,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int | None]] = {
     "rotate": _rotate,
     "drop": _drop,
     "erase": _erase,
+    "erase-again": _erase_again,
     "wipe": _wipe,
 }
 

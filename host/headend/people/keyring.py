@@ -8,6 +8,7 @@ HMAC-SHA-256 (RFC 2104) under a key that HKDF-Expand (RFC 5869 2.3) derives from
 import hashlib
 import hmac
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from headend.keys.sealed import KeyFileError, read_secret, write_secret
+from headend.keys.sealed import MODE, KeyFileError, read_secret, write_secret
 
 Entropy = Callable[[int], bytes]
 
@@ -126,9 +127,27 @@ class RingFile:
         old = self.ring()
         return self._put(KeyRing({old.newest: old.keys[old.newest]}))
 
+    def note_erased(self, pseudonym: str) -> None:
+        """Keep in a file beside the keys who was erased: a copy of the database that is put back knows them again."""
+        descriptor = os.open(_erased(self.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, MODE)
+        try:
+            os.write(descriptor, f"{pseudonym}\n".encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def erased(self) -> list[str]:
+        """Everybody who was erased, as noted."""
+        path = _erased(self.path)
+        return list(dict.fromkeys(path.read_text().split())) if path.exists() else []
+
     def _put(self, ring: KeyRing) -> KeyRing:
         write_secret(self.path, _encode(ring), replace=True)
         return ring
+
+
+def _erased(path: Path) -> Path:
+    return path.with_name(path.name + ".erased")
 
 
 def _encode(ring: KeyRing) -> bytes:

@@ -17,7 +17,7 @@ from headend.access.permissions import PERSONS
 from headend.fleet.meters import get_meter
 from headend.keys.sealed import KeyFileError
 from headend.people import fields, holdings, persons
-from headend.people.keyring import KeyRing
+from headend.people.keyring import KeyRing, RingFile
 from headend.store import wipe
 from headend.web import wire
 from headend.web.operations import Answer, Call, Nothing, Operation
@@ -120,7 +120,9 @@ async def erase_person(call: Call[Nothing, Nothing]) -> Answer:
     Only one who holds no account any more. Pseudonym and former accounts stay; of the rest nothing can be read again.
     """
     desk, whose = call.desk, _whose(call)
+    file = _file(call)
     await desk.write(_erase, desk.clock.now_s(), call, whose)
+    await desk.in_thread(file.note_erased, whose)
     await desk.in_thread(wipe.flush, desk.store.writes)
     return Answer(200, ErasedPerson(whose))
 
@@ -151,12 +153,16 @@ async def end_holder(call: Call[Nothing, Nothing]) -> Answer:
     return Answer(200, Accounts([_account(row) for row in await call.desk.write(_end, call.desk.clock.now_s(), call)]))
 
 
-def _ring(call: Call[Any, Nothing]) -> KeyRing:
-    """The key of personal data; raises Problem where there is none."""
+def _file(call: Call[Any, Nothing]) -> RingFile:
     if call.desk.persons is None:
         raise Problem("no_person_key", "No key file of persons is set up here: `openprepay persons init` makes one.")
+    return call.desk.persons
+
+
+def _ring(call: Call[Any, Nothing]) -> KeyRing:
+    """The key of personal data; raises Problem where there is none."""
     try:
-        return call.desk.persons.ring()
+        return _file(call).ring()
     except KeyFileError as error:
         raise Problem("no_person_key", str(error)) from error
 
