@@ -7,7 +7,21 @@ superseded or signed in the meantime is left alone.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Row, case, func, literal, literal_column, null, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
 from headend.keys.signer_wire import SignerAway
 from headend.orders import lifecycle
@@ -45,14 +59,38 @@ _EVIDENCE = case(
     (order.c.wants == WANTS_CLOSED, func.coalesce(meter_trust.c.readback_order, _HIGHEST)), else_=null()
 ).label("evidence_order")
 
-# Said with literals, as the conditions of their indexes are: a database uses an index of a part of the rows only where
-# it sees that no other row is wanted.
-_UNSIGNED = (order.c.state == literal_column(f"'{lifecycle.QUEUED}'"), order.c.signed.is_(None))
+
+def _waiting(which: ColumnElement[bool]) -> Select[Any]:
+    """The oldest of what waits for a signature. Its conditions are literals, as those of the indexes are: a database
+    uses an index of a part of the rows only where it sees that no other row is wanted.
+    """
+    return (
+        select(
+            *order.c,
+            func.coalesce(order.c.wrap_key_version, meter.c.tag_key_version).label("tag_key_version"),
+            bindparam("epoch", type_=Integer).label("database_epoch"),
+            case((order_body.c.order_id.is_not(None), FLAG_BODY_APART), else_=0).label("flags"),
+            _HELD_KEY,
+            order_body.c.body.label("apart_body"),
+            _EVIDENCE,
+        )
+        .join(outbox, outbox.c.order_id == order.c.id)
+        .join(meter, meter.c.meter == order.c.meter)
+        .join(meter_trust, meter_trust.c.meter == order.c.meter)
+        .outerjoin(order_body, order_body.c.order_id == order.c.id)
+        .where(order.c.state == literal_column(f"'{lifecycle.QUEUED}'"), order.c.signed.is_(None), which)
+        .where(outbox.c.next_s <= bindparam("now", type_=BigInteger))
+        .order_by(order.c.id)
+        .limit(bindparam("at_most", type_=BigInteger))
+    )
+
+
 _ROOT: list[ColumnElement[Any]] = [
     literal_column(str(aspect)) for aspect, role in sorted(ASPECT_ROLE.items()) if role == ROLE_ROOT
 ]
+SIGNABLE = _waiting(order.c.aspect.not_in(_ROOT))
 # What waits for the root key may be a whole fleet's, and nothing that can be signed here has to wait behind it.
-_WAITING = (order.c.aspect.not_in(_ROOT), order.c.aspect.in_(_ROOT))
+FOR_ROOT = _waiting(order.c.aspect.in_(_ROOT))
 
 
 class Signer(Protocol):
@@ -85,25 +123,11 @@ def sign_pending(store: Store, signer: Signer, now_s: int, policy: Policy) -> in
 
 def unsigned(conn: Connection, now_s: int, limit: int | None) -> list[Row[Any]]:
     """Statements that wait for a signature: the columns of `order`, and of what else `keys.signer.Stated` has."""
-    epoch = literal(identity.get(conn).signing_epoch).label("database_epoch")
-    tag_key = func.coalesce(order.c.wrap_key_version, meter.c.tag_key_version).label("tag_key_version")
-    flags = case((order_body.c.order_id.is_not(None), FLAG_BODY_APART), else_=0).label("flags")
-    apart = order_body.c.body.label("apart_body")
-    columns: list[ColumnElement[Any]] = [*order.c, tag_key, epoch, flags, _HELD_KEY, apart, _EVIDENCE]
-    waiting = (
-        select(*columns)
-        .join(outbox, outbox.c.order_id == order.c.id)
-        .join(meter, meter.c.meter == order.c.meter)
-        .join(meter_trust, meter_trust.c.meter == order.c.meter)
-        .outerjoin(order_body, order_body.c.order_id == order.c.id)
-        .where(*_UNSIGNED, outbox.c.next_s <= now_s)
-        .order_by(order.c.id)
-    )
-    found: list[Row[Any]] = []
-    for which in _WAITING:
-        room = None if limit is None else limit - len(found)
-        if room != 0:
-            found += conn.execute(waiting.where(which).limit(room)).all()
+    room = EVER if limit is None else limit
+    given = {"now": now_s, "epoch": identity.get(conn).signing_epoch}
+    found = list(conn.execute(SIGNABLE, {**given, "at_most": room}))
+    if len(found) < room:
+        found += conn.execute(FOR_ROOT, {**given, "at_most": room - len(found)})
     return found
 
 

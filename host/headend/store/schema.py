@@ -226,12 +226,14 @@ order = Table(
     # What waits for a signature, the oldest first; what waits for the root key may be a whole fleet's, for weeks.
     Index(
         "ix_order_unsigned",
+        "state",  # the same in all rows of it: so SQLite takes this index and no wider one
         "id",
         sqlite_where=text("state = 'queued' and signed is null and aspect not in (7, 8, 10, 12)"),
         postgresql_where=text("state = 'queued' and signed is null and aspect not in (7, 8, 10, 12)"),
     ),
     Index(
         "ix_order_for_root",
+        "state",
         "id",
         sqlite_where=text("state = 'queued' and signed is null and aspect in (7, 8, 10, 12)"),
         postgresql_where=text("state = 'queued' and signed is null and aspect in (7, 8, 10, 12)"),

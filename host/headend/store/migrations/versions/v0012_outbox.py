@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.create_index("ix_outbox_meter", "outbox", ["meter", "next_s"])
     for name, which in (("ix_order_unsigned", _ROOT.replace("in", "not in")), ("ix_order_for_root", _ROOT)):
         where = sa.text(_UNSIGNED + which)
-        op.create_index(name, "order", ["id"], sqlite_where=where, postgresql_where=where)
+        op.create_index(name, "order", ["state", "id"], sqlite_where=where, postgresql_where=where)
 
 
 def downgrade() -> None:
