@@ -1,8 +1,7 @@
-"""What the books tell people, in English and Chinese, and their acts in the audit."""
+"""What the books tell people, in English and Chinese."""
 
 from collections.abc import Mapping
 
-from headend import audit
 from headend.ledger import entries, reconcile
 from meterlink.labels import Text
 
@@ -91,5 +90,3 @@ SHADOW: Mapping[str, Text] = {
         "区间完整且时钟可信，但电表计费不符：须核查",
     ),
 }
-
-audit.ACTIONS.update({"books.exported": ("exported the books", "导出账务")})
