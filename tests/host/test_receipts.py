@@ -4,13 +4,14 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 
-from headend.ledger import channels, payments, receipts, tax
+from headend.ledger import channels, floats, payments, receipts, tax
 from headend.refusals import Refused
 from headend.store import MONEY, Store
 from headend.store.schema_audit import audit
@@ -157,3 +158,27 @@ def test_lines_add_up_to_what_was_paid(bills: list[tuple[int, int]], amount_uc: 
         credit_uc = sum(line["amount_uc"] for line in said["lines"] if line["kind"] == "credit")
         assert sum(line["amount_uc"] for line in said["included"]) <= credit_uc
         assert METER == int(said["meter"])
+
+
+def test_sales_with_their_receipts_never_wait_for_each_other_in_a_circle(any_store_url: str) -> None:
+    """Payments of one channel with limits, each with its receipt, while money is handed over."""
+    meters = tuple(range(1, 7))
+    with open_books(any_store_url, meters=meters) as store:
+        store.write(
+            lambda conn: floats.set_limits(conn, NOW_S, CHANNEL, floats.AGENT, BOOKKEEPER, overdraft_uc=LIMIT_UC)
+        ).result()
+
+        def sell(conn: Any, payment_id: str, meter: int) -> None:
+            payments.take(conn, NOW_S, CHANNEL, payment_id, meter, YUAN)
+            receipts.issue(conn, NOW_S, CHANNEL, payment_id)
+
+        started = [store.write(sell, f"{meter}-{number}", meter, lane=MONEY) for number in range(8) for meter in meters]
+        started += [
+            store.write(floats.hand_over, NOW_S, CHANNEL, f"h{number}", YUAN, BOOKKEEPER, lane=MONEY)
+            for number in range(8)
+        ]
+        for one in started:
+            one.result()
+        numbers = store.read(lambda conn: conn.execute(select(receipt.c.number)).scalars().all())
+        assert sorted(numbers) == list(range(1, 49))
+        assert store.read(floats.drift_uc, CHANNEL) == 0

@@ -25,6 +25,7 @@ AGENT = "agent"
 BANK = "bank"
 SUBSIDY = "subsidy"  # a programme: it brings no money, its grants stand on an account of its own
 
+_CHANNEL = select(channel.c.channel).where(channel.c.channel == bindparam("of"))
 _LIMIT = select(channel_limit).where(channel_limit.c.channel == bindparam("of"))
 _SPEND = (
     update(channel_limit)
@@ -116,8 +117,7 @@ def set_limits(
     for field, value in values.items():
         if value is not None and not 0 <= int(value) <= MAX_UC:
             raise Refused(field, value, f"0..{MAX_UC}, or none")
-    if conn.execute(select(channel.c.channel).where(channel.c.channel == name).with_for_update()).first() is None:
-        raise Refused("channel", name, "a channel of this head end")
+    _check_channel(conn, name)
     known = conn.execute(_LOCK, {"of": name}).one_or_none()
     if known is None:
         conn.execute(insert(channel_limit).values(channel=name, kind=kind))
@@ -129,6 +129,11 @@ def set_limits(
     conn.execute(_LOW, {"of": name, "kind": kind, "held_uc": held_uc, **values})
     _mark(conn, now_s, conn.execute(_LOCK, {"of": name}).one(), held_uc)
     audit.record(conn, now_s, actor, "channel.limits", f"channel:{name}", {"kind": kind, **values})
+
+
+def _check_channel(conn: Connection, name: str) -> None:
+    if conn.execute(_CHANNEL, {"of": name}).one_or_none() is None:
+        raise Refused("channel", name, "a channel of this head end")
 
 
 def account_of(name: str, kind: str | None) -> str:
@@ -146,9 +151,9 @@ def hand_over(conn: Connection, now_s: int, name: str, request_id: str, amount_u
     if isinstance(amount_uc, bool) or not 1 <= amount_uc <= MAX_UC:
         raise Refused("amount_uc", amount_uc, f"1..{MAX_UC}")
     account = accounts.of_channel(name)
-    if conn.execute(select(channel.c.channel).where(channel.c.channel == name).with_for_update()).first() is None:
-        raise Refused("channel", name, "a channel of this head end")
+    _check_channel(conn, name)
     cause = f"float:{name}:{request_id}"
+    conn.execute(_LOCK, {"of": name})  # one after the other, and as payments do it
     before_uc = conn.execute(_POSTED, {"named": cause}).scalar_one_or_none()
     if before_uc is None:
         accounts.open_account(conn, accounts.SETTLED)

@@ -24,7 +24,8 @@ from meterlink import topics
 
 _OF_PAYMENT = select(receipt).where(receipt.c.channel == bindparam("of"), receipt.c.payment_id == bindparam("named"))
 _BY_ID = select(receipt).where(receipt.c.id == bindparam("of_receipt"))
-_LOCK = select(channel.c.channel).where(channel.c.channel == bindparam("of")).with_for_update()
+# Not against payments, which refer to the channel's row: after the meter and `channel_limit`, before nothing else.
+_LOCK = select(channel.c.channel).where(channel.c.channel == bindparam("of")).with_for_update(key_share=True)
 _NEXT = (
     update(receipt_counter)
     .where(receipt_counter.c.channel == bindparam("of"), receipt_counter.c.day == bindparam("today"))

@@ -29,7 +29,7 @@ _OURS = select(payment.c.payment_id, payment.c.amount_uc).where(
     payment.c.taken_s < bindparam("until"),
 )
 _KNOWN = select(settlement).where(settlement.c.channel == bindparam("of"), settlement.c.day == bindparam("on_day"))
-_LOCK = select(channel.c.channel).where(channel.c.channel == bindparam("of")).with_for_update()
+_LOCK = select(channel.c.channel).where(channel.c.channel == bindparam("of")).with_for_update(key_share=True)
 _DIFFERENCES = (
     select(settlement_difference)
     .where(settlement_difference.c.settlement_id == bindparam("of"))
