@@ -131,13 +131,12 @@ def read_head(name: str, raw: bytes, keys: Sequence[bytes] = ()) -> Head:
 # --- the chains -------------------------------------------------------------------------------------------------------
 
 
-def row_bytes(row: Iterable[Any]) -> bytes:
+def row_bytes(row: Sequence[Any]) -> bytes:
     """The bytes of a row that are hashed."""
-    texts = [None if value is None else str(value) for value in row]
-    line = "".join(["-," if text is None else f"{len(text)}:{text}," for text in texts])
+    line = "".join(["-," if value is None else f"{len(text := str(value))}:{text}," for value in row])
     if line.isascii():  # then a character is a byte
         return line.encode()
-    raws = [None if text is None else text.encode() for text in texts]
+    raws = [None if value is None else str(value).encode() for value in row]
     return b"".join([b"-," if raw is None else b"%d:%b," % (len(raw), raw) for raw in raws])
 
 
