@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,15 +11,17 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 
 from headend.epochs import life
+from headend.fleet.meters import add_meter
 from headend.ledger import accounts, allocation, balances, bills, late_fee, terms
 from headend.orders import statements
 from headend.refusals import Refused
 from headend.store import Store
+from headend.store.schema import meter as meter_table
 from headend.store.schema import order
 from headend.store.schema_money import allocation as allocation_table
 from headend.store.schema_money import bill as bill_table
 from meterlink import bodies, reasons
-from tests.host.books import CHANNEL, METER, NOW_S, dump, open_books
+from tests.host.books import CHANNEL, METER, NOW_S, dump, open_books, record
 from tests.host.money_rig import BOOKKEEPER, DAY, YUAN, bill, paid, pay
 
 DEBT = accounts.of_debt(METER, 1)
@@ -248,33 +251,47 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
-@given(steps=steps, share_ppm=st.sampled_from([terms.WHOLE, 333_333]))
-def test_allocation_as_a_plain_model_has_it(steps: list[tuple[str, int, int, str]], share_ppm: int) -> None:
-    """Order, conservation, and never more than is owed, whatever is billed, paid and taken back in between."""
-    with open_books() as store:
-        if share_ppm != terms.WHOLE:
-            store.write(terms.set_share, NOW_S, "", "", share_ppm, BOOKKEEPER).result()
-        now_s, model = NOW_S, Model()
-        for number, (what, amount, days, customer_class) in enumerate(steps):
-            if what == "bill":
-                made = bill(store, f"b{number}", amount, days, at_s=now_s, customer_class=customer_class)
-                model.bills[made] = (now_s // DAY + days, amount, customer_class, [])
-            elif what == "pay":
-                now_s += days * DAY
-                answer = pay(store, f"p{number}", amount, at_s=now_s)
-                expected = model.pay(now_s // DAY, amount, share_ppm, f"p{number}")
-                rows = store.read(allocation.of_payment, CHANNEL, f"p{number}")
-                assert [(row.bill_id, row.late_fee_uc, row.principal_uc) for row in rows] == expected
-                assert answer.allocated_uc == sum(fee + principal for _, fee, principal in expected)
-                assert answer.allocated_uc <= amount
-            elif model.standing:
-                undone = sorted(model.standing)[amount % len(model.standing)]
-                model.standing.remove(undone)
-                _undo(store, now_s, undone)
-                for _, _, _, parts in model.bills.values():
-                    parts[:] = [part for part in parts if part[0] != undone]
-            _whole(store, model)
+_METERS = count(1_000)
+
+
+@pytest.fixture(scope="module")
+def books() -> Iterator[Store]:
+    with open_books() as opened:
+        opened.write(terms.set_share, NOW_S, "slow", "", 333_333, BOOKKEEPER).result()
+        yield opened
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=steps, slow=st.booleans())
+def test_allocation_as_a_plain_model_has_it(books: Store, steps: list[tuple[str, int, int, str]], slow: bool) -> None:
+    """Order, conservation, and never more than is owed, whatever is billed, paid and taken back in between.
+
+    Each example has a meter of its own: one where all of a payment is for debts, or one where a third is.
+    """
+    meter = next(_METERS)
+    books.write(add_meter, NOW_S, record(meter)).result()
+    area = update(meter_table).where(meter_table.c.meter == meter).values(area="slow" if slow else "whole")
+    books.write(lambda conn: conn.execute(area)).result()
+    now_s, model = NOW_S, Model()
+    for number, (what, amount, days, customer_class) in enumerate(steps):
+        named = f"{meter}/{number}"
+        if what == "bill":
+            made = bill(books, named, amount, days, meter, now_s, customer_class=customer_class)
+            model.bills[made] = (now_s // DAY + days, amount, customer_class, [])
+        elif what == "pay":
+            now_s += days * DAY
+            answer = pay(books, named, amount, meter, now_s)
+            expected = model.pay(now_s // DAY, amount, 333_333 if slow else terms.WHOLE, named)
+            rows = books.read(allocation.of_payment, CHANNEL, named)
+            assert [(row.bill_id, row.late_fee_uc, row.principal_uc) for row in rows] == expected
+            assert answer.allocated_uc == sum(fee + principal for _, fee, principal in expected) <= amount
+        elif model.standing:
+            undone = sorted(model.standing)[amount % len(model.standing)]
+            model.standing.remove(undone)
+            _undo(books, now_s, meter, undone)
+            for _, _, _, parts in model.bills.values():
+                parts[:] = [part for part in parts if part[0] != undone]
+        _whole(books, meter, model)
 
 
 class Model:
@@ -321,17 +338,17 @@ def _last_of_year(day: int) -> int:
     return date(year, 12, 31).toordinal() - date(1970, 1, 1).toordinal()
 
 
-def _undo(store: Store, now_s: int, payment_id: str) -> None:
+def _undo(store: Store, now_s: int, meter: int, payment_id: str) -> None:
     def undo(conn: Any) -> None:
         for row in allocation.of_payment(conn, CHANNEL, payment_id):
-            allocation.undo(conn, now_s, row, accounts.of_meter(METER, 1), BOOKKEEPER)
+            allocation.undo(conn, now_s, row, accounts.of_meter(meter, 1), BOOKKEEPER)
 
     store.write(undo).result()
     with pytest.raises(Refused, match="one that stands"):
         store.write(undo).result()
 
 
-def _whole(store: Store, model: Model) -> None:
+def _whole(store: Store, meter: int, model: Model) -> None:
     rows = store.read(balances.trial_balance)
     assert sum(row.balance_uc for row in rows) == 0
     owed_uc = 0
@@ -341,4 +358,4 @@ def _whole(store: Store, model: Model) -> None:
         assert (row.paid_uc, row.fee_paid_uc) == (paid_uc, fee_uc)
         assert paid_uc <= principal_uc and fee_uc <= principal_uc
         owed_uc += principal_uc - paid_uc
-    assert balance_uc(store, DEBT) == -owed_uc
+    assert balance_uc(store, accounts.of_debt(meter, 1)) == -owed_uc

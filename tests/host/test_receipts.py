@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, update
 
+from headend.fleet.meters import add_meter
 from headend.ledger import channels, floats, payments, receipts, tax
 from headend.refusals import Refused
 from headend.store import MONEY, Store
 from headend.store.schema_audit import audit
 from headend.store.schema_money import receipt
-from tests.host.books import CHANNEL, LIMIT_UC, METER, NOW_S, dump, open_books
+from tests.host.books import CHANNEL, LIMIT_UC, NOW_S, dump, open_books, record
 from tests.host.money_rig import BOOKKEEPER, DAY, YUAN, bill, pay
 
 
@@ -139,25 +141,37 @@ def test_the_database_keeps_what_a_receipt_says(store: Store) -> None:
     assert dump(store) == before
 
 
-@settings(max_examples=20, deadline=None)
+_METERS = count(1_000)
+
+
+@pytest.fixture(scope="module")
+def books() -> Iterator[Store]:
+    with open_books() as opened:
+        yield opened
+
+
+@settings(max_examples=30, deadline=None)
 @given(
-    bills=st.lists(st.tuples(st.integers(1, 10 * YUAN), st.integers(-400, 20)), max_size=3),
+    owed=st.lists(st.tuples(st.integers(1, 10 * YUAN), st.integers(-400, 20)), max_size=3),
     amount_uc=st.integers(1, 40 * YUAN),
     ppm=st.integers(0, 1_000_000),
     included=st.integers(0, 1_000_000),
 )
-def test_lines_add_up_to_what_was_paid(bills: list[tuple[int, int]], amount_uc: int, ppm: int, included: int) -> None:
-    with open_books() as store:
-        for number, (owed_uc, due_days) in enumerate(bills):
-            bill(store, f"b{number}", owed_uc, due_days)
-        store.write(tax.set_rate, NOW_S, "vat", ppm, tax.ADDED, BOOKKEEPER).result()
-        store.write(tax.set_rate, NOW_S, "city", included, tax.INCLUDED, BOOKKEEPER).result()
-        pay(store, "p1", amount_uc)
-        said = receipts.lines_of(store.write(receipts.issue, NOW_S, CHANNEL, "p1").result())
-        assert sum(line["amount_uc"] for line in said["lines"]) == amount_uc
-        credit_uc = sum(line["amount_uc"] for line in said["lines"] if line["kind"] == "credit")
-        assert sum(line["amount_uc"] for line in said["included"]) <= credit_uc
-        assert METER == int(said["meter"])
+def test_lines_add_up_to_what_was_paid(
+    books: Store, owed: list[tuple[int, int]], amount_uc: int, ppm: int, included: int
+) -> None:
+    meter = number = next(_METERS)
+    books.write(add_meter, NOW_S, record(meter)).result()
+    for place, (owed_uc, due_days) in enumerate(owed):
+        bill(books, f"b{number}/{place}", owed_uc, due_days, meter=meter)
+    books.write(tax.set_rate, NOW_S, "vat", ppm, tax.ADDED, BOOKKEEPER).result()
+    books.write(tax.set_rate, NOW_S, "city", included, tax.INCLUDED, BOOKKEEPER).result()
+    pay(books, f"p{number}", amount_uc, meter=meter)
+    said = receipts.lines_of(books.write(receipts.issue, NOW_S, CHANNEL, f"p{number}").result())
+    assert sum(line["amount_uc"] for line in said["lines"]) == amount_uc
+    credit_uc = sum(line["amount_uc"] for line in said["lines"] if line["kind"] == "credit")
+    assert sum(line["amount_uc"] for line in said["included"]) <= credit_uc
+    assert int(said["meter"]) == meter
 
 
 def test_sales_with_their_receipts_never_wait_for_each_other_in_a_circle(any_store_url: str) -> None:
