@@ -6,6 +6,7 @@ The limits keep one caller from taking the machine from the others; a bank's nor
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from math import ceil
 from typing import NamedTuple
 
 from headend.access.permissions import PAYMENTS
@@ -51,7 +52,7 @@ class Rates:
         rate, key = self._rates[kind], (caller, kind)
         left, at = self._left.get(key, (float(rate.burst), now))
         left = min(float(rate.burst), left + max(0.0, now - at) * rate.per_s)
-        wait_s = 0 if left >= 1 else int((1 - left) / rate.per_s) + 1
+        wait_s = 0 if left >= 1 else ceil((1 - left) / rate.per_s)
         if not wait_s:
             left -= 1
         self._left[key] = (left, now)
