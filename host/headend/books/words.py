@@ -29,6 +29,7 @@ ENTRIES: dict[str, Text] = {
     entries.TAX: ("tax", "税金"),
     entries.UNTAXED: ("tax taken back", "税金退回"),
     entries.GRANTED: ("subsidies", "补贴"),
+    entries.COLLECTED: ("debts that meters collected", "电表代扣欠费"),
     entries.FLOAT: ("floats of channels", "渠道备付金"),
 }
 
