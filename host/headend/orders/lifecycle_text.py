@@ -1,6 +1,6 @@
 """The life cycles for people: `docs/` is generated from this, so that it cannot differ from the tables."""
 
-from headend.orders import lifecycle
+from headend.orders import lifecycle, words
 
 TITLES = (("Supply and configuration", lifecycle.SUPPLY), ("Credit", lifecycle.CREDIT))
 
@@ -10,12 +10,13 @@ def markdown() -> str:
     parts = []
     for title, table in TITLES:
         parts += [f"### {title}", "", _diagram(table), "", _table(table), ""]
-    parts += ["### States", "", "| state | meaning |", "|---|---|"]
+    parts += ["### States", "", "| state | 中文 | meaning |", "|---|---|---|"]
     parts += [
-        f"| `{state}`{' (end)' if state in lifecycle.ENDS else ''} | {lifecycle.STATES[state]} |" for state in _all()
+        f"| `{state}`{' (end)' if state in lifecycle.ENDS else ''} | {words.STATES[state][1]} | {meaning} |"
+        for state, meaning in lifecycle.STATES.items()
     ]
-    parts += ["", "### Events", "", "| event | what happened |", "|---|---|"]
-    parts += [f"| `{event}` | {what} |" for event, what in lifecycle.EVENTS.items()]
+    parts += ["", "### Events", "", "| event | 中文 | what happened |", "|---|---|---|"]
+    parts += [f"| `{event}` | {words.EVENTS[event][1]} | {what} |" for event, what in lifecycle.EVENTS.items()]
     return "\n".join(parts) + "\n"
 
 
