@@ -34,6 +34,7 @@ from headend.web.desk import Desk
 from headend.web.rates import RATES, Rate, Rates
 from headend.web.server import HttpServer, bind
 from meterlink import reports, topics
+from tests.host import books
 from tests.host.books import CURRENCY, LIMIT_UC, METER, NOW_S, open_books
 from tests.host.peer import Peer
 
@@ -56,8 +57,9 @@ class Site:
     ) -> None:
         self.clock = ManualClock(NOW_S)
         self.keys = KeyStore.generate()
-        self.path = folder / "site.sqlite"
-        self.store: Store = open_books(f"sqlite:///{self.path}", meters, currency)
+        self._folder = folder
+        self.database = f"sqlite:///{folder}/site.sqlite" if books.database == "sqlite" else books.new_place()
+        self.store: Store = open_books(self.database, meters, currency)
         for name, token in ONE.items():
             self._channel(f"{name}-only", token, (name,))
         self._channel("all", ALL, channels.SCOPES)
@@ -79,6 +81,11 @@ class Site:
 
     def _channel(self, name: str, token: str, scopes: tuple[str, ...]) -> None:
         self.store.write(channels.add_channel, NOW_S, name, token, scopes, LIMIT_UC).result()
+
+    def stored(self) -> bytes:
+        """All that stands in the database, as whoever has its files could read it."""
+        files = b"".join(path.read_bytes() for path in self._folder.glob("site.sqlite*"))
+        return files or repr(books.dump(self.store)).encode()
 
     def _wake(self) -> None:
         self.woken += 1

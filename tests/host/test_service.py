@@ -83,10 +83,10 @@ class PeerCarrier:
 class Scene:
     """Files of one head end, and its clock. Times of the machine play no part: the dispatcher's own pace is an hour."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str = "") -> None:
         self.clock = ManualClock(NOW_S)
         self.settings = Settings(
-            database=f"sqlite:///{folder}/op.sqlite",
+            database=database or f"sqlite:///{folder}/op.sqlite",
             signer_log=str(folder / "op.signed"),
             heads_folder=str(folder / "heads"),
             http_port=0,
@@ -141,8 +141,9 @@ def is_credit(action: Action) -> bool:
     return isinstance(action, Deliver) and action.raw[1] == 1
 
 
-def test_a_payment_goes_out_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_payment_goes_out_at_once(tmp_path: Path, any_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The dispatcher would sleep for an hour: it is woken by the commit."""
+    scene = Scene(tmp_path, any_store_url)
     monkeypatch.setattr(service_module, "ROUND_S", 3600.0)
 
     async def act() -> None:

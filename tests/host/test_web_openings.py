@@ -68,7 +68,7 @@ def test_bills_are_moved_to_the_meter_and_back(site: Site) -> None:
 def test_the_command_tries_and_proposes(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "op.toml").write_text(f'database = "sqlite:///{site.path}"\n')
+    (tmp_path / "op.toml").write_text(f'database = "{site.database}"\n')
     monkeypatch.setenv("OPENPREPAY_CONFIG", str(tmp_path / "op.toml"))
     file = tmp_path / "north.csv"
     file.write_text(GOOD)

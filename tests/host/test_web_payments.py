@@ -113,7 +113,7 @@ def test_what_was_answered_is_on_disk(site: Site) -> None:
     client = site.client()
     for number in range(5):
         client.post(f"{API}/payments", json={**PAY, "payment_id": str(number)})
-        with open_store(f"sqlite:///{site.path}", inline=True) as other:
+        with open_store(site.database, inline=True) as other:
             assert (
                 other.read(lambda conn: conn.execute(select(func.count()).select_from(payment)).scalar_one())
                 == number + 1
