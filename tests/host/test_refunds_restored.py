@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from headend.epochs import recover
 from headend.ledger import accounts, reconcile
 from headend.ledger.refunds import life
-from tests.host.refund_rig import refund_of, row, small_world
+from tests.host.refund_rig import CASHIER, refund_of, row, small_world
+from tests.system.test_sequences import erase
 from tests.system.world import METER, POS, YUAN, Point, World
 
 OWN = accounts.of_channel(POS)
@@ -73,3 +75,22 @@ def test_one_that_the_copy_does_not_know(world: World, neutral: bool) -> None:
     assert world.customer() == point.account.balance_uc() == (5 if neutral else 30) * YUAN
     explained = world.read(reconcile.explain, METER)
     assert explained.difference_uc == 0, explained
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_meter_that_lost_its_history_is_not_given_back_what_was_paid_out(world: World, restored: bool) -> None:
+    refund_of(world, 20 * YUAN)
+    world.settle()
+    if restored:  # then the source that took it back is closed
+        world.restore(world.backup())
+        world.settle()
+        world.settle()
+    point = world.points[METER]
+    erase(world)
+    world.settle()
+    assert point.unit.meter.history_lost
+    world.write(recover.recover, METER, CASHIER)
+    world.until(lambda: not point.unit.meter.history_lost)
+    world.settle()
+    assert point.account.balance_uc() == world.customer() == 30 * YUAN
+    world.check()

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from headend.epochs import findings
-from headend.ledger import accounts, balances, entries, recovered
+from headend.ledger import accounts, balances, entries, recovered, refunds
 from headend.orders import account, lifecycle, signing, statements
 from headend.orders.stored import stored_report
 from headend.reads import shadow
@@ -82,7 +82,8 @@ def _sources(conn: Connection, state: Row[Any], standing: Any) -> tuple[tuple[in
     counted = standing.readback_source or identity.get(conn).source
     totals = {}
     for source in conn.execute(select(credit_source.c.source).where(credit_source.c.source < counted)).scalars():
-        totals[source] = _closed_uc(conn, number, epoch, source), 0
+        credited_uc = _closed_uc(conn, number, epoch, source)
+        totals[source] = credited_uc, min(refunds.taken_by_uc(conn, number, epoch, source), credited_uc)
     proved_uc = conn.execute(_PROVED, {"of": number, "from_source": counted, "epoch": epoch}).scalar_one()
     credited_uc = max(state.on_meter_uc, proved_uc)
     totals[counted] = credited_uc, min(state.refunded_uc, credited_uc)
@@ -152,7 +153,8 @@ def _restate(conn: Connection, now_s: int, standing: Any, actor: str) -> None:
     )
     for source in sorted(set(conn.execute(closed).scalars())):
         total_uc = _closed_uc(conn, number, standing.account_epoch, source)
-        account.close_source(conn, now_s, number, source, total_uc, 0, actor)
+        back_uc = min(refunds.taken_by_uc(conn, number, standing.account_epoch, source), total_uc)
+        account.close_source(conn, now_s, number, source, total_uc, back_uc, actor)
 
 
 def _holds(conn: Connection, number: int, epoch: int) -> list[int]:

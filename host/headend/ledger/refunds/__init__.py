@@ -6,6 +6,15 @@ off a meter, `following.py` what meters prove, `spent.py` what a payment had pai
 """
 
 from headend.ledger.refunds.following import account_closed, refused, shown, source_closed, token_settled
-from headend.ledger.refunds.stating import carried_uc, under_way_uc
+from headend.ledger.refunds.stating import carried_uc, taken_by_uc, under_way_uc
 
-__all__ = ["account_closed", "carried_uc", "refused", "shown", "source_closed", "token_settled", "under_way_uc"]
+__all__ = [
+    "account_closed",
+    "carried_uc",
+    "refused",
+    "shown",
+    "source_closed",
+    "taken_by_uc",
+    "token_settled",
+    "under_way_uc",
+]

@@ -15,7 +15,6 @@ from headend.ledger.refunds import life, spent, stating, transferring
 from headend.store.schema import meter_state
 from headend.store.schema_refunds import refund
 from headend.tokens import book, replacing
-from meterlink import topics
 from meterlink.reports import Report
 
 _LIVE = (
@@ -139,7 +138,7 @@ def _taken(conn: Connection, now_s: int, row: Row[Any], evidence: bytes | None, 
 def _found(conn: Connection, now_s: int, report: Report, source: int, amount_uc: int) -> None:
     accounts.open_account(conn, accounts.RECOVERED)
     account = accounts.of_meter(report.meter, report.account_epoch)
-    cause = f"refund_found:{topics.meter_name(report.meter)}:{report.account_epoch}:{source}"
+    cause = stating.found_cause(report.meter, report.account_epoch, source)
     sides = {"debit": account, "credit": accounts.RECOVERED}
     entries.post(conn, now_s, entries.REFUND_FOUND, **sides, amount_uc=amount_uc, meter=report.meter, cause=cause)
     sentence = f"Source {source} had taken back {amount_uc} that the books do not know."

@@ -24,7 +24,7 @@ from headend.orders.stored import stored_report
 from headend.store import identity
 from headend.store.schema import meter, meter_state, meter_trust
 from headend.store.schema_refunds import refund
-from meterlink import bodies
+from meterlink import bodies, topics
 from meterlink.reports import Report
 
 ACTOR = "head-end:refunds"
@@ -54,6 +54,7 @@ _TOTALS = (
 )
 _OF_ACCOUNT = refund.c.meter == bindparam("of"), refund.c.account_epoch == bindparam("epoch")
 _CARRIED = select(func.coalesce(func.sum(refund.c.carried_uc), 0)).where(*_OF_ACCOUNT)
+_CARRIED_BY = _CARRIED.where(refund.c.source == bindparam("from_source"))
 _UNDER_WAY = select(func.coalesce(func.sum(refund.c.amount_uc), 0)).where(*_OF_ACCOUNT, refund.c.state == life.STATED)
 _OF_SOURCE = select(refund).where(
     *_OF_ACCOUNT, refund.c.source == bindparam("from_source"), refund.c.refunded_uc > bindparam("shown")
@@ -71,6 +72,18 @@ def carried_uc(conn: Connection, number: int, epoch: int) -> int:
     account = accounts.of_meter(number, epoch)
     found_uc = balances.booked_uc(conn, entries.REFUND_FOUND, account)
     return int(conn.execute(_CARRIED, {"of": number, "epoch": epoch}).scalar_one()) + found_uc
+
+
+def taken_by_uc(conn: Connection, number: int, epoch: int, source: int) -> int:
+    """What a source that is closed on the meter has taken back for refunds."""
+    asked = {"of": number, "epoch": epoch, "from_source": source}
+    found = entries.of_causes(conn, entries.REFUND_FOUND, [found_cause(number, epoch, source)])
+    return int(conn.execute(_CARRIED_BY, asked).scalar_one()) + sum(int(row.amount_uc) for row in found)
+
+
+def found_cause(number: int, epoch: int, source: int) -> str:
+    """Names what a closed source had taken back that the books did not know."""
+    return f"refund_found:{topics.meter_name(number)}:{epoch}:{source}"
 
 
 def available_uc(standing: Any) -> int:
