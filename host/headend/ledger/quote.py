@@ -104,17 +104,22 @@ def quote(
 
 
 def energy_for(plan: Tariff, rate: int, used_wh: int, amount_uc: int) -> int:
-    """The whole watt-hours that `amount_uc` buys at a rate, after `used_wh` of the step period."""
-    left = amount_uc * tariff.WH_PER_KWH
-    bought_wh = 0
+    """The whole watt-hours that `amount_uc` buys at a rate, after `used_wh` of the step period.
+
+    Where the last step is free, those up to it.
+    """
+    left, bought_wh = amount_uc * tariff.WH_PER_KWH, 0
     for step_wh in (*plan.steps_wh, None):
-        price = plan.price_uc_per_kwh(rate, used_wh)
-        if not price:
-            return bought_wh + (step_wh - used_wh if step_wh is not None and step_wh > used_wh else 0)
         if step_wh is not None and used_wh >= step_wh:
             continue
-        room_wh = left // price if step_wh is None else min(left // price, step_wh - used_wh)
-        bought_wh, used_wh, left = bought_wh + room_wh, used_wh + room_wh, left - room_wh * price
+        price = plan.price_uc_per_kwh(rate, used_wh)
+        if not price and step_wh is None:
+            break
+        room_wh = left // price if step_wh is None else step_wh - used_wh
+        part_wh = min(room_wh, left // price) if price else room_wh
+        bought_wh, used_wh, left = bought_wh + part_wh, used_wh + part_wh, left - part_wh * price
+        if part_wh < room_wh:
+            break
     return bought_wh
 
 
