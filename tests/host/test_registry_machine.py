@@ -212,4 +212,4 @@ class Registry(RuleBasedStateMachine):
 # A failing run is not made shorter: that takes minutes, and the seed is printed.
 _MANY: dict[str, Any] = {"deadline": None, "phases": [Phase.generate], "print_blob": True}
 TestRegistry = Registry.TestCase
-TestRegistry.settings = settings(max_examples=10, stateful_step_count=16, **_MANY)
+TestRegistry.settings = settings(max_examples=6, stateful_step_count=16, **_MANY)
