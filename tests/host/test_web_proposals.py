@@ -8,6 +8,7 @@ import pytest
 
 from headend.gate import policy
 from tests.host.books import NOW_S
+from tests.host.people_rig import add_person, session_of
 from tests.host.site import API, Site, problem
 
 METERS = (17, 18, 19)
@@ -98,3 +99,30 @@ def test_an_order_that_was_sent_is_not_withdrawn(site: Site) -> None:
     order = client.post(f"{API}/meters/17/disconnect", json={"reason": "arrears"}).json()["order"]
     site.run(5, 17)
     problem(client.post(f"{API}/orders/{order}/cancel", json={}), 422, "refused")
+
+
+def test_two_people_approve_and_lift_and_neither_alone(site: Site) -> None:
+    for name in ("li.wei", "wang.fang"):
+        add_person(site.store, name, ("approver", ""), ("dispatcher", ""))
+    li, wang = (site.client(session_of(site.store, name)) for name in ("li.wei", "wang.fang"))
+    made = li.post(
+        f"{API}/proposals", json={"kind": "stop", "meters": ["17"], "reason": "legal", "why": "a court"}
+    ).json()
+    path = f"{API}/proposals/{made['proposal']}"
+    tag = {"If-Match": f'"{made["digest"]}"'}
+    problem(li.post(f"{path}/approve", json={}, headers=tag), 422, "refused")
+    problem(wang.post(f"{path}/approve", json={}), 428, "no_condition")
+    problem(wang.post(f"{path}/approve", json={}, headers={"If-Match": '"0"'}), 412, "changed_meanwhile")
+    approved = wang.post(f"{path}/approve", json={}, headers=tag).json()
+    assert (approved["state"], approved["approver"]) == ("approved", "user:wang.fang")
+    site.born()
+    site.run(5)
+    assert wang.get(path).json()["items"] == {"queued": 1}
+    recalled = wang.post(f"{path}/recall", json={"note": "the court changed its mind"}).json()
+    assert recalled["state"] == "recalling"
+    site.run(5)
+    assert wang.get(path).json()["state"] == "recalled"
+    site.client().put(f"{API}/freeze", json={"why": "look first"})
+    assert li.post(f"{API}/freeze/lift", json={}).json()["frozen"] is True
+    problem(li.post(f"{API}/freeze/lift", json={}), 422, "refused")
+    assert wang.post(f"{API}/freeze/lift", json={}).json()["frozen"] is False

@@ -10,6 +10,7 @@ from headend.web import (
     channels,
     exceptions_api,
     exclusions,
+    freeze,
     health,
     meters,
     openings,
@@ -27,6 +28,7 @@ from headend.web import (
     terms,
     tokens,
     users,
+    why,
 )
 from headend.web.access import ADMIN, ORDERS, PAYMENTS, READ
 from headend.web.bodies_json import LimitsBody
@@ -370,7 +372,9 @@ _HERE: tuple[Operation[Any, Any], ...] = (
 _MODULES: tuple[ModuleType, ...] = (
     exceptions_api,
     orders,
+    why,
     proposals,
+    freeze,
     signin,
     users,
     channels,

@@ -7,10 +7,9 @@ from msgspec import Meta
 from sqlalchemy import Connection, Row, select
 
 from headend.access import areas
-from headend.access.permissions import APPROVE, ORDERS, READ, SAFETY
+from headend.access.permissions import APPROVE, ORDERS, SAFETY
 from headend.fleet.meters import get_meter
-from headend.language import ENGLISH, LANGUAGES
-from headend.orders import ending, lifecycle, statements, why
+from headend.orders import ending, lifecycle, statements
 from headend.orders.facts import UNDER_WAY
 from headend.refusals import Refused
 from headend.store.schema import order, order_history
@@ -138,32 +137,6 @@ class EndRequest(msgspec.Struct, forbid_unknown_fields=True):
     note: Note = ""
 
 
-class ReasonQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """For which reason."""
-
-    reason: Reason = "arrears"
-
-
-class CanDisconnect(msgspec.Struct):
-    """Whether a meter can be disconnected for a reason now."""
-
-    meter: MeterNumber
-    reason: Reason
-    yes: Annotated[bool, Meta(description="A stop that is ordered now would be sent now.")]
-    rule: Annotated[str, Meta(description="What decides, for programs.", examples=["gate.frozen", "calendar"])]
-    sentence: Annotated[dict[str, str], Meta(description="By language.")]
-    needs_approval: Annotated[bool, Meta(description="A second person has to approve it first.")]
-    later: Annotated[Moment | None, Meta(description="When it may be tried again, where that is known.")]
-
-
-class WhyOff(msgspec.Struct):
-    """Why supply of a meter is off."""
-
-    meter: MeterNumber
-    off: Annotated[bool, Meta(description="False: it is on, and meant to be.")]
-    sentence: Annotated[dict[str, str], Meta(description="By language; empty when on.")]
-
-
 async def disconnect(call: Call[DisconnectRequest, Nothing]) -> Answer:
     """Order supply off.
 
@@ -252,32 +225,6 @@ async def write_off_order(call: Call[EndRequest, Nothing]) -> Answer:
     return Answer(200, whole(*await desk.read(_order, order_id)))
 
 
-async def can_disconnect(call: Call[Nothing, ReasonQuery]) -> Answer:
-    """Whether the meter can be disconnected now, and why not.
-
-    Asks what is asked when an order is sent: freeze, exclusions, calendar, payments, budgets of the caller.
-    """
-    reason = names.code(names.HOLD, call.query.reason)
-    found = await call.desk.read(_can_stop, call.desk.clock.now_s(), call.meter, reason, call.caller.actor)
-    answer = found[ENGLISH]
-    body = CanDisconnect(
-        wire.meter_name(call.meter),
-        call.query.reason,
-        answer.yes,
-        answer.rule,
-        {language: one.sentence for language, one in found.items()},
-        answer.approval,
-        wire.moment(answer.later_s) if answer.later_s else None,
-    )
-    return Answer(200, body)
-
-
-async def get_why(call: Call[Nothing, Nothing]) -> Answer:
-    """Why supply of the meter is off, or still off."""
-    found = await call.desk.read(_why, call.desk.clock.now_s(), call.meter)
-    return Answer(200, WhyOff(wire.meter_name(call.meter), bool(found), found))
-
-
 async def _need_safety(call: Call[Any, Nothing], reason: int) -> None:
     """A hold for safety is set and released by those alone who may."""
     if reason == reasons.HOLD_SAFETY:
@@ -289,15 +236,6 @@ def _cancel(conn: Connection, now_s: int, call: Call[EndRequest, Nothing], order
     area = areas.area_of(conn, "order", order_id)
     approver = call.caller.may(APPROVE, area or "")
     ending.cancel(conn, now_s, order_id, call.caller.actor, text_of(call.body.note), as_approver=approver)
-
-
-def _can_stop(conn: Connection, now_s: int, meter: int, reason: int, actor: str) -> dict[str, why.Answer]:
-    return {language: why.can_stop(conn, now_s, meter, reason, language, actor) for language in LANGUAGES}
-
-
-def _why(conn: Connection, now_s: int, meter: int) -> dict[str, str]:
-    found = {language: why.why_off(conn, now_s, meter, language) for language in LANGUAGES}
-    return {language: sentence for language, sentence in found.items() if sentence}
 
 
 async def state_order(call: Call[Any, Nothing], statement: Any, *what: Any, **options: Any) -> Answer:
@@ -394,7 +332,7 @@ def _brief(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-_METER, _ORDER = ("unknown_meter",), ("unknown_order",)
+_ORDER = ("unknown_order",)
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
@@ -416,25 +354,5 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         body=EndRequest,
         query=Nothing,
         problems=_ORDER,
-    ),
-    Operation(
-        "GET",
-        "/meters/{meter}/can-disconnect",
-        can_disconnect,
-        scope=READ,
-        answers={200: CanDisconnect},
-        body=Nothing,
-        query=ReasonQuery,
-        problems=_METER,
-    ),
-    Operation(
-        "GET",
-        "/meters/{meter}/why",
-        get_why,
-        scope=READ,
-        answers={200: WhyOff},
-        body=Nothing,
-        query=Nothing,
-        problems=_METER,
     ),
 )

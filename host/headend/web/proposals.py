@@ -1,4 +1,4 @@
-"""Proposals and who decides on them, the freeze, and the budgets of the gate."""
+"""Proposals, and who decides on them."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,8 +7,8 @@ from msgspec import Meta
 from sqlalchemy import Connection, Row, func, select
 
 from headend.access.areas import within
-from headend.access.permissions import ADMIN, APPROVE, FREEZE, ORDERS, READ
-from headend.gate import freeze, policy, proposals, recall, tickets
+from headend.access.permissions import APPROVE, ORDERS, READ
+from headend.gate import proposals, recall, tickets
 from headend.language import LANGUAGES
 from headend.refusals import Refused
 from headend.store.schema import meter
@@ -128,31 +128,6 @@ class ListedQuery(msgspec.Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 50
 
 
-class FreezeState(msgspec.Struct):
-    """Whether everything that may open a relay is frozen."""
-
-    frozen: bool
-    freeze: int | None = None
-    since: Moment | None = None
-    by: str | None = None
-    why: str | None = None
-    lift: Annotated[int | None, Meta(description="The proposal to lift it, which waits for a second person.")] = None
-
-
-class GatePolicy(msgspec.Struct):
-    """The budgets and rules of the gate."""
-
-    version: Annotated[int, Meta(description="0: as they are by default.")]
-    rules: Annotated[dict[str, Any], Meta(description="Limits by class, scope and window, and the other rules.")]
-
-
-class GatePolicyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Rules that are to take the place of those in force, whole; what is left out is as by default."""
-
-    rules: dict[str, Any]
-    why: Why
-
-
 # --- proposals --------------------------------------------------------------------------------------------------------
 
 
@@ -187,14 +162,14 @@ async def post_proposal(call: Call[ListRequest, Nothing]) -> Answer:
     now_s = desk.clock.now_s()
     expires_s = None if body.lasts_s is None else now_s + body.lasts_s
     made = await desk.write(_propose, now_s, call, body.kind, payload, text_of(body.why), expires_s)
-    state = await desk.read(_whole, made)
-    return Answer(202, state, _headers(state))
+    state = await desk.read(whole_state, made)
+    return Answer(202, state, headers(state))
 
 
 async def get_proposal(call: Call[Nothing, Nothing]) -> Answer:
     """One proposal, with all that an approval binds."""
-    state = await call.desk.read(_whole, _id(call))
-    return Answer(200, state, _headers(state))
+    state = await call.desk.read(whole_state, _id(call))
+    return Answer(200, state, headers(state))
 
 
 async def list_items(call: Call[Nothing, ListedQuery]) -> Answer:
@@ -235,55 +210,6 @@ async def recall_proposal(call: Call[DecisionRequest, Nothing]) -> Answer:
     return await _decide(call, _recall)
 
 
-# --- freeze -----------------------------------------------------------------------------------------------------------
-
-
-async def get_freeze(call: Call[Nothing, Nothing]) -> Answer:
-    """Whether everything that may open a relay is frozen."""
-    return Answer(200, await call.desk.read(_freeze, call.desk.clock.now_s()))
-
-
-async def put_freeze(call: Call[WhyRequest, Nothing]) -> Answer:
-    """Freeze everything that may open a relay, at once: also what is queued, approved and signed.
-
-    What gives supply back passes all the while.
-    """
-    desk = call.desk
-    await desk.write(freeze.set, desk.clock.now_s(), call.caller.actor, text_of(call.body.why))
-    return Answer(200, await desk.read(_freeze, desk.clock.now_s()))
-
-
-async def lift_freeze(call: Call[DecisionRequest, Nothing]) -> Answer:
-    """Lift the freeze, the first of two persons or the second.
-
-    The first call proposes it; when another person calls, it is lifted.
-    """
-    desk = call.desk
-    await desk.write(freeze.lift, desk.clock.now_s(), call.caller.actor, text_of(call.body.note))
-    desk.wake()
-    return Answer(200, await desk.read(_freeze, desk.clock.now_s()))
-
-
-# --- policy -----------------------------------------------------------------------------------------------------------
-
-
-async def get_policy(call: Call[Nothing, Nothing]) -> Answer:
-    """The budgets and rules of the gate that are in force."""
-    rules = await call.desk.read(policy.get)
-    return Answer(200, GatePolicy(rules.version, rules.rules()))
-
-
-async def post_policy(call: Call[GatePolicyRequest, Nothing]) -> Answer:
-    """Propose other budgets and rules; they are in force when a second person has approved them.
-
-    What was proposed under those before lapses.
-    """
-    desk, body = call.desk, call.body
-    made = await desk.write(_propose_policy, desk.clock.now_s(), body.rules, call.caller.actor, text_of(body.why))
-    state = await desk.read(_whole, made)
-    return Answer(202, state, _headers(state))
-
-
 # --- within transactions ----------------------------------------------------------------------------------------------
 
 
@@ -303,16 +229,12 @@ def _propose(
     return proposals.propose(conn, now_s, kind, payload, call.caller.actor, why, expires_s=expires_s)
 
 
-def _propose_policy(conn: Connection, now_s: int, rules: dict[str, Any], actor: str, why: str) -> int:
-    return proposals.propose(conn, now_s, "gate_policy", rules, actor, why)
-
-
 async def _decide(call: Call[Any, Nothing], how: Any) -> Answer:
     desk, proposal_id = call.desk, _id(call)
     await desk.write(how, desk.clock.now_s(), call, proposal_id)
     desk.wake()
-    state = await desk.read(_whole, proposal_id)
-    return Answer(200, state, _headers(state))
+    state = await desk.read(whole_state, proposal_id)
+    return Answer(200, state, headers(state))
 
 
 def _approve(conn: Connection, now_s: int, call: Call[DecisionRequest, Nothing], proposal_id: int) -> None:
@@ -351,7 +273,7 @@ def _items(conn: Connection, proposal_id: int, query: ListedQuery, after: int) -
     return list(conn.execute(some.order_by(proposal_item.c.meter).limit(query.limit)).all())
 
 
-def _whole(conn: Connection, proposal_id: int) -> ProposalState:
+def whole_state(conn: Connection, proposal_id: int) -> ProposalState:
     row = proposals.get(conn, proposal_id)
     standing = select(proposal_item.c.state, func.count().label("number")).group_by(proposal_item.c.state)
     items = {one.state: one.number for one in conn.execute(standing.where(proposal_item.c.proposal == proposal_id))}
@@ -364,15 +286,6 @@ def _whole(conn: Connection, proposal_id: int) -> ProposalState:
         items=items,
         ticket=ticket,
     )
-
-
-def _freeze(conn: Connection, now_s: int) -> FreezeState:
-    row = freeze.standing(conn)
-    if row is None:
-        return FreezeState(False)
-    waiting = proposals.open_of(conn, now_s, "lift_freeze")
-    lift = None if waiting is None else waiting.id
-    return FreezeState(True, row.id, wire.moment(row.set_s), row.set_by, row.why, lift)
 
 
 def brief(row: Row[Any]) -> ProposalBrief:
@@ -401,7 +314,7 @@ def _tag(row: Row[Any]) -> str:
     return f'"{row.digest}"'
 
 
-def _headers(state: ProposalState) -> dict[str, str]:
+def headers(state: ProposalState) -> dict[str, str]:
     return {"ETag": f'"{state.digest}"', "Location": f"/api/v1/proposals/{state.proposal}"}
 
 
@@ -470,45 +383,4 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "POST", "/proposals/{proposal}/withdraw", withdraw_proposal, scope=READ, body=DecisionRequest, **_DECIDED
     ),
     Operation("POST", "/proposals/{proposal}/recall", recall_proposal, scope=ORDERS, body=DecisionRequest, **_DECIDED),
-    Operation(
-        "GET", "/freeze", get_freeze, scope=READ, answers={200: FreezeState}, body=Nothing, query=Nothing, by_area=True
-    ),
-    Operation(
-        "PUT",
-        "/freeze",
-        put_freeze,
-        scope=FREEZE,
-        answers={200: FreezeState},
-        body=WhyRequest,
-        query=Nothing,
-        by_area=True,
-    ),
-    Operation(
-        "POST",
-        "/freeze/lift",
-        lift_freeze,
-        scope=APPROVE,
-        answers={200: FreezeState},
-        body=DecisionRequest,
-        query=Nothing,
-    ),
-    Operation(
-        "GET",
-        "/gate/policy",
-        get_policy,
-        scope=READ,
-        answers={200: GatePolicy},
-        body=Nothing,
-        query=Nothing,
-        by_area=True,
-    ),
-    Operation(
-        "POST",
-        "/gate/policy",
-        post_policy,
-        scope=ADMIN,
-        answers={202: ProposalState},
-        body=GatePolicyRequest,
-        query=Nothing,
-    ),
 )
