@@ -24,7 +24,11 @@ UNSENT = (lifecycle.DRAFT, lifecycle.AWAITING_APPROVAL, lifecycle.APPROVED, life
 MAX_NOTE = 200
 
 _ROW = select(exclusion).where(exclusion.c.id == bindparam("of"))
-OPEN = select(exclusion).where(exclusion.c.meter == bindparam("of"), exclusion.c.ended_s.is_(None))
+OPEN = (
+    select(exclusion)
+    .where(exclusion.c.meter == bindparam("of"), exclusion.c.ended_s.is_(None))
+    .order_by(exclusion.c.id)
+)
 _OPEN_OF_KIND = OPEN.where(exclusion.c.kind == bindparam("which"))
 _EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
 NEW = insert(exclusion).returning(exclusion.c.id)
