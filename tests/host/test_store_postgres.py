@@ -68,7 +68,7 @@ def test_a_deadlock_is_run_again(store: Store) -> None:
 
     before = store.read(touched)
     wait([store.write(both, METER, OTHER), store.write(both, OTHER, METER)])
-    assert meeting.runs == 3
+    assert meeting.runs >= 3  # the one that was run again may have met the other a second time
     assert store.read(touched) == {meter: times + 2 for meter, times in before.items()}
 
 
