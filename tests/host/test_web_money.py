@@ -86,6 +86,17 @@ def test_a_bill_is_cancelled_once(site: Site) -> None:
     problem(client.post(f"{API}/receipts", json={"payment_id": "none"}), 404, "unknown_payment")
 
 
+def test_a_guarantee_pays_bills_when_people_say_so(site: Site) -> None:
+    client = site.client()
+    deposit = {"payment_id": "1", "meter": "17", "amount": "60.00", "purpose": "deposit"}
+    assert client.post(f"{API}/payments", json=deposit).json()["total"] == "0.00"
+    client.post(f"{API}/meters/{METER}/bills", json=BILL)
+    for used in ("51.00", "0.00"):
+        answer = client.post(f"{API}/meters/{METER}/deposit/use")
+        assert answer.json() == {"used": used, "left": "9.00"}
+    assert client.get(f"{API}/meters/{METER}/bills").json()["owed"] == "0.00"
+
+
 def test_receipts_are_the_channels_own(site: Site) -> None:
     mine, other = site.client(ONE["payments"]), site.client()
     mine.post(f"{API}/payments", json={"payment_id": "1", "meter": "17", "amount": "1.00"})

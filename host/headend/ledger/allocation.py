@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
+from headend import audit
 from headend.ledger import accounts, balances, bills, entries, late_fee, terms, zone
 from headend.refusals import Refused
+from headend.store import lock_meter
 from headend.store.schema_money import allocation
 
 _TO = insert(allocation).returning(allocation.c.id)
@@ -180,8 +182,21 @@ def _replay(conn: Connection, bill: Row[Any], standing: list[Row[Any]]) -> late_
 
 def use_advance(conn: Connection, now_s: int, meter: int, epoch: int, cause: str) -> int:
     """Pay open bills from what their customer has paid in advance; returns how much. The meter is locked."""
-    advance = accounts.of_advance(meter, epoch)
-    held_uc = balances.balance_uc(conn, advance)
+    return _use(conn, now_s, meter, epoch, accounts.of_advance(meter, epoch), cause)
+
+
+def use_deposit(conn: Connection, now_s: int, meter: int, epoch: int, actor: str) -> int:
+    """Pay open bills from the guarantee of their customer; returns how much. Locks the meter."""
+    lock_meter(conn, meter)
+    used_uc = _use(conn, now_s, meter, epoch, accounts.of_deposit(meter, epoch), f"deposit:{meter}/{epoch}")
+    if used_uc:
+        detail: dict[str, int | str | None] = {"account_epoch": epoch, "amount_uc": used_uc}
+        audit.record(conn, now_s, actor, "deposit.used", f"meter:{meter}", detail)
+    return used_uc
+
+
+def _use(conn: Connection, now_s: int, meter: int, epoch: int, account: str, cause: str) -> int:
+    held_uc = balances.balance_uc(conn, account)
     if held_uc <= 0:
         return 0
-    return book(conn, now_s, allocate(conn, now_s, meter, epoch, held_uc, whole=True), advance, cause)
+    return book(conn, now_s, allocate(conn, now_s, meter, epoch, held_uc, whole=True), account, cause)

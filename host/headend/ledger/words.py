@@ -85,6 +85,7 @@ RECEIPT_LINES: dict[str, Text] = {
 
 audit.ACTIONS.update(
     {
+        "deposit.used": ("paid bills from a guarantee", "以保证金抵扣欠费"),
         "tax.set": ("set a tax", "设置税率"),
         "channel.limits": ("set the limits of a channel", "设置渠道限额"),
         "channel.handed_over": ("booked money that a channel handed over", "渠道交款入账"),

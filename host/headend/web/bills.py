@@ -7,7 +7,7 @@ from msgspec import Meta
 from sqlalchemy import Connection, Row
 
 from headend.access.permissions import ADMIN, BOOKS, READ
-from headend.ledger import allocation, billing, bills, late_fee, tax, terms, words, zone
+from headend.ledger import accounts, allocation, balances, billing, bills, late_fee, tax, terms, words, zone
 from headend.store import MONEY
 from headend.web import wire
 from headend.web.operations import Answer, Call, Nothing, Operation
@@ -151,6 +151,13 @@ class ZoneRequest(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=60, examples=["Asia/Shanghai"])]
 
 
+class DepositUsed(msgspec.Struct):
+    """What bills were paid from the guarantee, and what is left of it."""
+
+    used: Amount
+    left: Amount
+
+
 class Noted(msgspec.Struct):
     """It is set, and in the audit."""
 
@@ -264,6 +271,20 @@ def _fee_uc(conn: Connection, row: Row[Any], today: int) -> int:
     return late_fee.due_uc(bills.fee_at(rates, row, today), row.fee_paid_uc)
 
 
+async def use_deposit(call: Call[Nothing, Nothing]) -> Answer:
+    """Pay the open bills of the account in force from its guarantee, oldest first."""
+    used_uc, left_uc = await call.desk.write(
+        _use_deposit, call.desk.clock.now_s(), call.meter, call.caller.actor, lane=MONEY
+    )
+    return Answer(200, DepositUsed(wire.amount(used_uc), wire.amount(left_uc)))
+
+
+def _use_deposit(conn: Connection, now_s: int, meter: int, actor: str) -> tuple[int, int]:
+    epoch = bills.epoch_of(conn, meter)
+    used_uc = allocation.use_deposit(conn, now_s, meter, epoch, actor)
+    return used_uc, balances.balance_uc(conn, accounts.of_deposit(meter, epoch))
+
+
 async def put_class(call: Call[ClassRequest, Nothing]) -> Answer:
     """Say what kind of customer the account in force belongs to, for what is billed and sold from now on."""
     arguments = (call.desk.clock.now_s(), call.meter, call.body.customer_class, call.caller.actor)
@@ -362,6 +383,16 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         body=CancelRequest,
         query=Nothing,
         problems=("unknown_bill",),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/deposit/use",
+        use_deposit,
+        scope=BOOKS,
+        answers={200: DepositUsed},
+        body=Nothing,
+        query=Nothing,
+        problems=("unknown_meter",),
     ),
     Operation(
         "PUT",
