@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from headend.ledger import accounts
+from headend.store.prepared import prepared
 from headend.store.schema import entry
 from headend.store.schema_money import channel_limit
 from meterlink.bodies import MAX_UC
@@ -38,7 +39,7 @@ GRANTED = "granted"  # credit that a programme pays for
 FLOAT = "float"  # money that a channel has handed over
 
 # Whose money pays bills.
-_PAYERS = (accounts.CUSTOMER, accounts.FORMER, accounts.ADVANCE)
+_PAYERS = (accounts.CUSTOMER, accounts.FORMER, accounts.ADVANCE, accounts.DEPOSIT)
 
 # Kind of entry -> each (kind of the debited account, kind of the credited one) that it may have.
 SIDES = {
@@ -80,8 +81,8 @@ SIDES = {
     FLOAT: ((accounts.CLEARING, accounts.CHANNEL),),
 }
 
-_POST = insert(entry).returning(entry.c.id)
-_HELD = (
+_POST = prepared(insert(entry).returning(entry.c.id))
+_HELD = prepared(
     update(channel_limit)
     .where(channel_limit.c.channel == bindparam("of"))
     .values(held_uc=channel_limit.c.held_uc + bindparam("amount"))
@@ -115,8 +116,8 @@ def post(
         "cause": cause,
     }
     if accounts.kind_of(credit) == accounts.CHANNEL:  # what payments take from it, `floats.spend` counts
-        conn.execute(_HELD, {"of": credit.removeprefix("channel:"), "amount": amount_uc})
-    return int(conn.execute(_POST, row).scalar_one())
+        _HELD(conn, {"of": credit.removeprefix("channel:"), "amount": amount_uc})
+    return int(_POST(conn, row).scalar_one())
 
 
 def of_causes(conn: Connection, kind: str, causes: list[str]) -> list[Row[Any]]:
