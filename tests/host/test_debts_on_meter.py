@@ -139,7 +139,7 @@ def test_a_new_account_owes_nothing_on_the_meter(world: World) -> None:
     assert row(world, owed).owner == "head_end"
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 9_999_999),
     st.integers(100, 10_000),

@@ -126,4 +126,4 @@ class Back(RuleBasedStateMachine):
 
 
 TestBack = Back.TestCase
-TestBack.settings = settings(max_examples=5, stateful_step_count=14, deadline=None)
+TestBack.settings = settings(max_examples=3, stateful_step_count=12, deadline=None)
