@@ -162,6 +162,8 @@ PLACES: dict[str, dict[str, str]] = {
     **{key: {"meter": "18"} for key in ("set_safety_hold", "release_safety_hold")},
     **{key: {"meter": "19"} for key in ("put_holder", "end_holder")},
     **{key: {"meter": "20"} for key in ("exchange", "recover_meter")},
+    **{key: {"meter": "20"} for key in ("open_account", "set_mode")},
+    **{key: {"meter": "17"} for key in ("ask_refund", "post_bill")},
     "retire": {"meter": "21"},
     **{key: {"meter": "17"} for key in ("engineering_tokens", "put_decoder", "help_token", "vend_token")},
     **{key: {"channel": "pos-1"} for key in ("put_channel_limits", "get_channel_limits")},

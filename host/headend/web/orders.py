@@ -244,8 +244,14 @@ async def state_order(call: Call[Any, Nothing], statement: Any, *what: Any, **op
     `statement(conn, now_s, meter, *what, actor, **options)` returns its id.
     """
     desk, actor = call.desk, call.caller.actor
-    row, history = await desk.write(_make, desk.clock.now_s(), call.meter, statement, what, actor, options)
+    arguments = (desk.clock.now_s(), call.meter, statement, what, actor, options)
+    made = await desk.write(_make, *arguments, answer=_accepted)
     desk.wake()
+    return _accepted(made)
+
+
+def _accepted(made: tuple[Row[Any], list[Row[Any]]]) -> Answer:
+    row, history = made
     return Answer(202, whole(row, history), {"Location": f"/api/v1/orders/{row.id}"})
 
 
