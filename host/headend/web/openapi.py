@@ -248,8 +248,11 @@ def _components() -> tuple[dict[type[Any], str], dict[str, Any]]:
 
     A name is that of the class; where two classes share one, msgspec puts their modules before it.
     """
-    used = [ProblemDetails, *(kind for one in OPERATIONS for kind in (one.body, one.query, *one.answers.values()))]
-    kinds: list[type[Any]] = list(dict.fromkeys(kind for kind in used if kind is not Nothing))
+    used: list[type[Any]] = [
+        ProblemDetails,
+        *(kind for one in OPERATIONS for kind in (one.body, one.query, *one.answers.values())),
+    ]
+    kinds = list(dict.fromkeys(kind for kind in used if kind is not Nothing))
     references, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
     names = [reference["$ref"].rpartition("/")[2] for reference in references]
     return dict(zip(kinds, names, strict=True)), schemas
