@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, BindParameter, Connection, String, bindparam, func, insert, select, update
 
+from headend.access.areas import within
 from headend.gate.policy import COUNTS, SCOPES, WINDOWS, Policy
 from headend.store.schema import meter, order
 from headend.store.schema_gate import gate, gate_pass
-
-MANY = 5_000_000  # counting a scope's meters ends here
 
 _TRY = select(gate.c.one).with_for_update(skip_locked=True)
 _HOLD = update(gate).values(touched=gate.c.touched + 1)
@@ -35,7 +34,7 @@ class Place:
 
 
 class Room(NamedTuple):
-    """How a scope stands: `left` is what the tightest of them has; the others say which that is."""
+    """How the tightest scope stands: `left` is what it has at least; below 1 the others say which it is."""
 
     left: int
     scope: str
@@ -71,17 +70,14 @@ def place(area: str, actor: str, policy: Policy) -> Place:
     return Place(actor, prefix(area, policy.area_level), prefix(area, policy.feeder_level))
 
 
-def _inside(level: Any, path: str) -> Any:
-    """Meters of an area: itself and all below it. "0" is what follows "/" among characters."""
-    return (level == path) | ((level >= path + "/") & (level < path + "0"))
-
-
-def meters_in(conn: Connection, scope: str, name: str) -> int:
-    """How many meters a scope has; of whoever states orders, the utility's."""
+def meters_in(conn: Connection, scope: str, name: str, enough: int) -> int:
+    """How many meters a scope has, counted up to `enough`; of whoever states orders, the utility's."""
+    if not enough:
+        return 0
     some = select(meter.c.meter)
     if scope in ("feeder", "area") and name:
-        some = some.where(_inside(meter.c.area, name))
-    return int(conn.execute(select(func.count()).select_from(some.limit(MANY).subquery())).scalar_one())
+        some = some.where(within(meter.c.area, (name,)))
+    return int(conn.execute(select(func.count()).select_from(some.limit(enough).subquery())).scalar_one())
 
 
 _SINCE = bindparam("since", type_=BigInteger)
@@ -139,21 +135,28 @@ class Budget:
 
     def _room(self, scope: str, name: str, window: str) -> Room:
         key = scope, name
-        if key not in self._meters:
-            self._meters[key] = meters_in(self._conn, scope, name)
-        limit = self._policy.share(self._kind, scope, window).of(self._meters[key])
+        share = self._policy.share(self._kind, scope, window)
         values: dict[str, Any] = {"since": self._now_s - WINDOWS[window], "kinds": self._counted}
         if scope != "utility":
             values["named"] = name
         count, nth = _AT[scope]
         passed = int(self._conn.execute(count, values).scalar_one())
         used = passed + self._taken.get(key, 0)
+        limit = share.least if used < share.least else share.of(self._meters_in(scope, name))
         free_s = 0
         if used >= limit:
             before = min(max(used - limit, 0), max(passed - 1, 0))
             at_s = self._conn.execute(nth, {**values, "before": before}).scalar_one_or_none()
             free_s = (self._now_s if at_s is None else at_s) + WINDOWS[window]
         return Room(limit - used, scope, name, window, used, limit, free_s)
+
+    def _meters_in(self, scope: str, name: str) -> int:
+        """Counted where the limit depends on it, and once: a fleet is large."""
+        key = scope, name
+        if key not in self._meters:
+            enough = max(self._policy.share(self._kind, scope, window).enough() for window in WINDOWS)
+            self._meters[key] = meters_in(self._conn, scope, name, enough)
+        return self._meters[key]
 
 
 def passed(conn: Connection, now_s: int, row: Any, at: Place, kind: str) -> None:

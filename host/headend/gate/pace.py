@@ -20,8 +20,9 @@ from headend.store.schema import meter, order
 from headend.store.schema_gate import proposal, proposal_item
 
 WAITING, QUEUED, DROPPED, RELEASED = "waiting", "queued", "dropped", "released"
-LIMIT = 200  # meters at a time
-SCAN = 5_000  # meters that are looked at to find them
+LIMIT = 25  # meters in one transaction: others wait for it
+SCAN = 5_000  # meters that are looked at to find them,
+PAGE = 200  # … so many at a time
 AGAIN_S = 60  # until a list is looked at again that could not go on
 MAX_NOTE = 200
 
@@ -114,10 +115,12 @@ def queue_some(conn: Connection, now_s: int, row: Row[Any], state_one: StateOne)
     full: dict[tuple[str, str], int] = {}  # scopes without room, and when they have some again
     queued = seen = last = 0
     while seen < SCAN and queued < LIMIT and not any(scope in full for scope in _everywhere(row.author)):
-        some = conn.execute(_WAITING, {"of": row.id, "after": last, "at_most": LIMIT}).all()
+        some = conn.execute(_WAITING, {"of": row.id, "after": last, "at_most": PAGE}).all()
         if not some:
             break
         for item in some:
+            if queued >= LIMIT:
+                break
             last, seen = item.meter, seen + 1
             place = budget.place(item.area, row.author, rules)
             if any((scope, place.name(scope)) in full for scope in SCOPES):

@@ -51,6 +51,10 @@ class Share:
         """The limit for a scope of so many meters."""
         return max(self.least, min(self.most, meters * self.per_100k // PER))
 
+    def enough(self) -> int:
+        """From so many meters on the limit grows no more."""
+        return -(-self.most * PER // self.per_100k) if self.per_100k else 0
+
 
 _ALONE = Share(1, 50, 100)
 _DEFAULT = {
