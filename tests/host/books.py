@@ -13,13 +13,14 @@ from headend.fleet.meters import MeterRecord, add_meter
 from headend.gate import policy
 from headend.keys.keystore import KeyStore
 from headend.ledger import channels
-from headend.store import Store, identity, open_store
+from headend.store import Store, identity
 from headend.store.schema_access import channel_use
 from headend.store.tables import metadata
 from meterlink import reports
 from meterlink.bodies import Limits
 from meterlink.orders import ASPECT_CREDIT
 from meterlink.tariff import Tariff
+from tests import sqlite
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW_S = 1_800_000_000
@@ -65,7 +66,7 @@ def open_books(
     """
     if not url:
         url, options = new_place(), {**options, "inline": True}
-    store = open_store(url, **options)
+    store = sqlite.open_new(url, **options)
     store.write(identity.establish, NOW_S, 1, SOURCE, currency).result()
     if budget is not None:
         store.write(policy.put, NOW_S, "system", policy.flat(budget), "a bench").result()

@@ -1,7 +1,6 @@
 """Fixtures that several files of this folder use."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from headend.keys import sealed
 from headend.keys.sealed import Work
 from headend.store import Store, open_store
+from tests import sqlite
 from tests.host.keyplaces import KINDS, KeyPlace, configure
 
 
@@ -22,20 +22,11 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         del os.environ["SOFTHSM2_CONF"]
 
 
-@pytest.fixture(scope="session")
-def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with today's tables, to be copied: that takes a tenth of what making them takes."""
-    path = tmp_path_factory.mktemp("empty") / "empty.sqlite"
-    open_store(f"sqlite:///{path}").close()
-    return path
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database with today's tables and nothing in them, on each kind of server in turn."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("empty_sqlite"), tmp_path / "any.sqlite")
-        yield f"sqlite:///{tmp_path}/any.sqlite"
+        yield sqlite.place(tmp_path / "any.sqlite")
         return
     from tests import postgres
 
