@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, bindparam, insert, select
 
+from headend.store.prepared import prepared
 from headend.store.schema import account
 from meterlink import topics
 
@@ -39,7 +40,7 @@ SETTLED = "clearing:settled"  # money that channels have handed over
 RECOVERED = "clearing:recovered"  # sales found on meters that the books had lost; owed by the channel that made them
 REFUNDS = "clearing:refund"  # stated to a meter as taken back, and not proved
 
-_OPEN = select(account.c.account).where(account.c.account == bindparam("named"))
+_OPEN = prepared(select(account.c.account).where(account.c.account == bindparam("named")))
 
 
 def of_channel(channel: str) -> str:
@@ -105,5 +106,5 @@ def kind_of(name: str) -> str:
 def open_account(conn: Connection, name: str) -> None:
     """Open an account unless it is open already."""
     kind = kind_of(name)
-    if conn.execute(_OPEN, {"named": name}).one_or_none() is None:
+    if _OPEN(conn, {"named": name}).one_or_none() is None:
         conn.execute(insert(account).values(account=name, kind=kind))

@@ -16,6 +16,7 @@ from headend import audit
 from headend.ledger import accounts, balances, entries, zone
 from headend.ledger.words import CHANNEL_KINDS
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema import channel, entry, payment
 from headend.store.schema_money import channel_limit
 from meterlink.bodies import MAX_UC
@@ -25,26 +26,28 @@ AGENT = "agent"
 BANK = "bank"
 SUBSIDY = "subsidy"  # a programme: it brings no money, its grants stand on an account of its own
 
-_CHANNEL = select(channel.c.channel).where(channel.c.channel == bindparam("of"))
-_LIMIT = select(channel_limit).where(channel_limit.c.channel == bindparam("of"))
-_SPEND = (
+_CHANNEL = prepared(select(channel.c.channel).where(channel.c.channel == bindparam("of")))
+_LIMIT = prepared(select(channel_limit).where(channel_limit.c.channel == bindparam("of")))
+_SPEND = prepared(
     update(channel_limit)
     .where(channel_limit.c.channel == bindparam("of"))
     .values(held_uc=channel_limit.c.held_uc - bindparam("amount"), day_uc=bindparam("taken"), day=bindparam("today"))
 )
-_LOCK = (
+_LOCK = prepared(
     update(channel_limit)
     .where(channel_limit.c.channel == bindparam("of"))
     .values(low_uc=channel_limit.c.low_uc)
     .returning(*channel_limit.c)
 )
-_LOW = update(channel_limit).where(channel_limit.c.channel == bindparam("of"))
-_OF_METER = select(func.coalesce(func.sum(payment.c.amount_uc), 0)).where(
-    payment.c.meter == bindparam("of_meter"),
-    payment.c.channel == bindparam("of"),
-    payment.c.taken_s >= bindparam("since"),
+_LOW = prepared(update(channel_limit).where(channel_limit.c.channel == bindparam("of")))
+_OF_METER = prepared(
+    select(func.coalesce(func.sum(payment.c.amount_uc), 0)).where(
+        payment.c.meter == bindparam("of_meter"),
+        payment.c.channel == bindparam("of"),
+        payment.c.taken_s >= bindparam("since"),
+    )
 )
-_POSTED = select(entry.c.amount_uc).where(entry.c.kind == entries.FLOAT, entry.c.cause == bindparam("named"))
+_POSTED = prepared(select(entry.c.amount_uc).where(entry.c.kind == entries.FLOAT, entry.c.cause == bindparam("named")))
 
 
 class OverLimit(Refused):
@@ -57,7 +60,8 @@ class FloatConflict(Refused):
 
 def limit_of(conn: Connection, name: str) -> Row[Any] | None:
     """The `channel_limit` row of a channel, if it has one."""
-    return conn.execute(_LIMIT, {"of": name}).one_or_none()
+    row: Row[Any] | None = _LIMIT(conn, {"of": name}).one_or_none()
+    return row
 
 
 def spend(conn: Connection, now_s: int, name: str, meter: int, amount_uc: int) -> None:
@@ -65,7 +69,7 @@ def spend(conn: Connection, now_s: int, name: str, meter: int, amount_uc: int) -
 
     Raises OverLimit.
     """
-    row = conn.execute(_LOCK, {"of": name}).one()
+    row = _LOCK(conn, {"of": name}).one()
     local = zone.of(conn)
     today = max(row.day, zone.day_of(local, now_s))  # a clock that goes back gives no second day
     taken_uc = amount_uc + (row.day_uc if row.day == today else 0)
@@ -73,13 +77,13 @@ def spend(conn: Connection, now_s: int, name: str, meter: int, amount_uc: int) -
         raise _over("amount_uc", amount_uc, row.max_day_uc - taken_uc + amount_uc, "the channel's limit for a day")
     if row.max_meter_day_uc is not None:
         asked = {"of": name, "of_meter": meter, "since": zone.start_s(local, today)}
-        for_meter_uc = int(conn.execute(_OF_METER, asked).scalar_one())
+        for_meter_uc = int(_OF_METER(conn, asked).scalar_one())
         if for_meter_uc > row.max_meter_day_uc:
             left_uc = row.max_meter_day_uc - for_meter_uc + amount_uc
             raise _over("amount_uc", amount_uc, left_uc, "its limit for a meter and day")
     if row.overdraft_uc is not None and row.held_uc - amount_uc < -row.overdraft_uc:
         raise _over("amount_uc", amount_uc, row.held_uc + row.overdraft_uc, "what is left of the channel's float")
-    conn.execute(_SPEND, {"of": name, "amount": amount_uc, "taken": taken_uc, "today": today})
+    _SPEND(conn, {"of": name, "amount": amount_uc, "taken": taken_uc, "today": today})
     _mark(conn, now_s, row, row.held_uc - amount_uc)
 
 
@@ -91,7 +95,7 @@ def _mark(conn: Connection, now_s: int, row: Row[Any], held_uc: int) -> None:
     """Note since when a float is low."""
     low = row.overdraft_uc is not None and held_uc + row.overdraft_uc < row.low_uc
     if low != (row.low_since_s is not None):
-        conn.execute(_LOW, {"of": row.channel, "low_since_s": now_s if low else None})
+        _LOW(conn, {"of": row.channel, "low_since_s": now_s if low else None})
 
 
 def set_limits(
@@ -118,7 +122,7 @@ def set_limits(
         if value is not None and not 0 <= int(value) <= MAX_UC:
             raise Refused(field, value, f"0..{MAX_UC}, or none")
     _check_channel(conn, name)
-    known = conn.execute(_LOCK, {"of": name}).one_or_none()
+    known = _LOCK(conn, {"of": name}).one_or_none()
     if known is None:
         conn.execute(insert(channel_limit).values(channel=name, kind=kind))
     elif (known.kind == SUBSIDY) != (kind == SUBSIDY):
@@ -126,13 +130,13 @@ def set_limits(
     if kind == SUBSIDY:
         accounts.open_account(conn, accounts.of_subsidy(name))
     held_uc = balances.balance_uc(conn, account_of(name, kind))
-    conn.execute(_LOW, {"of": name, "kind": kind, "held_uc": held_uc, **values})
-    _mark(conn, now_s, conn.execute(_LOCK, {"of": name}).one(), held_uc)
+    _LOW(conn, {"of": name, "kind": kind, "held_uc": held_uc, **values})
+    _mark(conn, now_s, _LOCK(conn, {"of": name}).one(), held_uc)
     audit.record(conn, now_s, actor, "channel.limits", f"channel:{name}", {"kind": kind, **values})
 
 
 def _check_channel(conn: Connection, name: str) -> None:
-    if conn.execute(_CHANNEL, {"of": name}).one_or_none() is None:
+    if _CHANNEL(conn, {"of": name}).one_or_none() is None:
         raise Refused("channel", name, "a channel of this head end")
 
 
@@ -153,8 +157,8 @@ def hand_over(conn: Connection, now_s: int, name: str, request_id: str, amount_u
     account = accounts.of_channel(name)
     _check_channel(conn, name)
     cause = f"float:{name}:{request_id}"
-    conn.execute(_LOCK, {"of": name})  # one after the other, and as payments do it
-    before_uc = conn.execute(_POSTED, {"named": cause}).scalar_one_or_none()
+    _LOCK(conn, {"of": name})  # one after the other, and as payments do it
+    before_uc = _POSTED(conn, {"named": cause}).scalar_one_or_none()
     if before_uc is None:
         accounts.open_account(conn, accounts.SETTLED)
         entries.post(conn, now_s, entries.FLOAT, accounts.SETTLED, account, amount_uc, None, cause)
@@ -174,5 +178,5 @@ def low(conn: Connection) -> list[Row[Any]]:
 
 def drift_uc(conn: Connection, name: str) -> int:
     """How far the float that is kept of a channel stands from its entries: 0, or something is wrong."""
-    row = conn.execute(_LIMIT, {"of": name}).one()
+    row = _LIMIT(conn, {"of": name}).one()
     return int(row.held_uc) - balances.balance_uc(conn, account_of(name, row.kind))

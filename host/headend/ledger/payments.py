@@ -23,6 +23,7 @@ from headend.ledger.words import PURPOSES
 from headend.orders import statements
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import channel, closing, database, meter, meter_state, meter_trust, payment
 from headend.store.schema import recovered as recovered_sale
 from headend.store.schema_money import bill, channel_limit, tax_rate
@@ -32,7 +33,7 @@ MAX_ID = 64
 
 # Built once: to put a statement together costs several times what it costs to run it.
 # The channel, and the payment where this id has come before.
-_REQUEST = (
+_REQUEST = prepared(
     select(
         channel.c.max_payment_uc,
         payment.c.request_digest,
@@ -46,15 +47,17 @@ _REQUEST = (
     .outerjoin(payment, (payment.c.channel == channel.c.channel) & (payment.c.payment_id == bindparam("named")))
     .where(channel.c.channel == bindparam("of"))
 )
-_BY_ID = select(payment).where(payment.c.channel == bindparam("of"), payment.c.payment_id == bindparam("named"))
-_TAKEN = insert(payment)
-_SOLD = update(meter_state).where(meter_state.c.meter == bindparam("of")).values(sold_uc=bindparam("total"))
-_SHOWN = (
+_BY_ID = prepared(
+    select(payment).where(payment.c.channel == bindparam("of"), payment.c.payment_id == bindparam("named"))
+)
+_TAKEN = prepared(insert(payment))
+_SOLD = prepared(update(meter_state).where(meter_state.c.meter == bindparam("of")).values(sold_uc=bindparam("total")))
+_SHOWN = prepared(
     update(meter_state)
     .where(meter_state.c.meter == bindparam("of"), meter_state.c.on_meter_uc < bindparam("total"))
     .values(on_meter_uc=bindparam("total"))
 )
-_ARRIVED = (
+_ARRIVED = prepared(
     update(payment)
     .where(payment.c.meter == bindparam("of"), payment.c.total_uc <= bindparam("total"))
     .where(payment.c.source == bindparam("from_source"), payment.c.on_meter_s.is_(None))
@@ -64,7 +67,7 @@ _ARRIVED = (
     )
     .values(on_meter_s=bindparam("at_s"))
 )
-_STANDING = (
+_STANDING = prepared(
     select(
         meter.c.account_epoch,
         meter_trust.c.readback_source,
@@ -86,11 +89,15 @@ _STANDING = (
     .outerjoin(closing, (closing.c.meter == meter.c.meter) & (closing.c.account_epoch == meter.c.account_epoch))
     .where(meter.c.meter == bindparam("of"))
 )
-_CLOSED = select(closing.c.moved_to).where(
-    closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("closed")
+_CLOSED = prepared(
+    select(closing.c.moved_to).where(closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("closed"))
 )
-_WITHHELD = update(meter_trust).where(meter_trust.c.meter == bindparam("of")).values(withheld_uc=bindparam("total"))
-_LOOK_NOW = update(meter_state).where(meter_state.c.meter == bindparam("of")).values(next_ask_s=bindparam("now"))
+_WITHHELD = prepared(
+    update(meter_trust).where(meter_trust.c.meter == bindparam("of")).values(withheld_uc=bindparam("total"))
+)
+_LOOK_NOW = prepared(
+    update(meter_state).where(meter_state.c.meter == bindparam("of")).values(next_ask_s=bindparam("now"))
+)
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ def take(
     Raises Refused (UnknownChannel, UnknownMeter, PaymentConflict, QuoteChanged, OverLimit); then nothing has changed.
     """
     _check(payment_id, meter, amount_uc)
-    request = conn.execute(_REQUEST, {"of": channel_name, "named": payment_id}).one_or_none()
+    request = _REQUEST(conn, {"of": channel_name, "named": payment_id}).one_or_none()
     if request is None:
         raise UnknownChannel("channel", channel_name, "a channel of this head end")
     of_account = "" if account_epoch is None else f" of {account_epoch}"
@@ -173,7 +180,7 @@ def take(
     if amount_uc > request.max_payment_uc:
         raise Refused("amount_uc", amount_uc, f"1..{request.max_payment_uc}, the channel's limit")
     state = lock_meter(conn, meter)
-    standing: Any = conn.execute(_STANDING, {"of": meter}).one()
+    standing: Any = _STANDING(conn, {"of": meter}).one()
     if account_epoch is None and standing.moved_to is not None:
         raise Refused("meter", meter, f"a meter in service: its account was closed and went to {standing.moved_to}")
     epoch = standing.account_epoch if account_epoch is None else account_epoch
@@ -222,7 +229,7 @@ def take(
         pays = not grants and purpose != split.DEPOSIT
         if standing.has_arrears and pays and (parts is None or parts.found.releases):
             statements.release_arrears_if_stopped(conn, now_s, state, actor)
-    conn.execute(_TAKEN, row)
+    _TAKEN(conn, row)
     if parts is not None:
         allocation.book(conn, now_s, parts.found, account, cause, (channel_name, payment_id))
         tax.take(conn, now_s, parts.taxes, account, channel_name, payment_id, meter)
@@ -256,7 +263,7 @@ def _former(conn: Connection, meter: int, epoch: int, standing: Any) -> str | No
     """The account of the former customer where `epoch` is closed, None where it is the one in force; or Refused."""
     if epoch == standing.account_epoch and standing.moved_to is None:
         return None
-    moved_to = conn.execute(_CLOSED, {"of": meter, "closed": epoch}).scalar_one_or_none()
+    moved_to = _CLOSED(conn, {"of": meter, "closed": epoch}).scalar_one_or_none()
     if moved_to is None:
         raise Refused("account_epoch", epoch, f"{standing.account_epoch}, the account in force, or one that is closed")
     place = accounts.place_of(moved_to)
@@ -282,13 +289,13 @@ def _give(
     source = standing.source
     if standing.readback_source is not None:
         total_uc = _sum_of(standing.withheld_uc, state.sold_uc, amount_uc - known_uc)
-        conn.execute(_WITHHELD, {"of": meter, "total": total_uc})
-        conn.execute(_LOOK_NOW, {"of": meter, "now": now_s})
+        _WITHHELD(conn, {"of": meter, "total": total_uc})
+        _LOOK_NOW(conn, {"of": meter, "now": now_s})
         return {"source": source, "total_uc": total_uc}
     total_uc = _sum_of(state.sold_uc, 0, amount_uc - known_uc)
     place = statements.Place(epoch, standing.signing_epoch, source)
     order_id = statements.credit_statement(conn, now_s, state, total_uc, actor, place=place)
-    conn.execute(_SOLD, {"of": meter, "total": total_uc})
+    _SOLD(conn, {"of": meter, "total": total_uc})
     return {"source": source, "total_uc": total_uc, "order_id": order_id}
 
 
@@ -301,7 +308,8 @@ def _sum_of(before_uc: int, besides_uc: int, amount_uc: int) -> int:
 
 def get(conn: Connection, channel_name: str, payment_id: str) -> Row[Any] | None:
     """The `payment` row, or None."""
-    return conn.execute(_BY_ID, {"of": channel_name, "named": payment_id}).one_or_none()
+    row: Row[Any] | None = _BY_ID(conn, {"of": channel_name, "named": payment_id}).one_or_none()
+    return row
 
 
 def of_meter(conn: Connection, meter: int, *, limit: int = 100) -> list[Row[Any]]:
@@ -316,7 +324,7 @@ def shown(conn: Connection, meter: int, total_uc: int, meter_time_s: int) -> int
 
     Call with the meter's row locked. A total below what was shown before changes nothing.
     """
-    if not conn.execute(_SHOWN, {"of": meter, "total": total_uc}).rowcount:
+    if not _SHOWN(conn, {"of": meter, "total": total_uc}).rowcount:
         return 0
     source = identity.source_of(conn, meter)
     return arrived(conn, meter, source, total_uc, meter_time_s)
@@ -325,7 +333,7 @@ def shown(conn: Connection, meter: int, total_uc: int, meter_time_s: int) -> int
 def arrived(conn: Connection, meter: int, source: int, total_uc: int, meter_time_s: int) -> int:
     """Mark the payments of a source that its total covers, return how many are new."""
     shown_now = {"of": meter, "from_source": source, "total": total_uc, "at_s": meter_time_s}
-    return conn.execute(_ARRIVED, shown_now).rowcount
+    return _ARRIVED(conn, shown_now).rowcount
 
 
 def _check(payment_id: str, meter: int, amount_uc: int) -> None:

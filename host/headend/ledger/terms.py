@@ -5,6 +5,7 @@ from sqlalchemy import Connection, bindparam, func, insert, literal, or_, select
 from headend import audit
 from headend.access import areas
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema import meter as meter_table
 from headend.store.schema_money import account_class, allocation_policy
 
@@ -16,8 +17,10 @@ CLASSES = {RESIDENT: ("resident", "居民"), OTHER: ("other than a resident", "�
 
 WHOLE = 1_000_000  # ppm
 
-_CLASS = select(account_class.c["class"]).where(
-    account_class.c.meter == bindparam("of"), account_class.c.account_epoch == bindparam("epoch")
+_CLASS = prepared(
+    select(account_class.c["class"]).where(
+        account_class.c.meter == bindparam("of"), account_class.c.account_epoch == bindparam("epoch")
+    )
 )
 # An area is a path: a policy for "north" is one for "north/feeder-3" too.
 _WITHIN = or_(
@@ -26,7 +29,7 @@ _WITHIN = or_(
     func.substr(meter_table.c.area, 1, func.length(allocation_policy.c.area) + 1)
     == allocation_policy.c.area + literal("/"),
 )
-_SHARE = (
+_SHARE = prepared(
     select(allocation_policy.c.share_ppm)
     .join(meter_table, meter_table.c.meter == bindparam("of"))
     .where(_WITHIN, allocation_policy.c["class"].in_(("", bindparam("of_class"))))
@@ -49,7 +52,7 @@ def check_class(customer_class: str) -> None:
 
 def class_of(conn: Connection, meter: int, epoch: int) -> str:
     """What kind of customer an account belongs to."""
-    return conn.execute(_CLASS, {"of": meter, "epoch": epoch}).scalar_one_or_none() or RESIDENT
+    return _CLASS(conn, {"of": meter, "epoch": epoch}).scalar_one_or_none() or RESIDENT
 
 
 def set_class(conn: Connection, now_s: int, meter: int, epoch: int, customer_class: str, actor: str) -> None:
@@ -65,7 +68,7 @@ def set_class(conn: Connection, now_s: int, meter: int, epoch: int, customer_cla
 def share_ppm(conn: Connection, now_s: int, meter: int, customer_class: str) -> int:
     """How much of a purchase pays debts, in millionths; all of it where no policy says otherwise."""
     chosen = {"of": meter, "of_class": customer_class, "now": now_s}
-    found = conn.execute(_SHARE, chosen).scalar_one_or_none()
+    found = _SHARE(conn, chosen).scalar_one_or_none()
     return WHOLE if found is None else int(found)
 
 

@@ -7,17 +7,18 @@ from sqlalchemy import Connection, insert, select, update
 
 from headend import audit
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema_money import utility_zone
 
 DEFAULT = "UTC"
 
-_NAME = select(utility_zone.c.name).where(utility_zone.c.one == 1)
+_NAME = prepared(select(utility_zone.c.name).where(utility_zone.c.one == 1))
 _EPOCH = date(1970, 1, 1)
 
 
 def of(conn: Connection) -> ZoneInfo:
     """The utility's time zone."""
-    return ZoneInfo(conn.execute(_NAME).scalar_one_or_none() or DEFAULT)
+    return ZoneInfo(_NAME(conn).scalar_one_or_none() or DEFAULT)
 
 
 def put(conn: Connection, now_s: int, name: str, actor: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema import order, order_history, outbox
 from meterlink.orders import ASPECT_CREDIT
 
@@ -140,12 +141,12 @@ ON_THE_WAY = (SENT, UNKNOWN, ACCEPTED)  # the meter may hold it, or come to hold
 MAX_NOTE = 200
 
 # Built once: to put a statement together costs several times what it costs to run it.
-_START = insert(order).returning(order.c.id)
-_AT = select(order.c.aspect, order.c.state).where(order.c.id == bindparam("of"))
-_MOVE = update(order).where(order.c.id == bindparam("of"))
-_END = delete(outbox).where(outbox.c.order_id == bindparam("of"))
-_RECORD = insert(order_history)
-_LAST_NOTE = (
+_START = prepared(insert(order).returning(order.c.id))
+_AT = prepared(select(order.c.aspect, order.c.state).where(order.c.id == bindparam("of")))
+_MOVE = prepared(update(order).where(order.c.id == bindparam("of")))
+_END = prepared(delete(outbox).where(outbox.c.order_id == bindparam("of")))
+_RECORD = prepared(insert(order_history))
+_LAST_NOTE = prepared(
     select(order_history.c.note)
     .where(order_history.c.order_id == bindparam("of"))
     .order_by(order_history.c.id.desc())
@@ -176,7 +177,7 @@ def table_of(aspect: int) -> Table:
 def start(conn: Connection, now_s: int, values: dict[str, Any], note: str = "", *, state: str = QUEUED) -> int:
     """Insert an order in its first state (`queued` or `draft`) with its history; returns its id. `values`: the other
     columns."""
-    made = conn.execute(_START, {**values, "state": state, "changed_s": now_s}).scalar_one()
+    made = _START(conn, {**values, "state": state, "changed_s": now_s}).scalar_one()
     _record(conn, now_s, made, "create", state, note)
     return int(made)
 
@@ -187,32 +188,33 @@ def move(conn: Connection, now_s: int, order_id: int, event: str, note: str = ""
     `facts`: further columns that this event settles (result, evidence, evidence_time_s, sent_s). Raises UnknownOrder,
     and NotAllowed for what the table does not list.
     """
-    row = conn.execute(_AT, {"of": order_id}).one_or_none()
+    row = _AT(conn, {"of": order_id}).one_or_none()
     if row is None:
         raise UnknownOrder(order_id)
     table = table_of(row.aspect)
     state = table.get((row.state, event))
     if state is None:
         raise NotAllowed(order_id, row.state, event, table)
-    conn.execute(_MOVE, {"of": order_id, "state": state, "changed_s": now_s, **facts})
+    _MOVE(conn, {"of": order_id, "state": state, "changed_s": now_s, **facts})
     _record(conn, now_s, order_id, event, state, note)
     if state in ENDS:
-        conn.execute(_END, {"of": order_id})
+        _END(conn, {"of": order_id})
     return state
 
 
 def remark(conn: Connection, now_s: int, order_id: int, who: str, note: str) -> None:
     """Leave a sentence in the history of an order without changing it; the same one is not repeated."""
     if last_note(conn, order_id) != note[:MAX_NOTE]:
-        state = conn.execute(_AT, {"of": order_id}).one().state
+        state = _AT(conn, {"of": order_id}).one().state
         _record(conn, now_s, order_id, who, state, note)
 
 
 def last_note(conn: Connection, order_id: int) -> str | None:
     """The sentence of the newest line of an order's history."""
-    return conn.execute(_LAST_NOTE, {"of": order_id}).scalar_one_or_none()
+    note: str | None = _LAST_NOTE(conn, {"of": order_id}).scalar_one_or_none()
+    return note
 
 
 def _record(conn: Connection, at_s: int, order_id: int, event: str, state: str, note: str) -> None:
     row = {"order_id": order_id, "at_s": at_s, "event": event, "state": state, "note": note[:MAX_NOTE]}
-    conn.execute(_RECORD, row)
+    _RECORD(conn, row)

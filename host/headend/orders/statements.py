@@ -22,6 +22,7 @@ from headend.gate.policy import APPROVED
 from headend.orders import lifecycle, signing
 from headend.refusals import Refused
 from headend.store import UnknownMeter, identity, lock_meter
+from headend.store.prepared import Prepared, prepared
 from headend.store.schema import database, meter, meter_state, order, order_body, outbox, payment, token
 from meterlink import bodies, reasons, stating
 from meterlink.orders import (
@@ -54,16 +55,16 @@ WANTS_RETIRED = "retired"
 WANTS_RECOVERED = "recovered"
 
 # Built once: to put a statement together costs several times what it costs to run it.
-_OF_METER = update(meter).where(meter.c.meter == bindparam("of"))
+_OF_METER = prepared(update(meter).where(meter.c.meter == bindparam("of")))
 _IN_FORCE = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of")).scalar_subquery()
-_SALES = (
+_SALES = prepared(
     select(payment.c.total_uc, (payment.c.amount_uc - payment.c.allocated_uc).label("amount_uc"))
     .where(payment.c.meter == bindparam("of"), payment.c.total_uc <= bindparam("total"))
     .where(payment.c.account_epoch == _IN_FORCE, payment.c.source == bindparam("from_source"))
     .order_by(payment.c.total_uc.desc())
     .limit(bodies.MAX_SALES)
 )
-_NEWEST_ARREARS = (
+_NEWEST_ARREARS = prepared(
     select(order.c.body)
     .where(
         order.c.meter == bindparam("of"),
@@ -74,24 +75,30 @@ _NEWEST_ARREARS = (
     .order_by(order.c.signing_epoch.desc(), order.c.version.desc())
     .limit(1)
 )
-_UNSENT = select(order.c.id).where(
-    order.c.meter == bindparam("of"),
-    order.c.aspect == bindparam("about"),
-    order.c.selector == bindparam("which"),
-    order.c.state.in_(bindparam("unsent", expanding=True)),
-)
-_NEXT_VERSION = (
+# Of a subject, what is in one of these states.
+_UNSENT: dict[tuple[str, ...], Prepared] = {
+    states: prepared(
+        select(order.c.id).where(
+            order.c.meter == bindparam("of"),
+            order.c.aspect == bindparam("about"),
+            order.c.selector == bindparam("which"),
+            order.c.state.in_(states),
+        )
+    )
+    for states in (lifecycle.WAITING, lifecycle.UNSENT)
+}
+_NEXT_VERSION = prepared(
     update(meter_state)
     .where(meter_state.c.meter == bindparam("of"))
     .values(next_version=meter_state.c.next_version + 1)
     .returning(meter_state.c.next_version - 1)
 )
-_REPLACED = (
+_REPLACED = prepared(
     select(token.c.key_revision, token.c.tid)
     .join(meter, (meter.c.meter == token.c.meter) & (meter.c.account_epoch == token.c.account_epoch))
     .where(token.c.id == bindparam("of"))
 )
-_PLACE = (
+_PLACE = prepared(
     select(meter.c.account_epoch, database.c.signing_epoch, database.c.source)
     .join(database, database.c.one == 1)
     .where(meter.c.meter == bindparam("of"))
@@ -106,8 +113,8 @@ HAS_ARREARS = exists().where(
         [literal_column(f"'{state}'") for state in (*lifecycle.UNSENT, *lifecycle.ON_THE_WAY, lifecycle.CONFIRMED)]
     ),
 )
-_OUT = insert(outbox)
-_WAITS = (
+_OUT = prepared(insert(outbox))
+_WAITS = prepared(
     select(*order.c, order_body.c.body.label("apart"))
     .outerjoin(order_body, order_body.c.order_id == order.c.id)
     .where(order.c.id == bindparam("of"))
@@ -274,7 +281,7 @@ class Place(NamedTuple):
 
 def place_of(conn: Connection, meter_id: int) -> Place:
     """The place of a meter now; raises Refused while nothing is established."""
-    row = conn.execute(_PLACE, {"of": meter_id}).one_or_none()
+    row = _PLACE(conn, {"of": meter_id}).one_or_none()
     if row is None:
         identity.get(conn)
         raise UnknownMeter(meter_id)
@@ -293,7 +300,7 @@ def credit_statement(
     place = place or place_of(conn, meter_row.meter)
     source = place.source
     chosen = {"of": meter_row.meter, "total": total_uc, "from_source": source}
-    sold = conn.execute(_SALES, chosen).all()
+    sold = _SALES(conn, chosen).all()
     sales: list[tuple[int, int]] = []
     before_uc = 0
     for sale in reversed(sold):  # of one that was posted again, the meter may have had a part before
@@ -303,7 +310,7 @@ def credit_statement(
         sales.append((total_uc, total_uc - before_uc))
     replaced: tuple[tuple[int, int], ...] = ()
     if meter_row.replacing is not None:
-        named = conn.execute(_REPLACED, {"of": meter_row.replacing})
+        named = _REPLACED(conn, {"of": meter_row.replacing})
         replaced = tuple((revision, tid) for revision, tid in named)
     body = bodies.encode_credit(total_uc, meter_row.refunded_uc, sales[-bodies.MAX_SALES :], replaced=replaced)
     return state(
@@ -323,7 +330,7 @@ def credit_statement(
 
 def arrears(conn: Connection, meter_id: int) -> int | None:
     """What our newest statement on arrears that may reach, or has reached, the meter says: bodies.HOLD or RELEASE."""
-    newest = conn.execute(_NEWEST_ARREARS, {"of": meter_id}).scalar_one_or_none()
+    newest = _NEWEST_ARREARS(conn, {"of": meter_id}).scalar_one_or_none()
     return None if newest is None else bodies.decode_supply(newest)[0]
 
 
@@ -336,7 +343,7 @@ def release_arrears_if_stopped(
     where there is nothing to release. A stop for arrears that waits for approval ends. No other hold is touched.
     """
     waiting = {"of": meter_row.meter, "about": ASPECT_SUPPLY, "which": reasons.HOLD_ARREARS}
-    for order_id in conn.execute(_UNSENT, {**waiting, "unsent": lifecycle.WAITING}).scalars().all():
+    for (order_id,) in _UNSENT[lifecycle.WAITING](conn, waiting):
         lifecycle.move(conn, now_s, order_id, "cancel", "a payment met it before it was approved and queued")
     if arrears(conn, meter_row.meter) != bodies.HOLD:
         return None
@@ -415,8 +422,8 @@ def _give_way(
     conn: Connection, now_s: int, meter_id: int, aspect: int, selector: int, unsent: tuple[str, ...], but: int = 0
 ) -> None:
     """What was stated on a subject and not sent ends, but for the order `but`."""
-    subject = {"of": meter_id, "about": aspect, "which": selector, "unsent": unsent}
-    for earlier in conn.execute(_UNSENT, subject).scalars().all():
+    subject = {"of": meter_id, "about": aspect, "which": selector}
+    for (earlier,) in _UNSENT[unsent](conn, subject):
         if earlier != but:
             lifecycle.move(
                 conn, now_s, earlier, "supersede", "a newer statement on the same subject, before this was sent"
@@ -429,7 +436,7 @@ def _stamps(
     """What an order gets when it is queued: epochs, version and times."""
     version = 0
     if aspect not in UNVERSIONED:
-        version = conn.execute(_NEXT_VERSION, {"of": meter_id}).scalar_one()
+        version = _NEXT_VERSION(conn, {"of": meter_id}).scalar_one()
     place = place or place_of(conn, meter_id)
     return {
         "account_epoch": place.account_epoch,
@@ -443,8 +450,8 @@ def _stamps(
 def _queued(conn: Connection, now_s: int, order_id: int, meter_id: int, aspect: int, whole: bytes) -> None:
     column = _WANTED.get(aspect)
     if column is not None:
-        conn.execute(_OF_METER, {"of": meter_id, column: whole})
-    conn.execute(_OUT, {"order_id": order_id, "meter": meter_id, "next_s": now_s})
+        _OF_METER(conn, {"of": meter_id, column: whole})
+    _OUT(conn, {"order_id": order_id, "meter": meter_id, "next_s": now_s})
 
 
 def _keep_apart(conn: Connection, order_id: int, apart: bytes | None) -> None:
@@ -488,7 +495,7 @@ def queue_approved(conn: Connection, now_s: int, order_id: int) -> None:
     The meter's row is locked by now. Ends the order where its account is no longer in force; what was stated on its
     subject and not sent gives way to it.
     """
-    row = conn.execute(_WAITS, {"of": order_id}).one()
+    row = _WAITS(conn, {"of": order_id}).one()
     stamps = _stamps(conn, now_s, row.meter, row.aspect, row.valid_s)
     if stamps["account_epoch"] != row.account_epoch:
         lifecycle.move(conn, now_s, order_id, "supersede", "its account was closed before it was sent")

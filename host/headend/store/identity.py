@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema import credit_source, database, meter_trust
 from meterlink.orders import SOURCE_TYPED
 
-_ROW = select(database)
-_SOURCE = (
+_ROW = prepared(select(database))
+_SOURCE = prepared(
     select(func.coalesce(meter_trust.c.readback_source, database.c.source))
     .select_from(meter_trust.join(database, database.c.one == 1))
     .where(meter_trust.c.meter == bindparam("of"))
@@ -46,7 +47,7 @@ def establish(conn: Connection, now_s: int, signing_epoch: int, source: int, cur
 
 def get(conn: Connection) -> Row[Any]:
     """The `database` row; raises Refused while nothing is established."""
-    row = conn.execute(_ROW).one_or_none()
+    row: Row[Any] | None = _ROW(conn).one_or_none()
     if row is None:
         raise Refused("database", "none", "a database that was set up with its signing epoch and credit source")
     return row
@@ -56,4 +57,4 @@ def source_of(conn: Connection, meter: int) -> int:
     """The credit source that a meter's row counts: the database's own, or, after a restore, the one that is to be read
     back first.
     """
-    return int(conn.execute(_SOURCE, {"of": meter}).scalar_one())
+    return int(_SOURCE(conn, {"of": meter}).scalar_one())

@@ -5,9 +5,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, update
 
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema import meter_state
 
-_LOCK = (
+_LOCK = prepared(
     update(meter_state)
     .where(meter_state.c.meter == bindparam("of"))
     .values(touched=meter_state.c.touched + 1)
@@ -28,7 +29,7 @@ def lock_meter(conn: Connection, meter: int) -> Row[Any]:
     The first statement of every transaction that touches the meter's money or orders; holds until the transaction ends.
     Raises UnknownMeter.
     """
-    row = conn.execute(_LOCK, {"of": meter}).one_or_none()
+    row: Row[Any] | None = _LOCK(conn, {"of": meter}).one_or_none()
     if row is None:
         raise UnknownMeter(meter)
     return row
