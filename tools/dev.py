@@ -388,7 +388,7 @@ def kill(seed: int) -> None:
 
 def other_database() -> None:
     """Every test of the head end that names no database, on PostgreSQL."""
-    chosen = {"OPENPREPAY_TEST_DATABASE": "postgresql"}
+    chosen = {"OPENPREPAY_TEST_DATABASE": "postgresql", "API_EXAMPLES": "20"}
     if run(PYTHON, "-m", "pytest", "-q", "-n", "2", "tests/host", env=chosen, check=False):
         raise Failed("Failed; replay with: OPENPREPAY_TEST_DATABASE=postgresql .venv/bin/python -m pytest tests/host")
 

@@ -76,6 +76,14 @@ def test_what_the_meter_collects_the_head_end_does_not(world: World) -> None:
         world.write(debts_on_meter.place, METER, 2, [owed], HALF, CASHIER)
 
 
+def test_nobody_states_totals_over_those_that_follow_from_bills(world: World) -> None:
+    place(world, bill(world, 30 * YUAN))
+    freely = bodies.DebtTerms(50 * YUAN, 0, bodies.DEBT_SHARED, 5_000, 0, bodies.PERIOD_WEEK, 0, 0)
+    with pytest.raises(Refused, match="debt: 1 given, one that no bill was moved to"):
+        world.write(debts_on_meter.state_freely, METER, 1, freely, CASHIER)
+    assert world.write(debts_on_meter.state_freely, METER, 2, freely, CASHIER)
+
+
 def test_events_that_come_again_are_booked_once(world: World) -> None:
     owed = bill(world, 30 * YUAN)
     place(world, owed)

@@ -207,3 +207,9 @@ def test_a_write_is_undone_when_its_function_is_run_again(store: Store) -> None:
 
     assert store.write(count).exception() is None
     assert runs == [1, 1]
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+    with pytest.raises(Refused, match="one that answers") as refused:
+        open_store("postgresql+psycopg://openprepay:hunter2@127.0.0.1:1/openprepay")
+    assert "hunter2" not in str(refused.value) and refused.value.field == "database"

@@ -34,12 +34,14 @@ def written(form: str, level: str = "info") -> tuple[logging.Logger, io.StringIO
 
 def test_json_lines_carry_what_was_said(root: None) -> None:
     log, stream = written(logs.JSON)
-    log.info("Meter %s: 无应答", 17, extra={"meter": 17, "request": "r-1"})
+    logs.REQUEST.set("r-1")
+    log.info("Meter %s: 无应答", 17, extra={"meter": 17})
     try:
         raise LookupError("token=abcdef")
     except LookupError:
         log.exception("It failed.")
     log.debug("not told")
+    logs.REQUEST.set("")
     first, second = (json.loads(line) for line in stream.getvalue().splitlines())
     assert (first["level"], first["logger"], first["message"]) == ("info", "openprepay.test", "Meter 17: 无应答")
     assert (first["meter"], first["request"]) == (17, "r-1") and first["at"].endswith("Z")
@@ -77,6 +79,14 @@ def test_a_secret_is_hidden_wherever_it_stands(root: None, form: str, secret: st
 def test_no_token_of_a_channel_is_ever_written(entropy: bytes, before: str, after: str) -> None:
     token = channels.new_token(lambda n: entropy[:n])
     assert token not in logs.without_secrets(f"{before} {token} {after}")
+
+
+def test_a_line_of_text_names_its_request(root: None) -> None:
+    log, stream = written(logs.TEXT)
+    logs.REQUEST.set("r-2")
+    log.info("It was refused.")
+    logs.REQUEST.set("")
+    assert stream.getvalue().endswith("It was refused. [request r-2]\n")
 
 
 def test_what_is_no_secret_stays() -> None:

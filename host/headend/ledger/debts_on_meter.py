@@ -143,6 +143,17 @@ def place(conn: Connection, now_s: int, number: int, debt: int, bill_ids: Sequen
     return _state(conn, now_s, number, epoch, debt, moved_uc, 0, how, actor)
 
 
+def state_freely(
+    conn: Connection, now_s: int, number: int, debt: int, stated: bodies.DebtTerms, actor: str, *, reason_text: str = ""
+) -> int:
+    """State a debt that no bill stands behind; returns the order's id. Raises Refused where bills were moved to it."""
+    lock_meter(conn, number)
+    epoch = conn.execute(select(meter.c.account_epoch).where(meter.c.meter == number)).scalar_one()
+    if any(row.number == debt for row in of_account(conn, number, epoch)):
+        raise Refused("debt", debt, "one that no bill was moved to: its totals follow from bills alone")
+    return terms.set_debt(conn, now_s, number, debt, stated, actor, reason_text=reason_text)
+
+
 def withdraw(conn: Connection, now_s: int, number: int, debt: int, actor: str) -> int:
     """Take back what the meter has not collected of a debt; returns the order's id. Raises Refused for nothing."""
     lock_meter(conn, number)

@@ -51,6 +51,7 @@ def _restore(given: argparse.Namespace, settings: Settings) -> int:
         wrong = _tell_problems(store)
         _tell_losses(store, Path(settings.signer_log))
         _open_epoch(store, settings)
+    print("Who was erased since is erased again: openprepay persons erase-again (docs/registry.md).")
     print('Channels post again what they have no answer for, with "posted_again": true (docs/sequences.md).')
     return wrong
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from headend.refusals import Refused
 from headend.store.jobs import ORDERS, Job, Lane, StoreClosed
@@ -125,8 +125,8 @@ def open_store(url: str, *, inline: bool = False, capacity: int = LANE_CAPACITY)
     """Bring the database at `url` up to date and open it.
 
     "sqlite:///path", "sqlite://" (in memory) or "postgresql+psycopg://[user@]host/name" (a password may stand in
-    ~/.pgpass or a service file instead). Raises Refused for a URL that cannot be used, and for a server that would
-    answer before a commit is on disk.
+    ~/.pgpass or a service file instead). Raises Refused for a URL that cannot be used, a database that does not answer,
+    and a server that would answer before a commit is on disk.
     """
     from headend.store.migrate import upgrade  # alembic is slow to import and needed nowhere else
 
@@ -134,6 +134,10 @@ def open_store(url: str, *, inline: bool = False, capacity: int = LANE_CAPACITY)
     try:
         store.port.check()
         upgrade(store.port)
+    except OperationalError as error:
+        store.close()
+        told = str(error.orig).strip().splitlines()[:1]
+        raise Refused("database", make_url(url).render_as_string(), f"one that answers ({' '.join(told)})") from error
     except BaseException:
         store.close()
         raise

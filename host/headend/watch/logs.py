@@ -1,14 +1,15 @@
 """Logging: one line a record, as text or as JSON, and nothing in it that lets somebody in.
 
-A JSON line has `at` (UTC), `level`, `logger`, `message`, whatever was handed over as `extra`, and `error` where there
-was one. What looks like a secret is taken out of every line, wherever it came from: a log is read by more people than
-may sign in.
+A JSON line has `at` (UTC), `level`, `logger`, `message`, `request` (the id of the request in hand), whatever was
+handed over as `extra`, and `error` where there was one. What looks like a secret is taken out of every line, wherever
+it came from: a log is read by more people than may sign in.
 """
 
 import json
 import logging
 import re
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -16,6 +17,7 @@ TEXT, JSON = "text", "json"
 FORMATS = (TEXT, JSON)
 LEVELS = ("debug", "info", "warning", "error")
 HIDDEN = "[hidden]"
+REQUEST: ContextVar[str] = ContextVar("request", default="")  # id of the request in hand; every line of it has it
 
 _NOISY = ("alembic", "asyncio", "pymodbus", "uvicorn")
 
@@ -41,7 +43,8 @@ class _Text(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
+        text = without_secrets(super().format(record))
+        return f"{text} [request {REQUEST.get()}]" if REQUEST.get() else text
 
 
 class _Json(logging.Formatter):
@@ -52,6 +55,8 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "message": without_secrets(record.getMessage()),
         }
+        if REQUEST.get():
+            line["request"] = REQUEST.get()
         for name, value in vars(record).items():
             if name not in _OWN:
                 line[name] = value if isinstance(value, int | float | None) else without_secrets(str(value))

@@ -5,6 +5,7 @@ from typing import Any
 
 from headend.web import (
     accounts,
+    audit,
     bills,
     books,
     channels,
@@ -370,6 +371,7 @@ _HERE: tuple[Operation[Any, Any], ...] = (
 
 # Modules that list their own operations, as `OPERATIONS`.
 _MODULES: tuple[ModuleType, ...] = (
+    audit,
     exceptions_api,
     orders,
     why,

@@ -10,7 +10,6 @@ import re
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,6 +24,7 @@ from headend.access.caller import Caller
 from headend.access.kept import AlreadyDone
 from headend.access.permissions import READ
 from headend.store import UnknownMeter
+from headend.watch import logs
 from headend.web import keys, metrics, openapi, problems, rates, wire
 from headend.web.access import ErrorBudget
 from headend.web.api import OPERATIONS, PREFIX
@@ -48,7 +48,6 @@ ANONYMOUS = Caller("")
 
 Serve = Callable[[Request, "Visitor"], Awaitable[Response]]
 
-REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")  # of the request in hand, for the log
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -106,7 +105,7 @@ class Door:
 
     async def _answer(self, request: Request, serve: Serve) -> Response:
         visitor, began = Visitor(request, self.callers, self.desk.behind_tls), self.desk.monotonic()
-        REQUEST_ID.set(visitor.request_id)
+        logs.REQUEST.set(visitor.request_id)
         response = await self._respond(request, visitor, serve)
         response.headers.update(visitor.headers)
         if visitor.operation and self.desk.metrics is not None:
@@ -123,7 +122,8 @@ class Door:
         except Exception as error:  # a caller always gets an answer, and the log tells
             answer = problems.of_exception(error)
             if answer.kind.status >= 500:
-                log.error("%s: %s", type(error).__name__, answer.kind.title, exc_info=error)
+                foreseen = answer.code != "failed"  # the sentence tells; a traceback for each would bury the log
+                log.error("%s: %s.", type(error).__name__, answer.kind.title, exc_info=None if foreseen else error)
         if answer.kind.wasteful and self.budget.spend(visitor.name, self.desk.monotonic()):
             log.warning("Too many useless requests from %s; they are turned away for a while.", visitor.name)
         return _problem(answer)

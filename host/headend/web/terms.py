@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from headend.ledger import debts_on_meter
 from headend.orders import terms
 from headend.web import wire
 from headend.web.operations import Answer, Call, Nothing
@@ -68,7 +69,7 @@ async def put_debt(call: Call[DebtRequest, Nothing]) -> Answer:
     )
     number = call.path["debt"]
     known = int(number) if number.isascii() and number.isdigit() and len(number) == 1 else 0
-    return await state_order(call, terms.set_debt, known, stated, reason_text=text_of(body.note))
+    return await state_order(call, debts_on_meter.state_freely, known, stated, reason_text=text_of(body.note))
 
 
 async def put_load(call: Call[LoadRequest, Nothing]) -> Answer:
