@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, delete, exc, insert, inspect, select, text, update
 
 from headend.ledger import payments
@@ -115,6 +116,21 @@ def test_opening_again_changes_nothing(any_store_url: str) -> None:
     for _ in range(2):
         with open_store(any_store_url) as store:
             assert store.read(lambda conn: conn.execute(text("SELECT version_num FROM alembic_version")).all())
+
+
+def test_a_database_of_today_is_opened_without_the_migration_tool(any_store_url: str) -> None:
+    """Loading it takes longer than most commands do."""
+    script = "import sys; from headend.store import open_store; open_store(sys.argv[1]).close()"
+    child = start("-c", script + "; print('alembic' in sys.modules)", any_store_url)
+    assert (child.communicate()[0].strip(), child.returncode) == ("False", 0)
+
+
+def test_a_database_of_a_later_version_is_not_opened(any_store_url: str) -> None:
+    with open_store(any_store_url, inline=True) as store:
+        later = text("UPDATE alembic_version SET version_num = '9999'")
+        store.write(lambda conn: conn.execute(later)).result()
+    with pytest.raises(CommandError, match="9999"):
+        open_store(any_store_url)
 
 
 def test_a_migration_that_fails_leaves_nothing(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
