@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from headend.gate import freeze, policy, proposals, recall
-from headend.ledger import payments
+from headend.ledger import bills, payments
 from headend.orders import ending, lifecycle, statements
 from headend.orders.why import can_stop, why_off
 from headend.refusals import Refused
@@ -262,6 +262,34 @@ def test_a_list_passes_over_whoever_paid_since_it_was_proposed(both: Office) -> 
     assert sent == set(both.meters) - {FIRST + 1}
     item = both.items(proposal)[FIRST + 1]
     assert item.state == "dropped" and "paid" in item.note
+
+
+def owe(office: Office, number: int, *, due_s: int) -> int:
+    lines = [bills.Line("energy", 5_000_000)]
+    when = {"notice_s": NOW_S - 90 * 86_400, "due_s": due_s}
+    return int(office.write(bills.issue, number, f"bill of {number}, {due_s}", lines, **when, actor=ANN))
+
+
+def test_whoever_is_billed_is_stopped_for_what_is_overdue_and_for_nothing_else(both: Office) -> None:
+    both.write(policy.put, "system", rules(100), "a test")
+    cancelled, not_due, owes = both.meters[:3]
+    bill = owe(both, cancelled, due_s=NOW_S - 3 * 86_400)
+    owe(both, not_due, due_s=NOW_S + 3 * 86_400)
+    owe(both, owes, due_s=NOW_S - 3 * 86_400)
+    assert why(both, cancelled)[0] and why(both, owes)[0]
+    sentence = "Not stopped: no bill of the customer is overdue."
+    assert why(both, not_due) == (False, "gate.nothing_owed", sentence)
+    assert why(both, not_due, language="zh")[2] == "不予停电：该客户没有逾期账单。"
+    proposal = both.propose()
+    single = both.stop(cancelled, actor=BOB)
+    both.write(bills.cancel, bill, ANN, "misread")
+    assert both.pass_time(60, 5) == [], "one that is queued alone ends"
+    assert both.state(single) == "cancelled" and ended(both, single) == sentence
+    both.approve(proposal)
+    sent = {one.meter for one in both.pass_time(60, 5)}
+    assert sent == set(both.meters) - {cancelled, not_due}
+    assert {both.items(proposal)[number].note for number in (cancelled, not_due)} == {sentence}
+    assert why(both, cancelled, LEGAL)[0], "other reasons ask for no bills"
 
 
 FILE = Evidence("ward 7, register of 2026")

@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, select
+from sqlalchemy import BigInteger, Connection, Integer, and_, bindparam, case, func, select
 
 from headend import registry
 from headend.gate import budget, freeze, policy, words
 from headend.gate.budget import Budget, Room
 from headend.gate.policy import ALONE, APPROVED, SAFETY, Policy
 from headend.language import ENGLISH, LANGUAGES, say, utc
+from headend.ledger import zone
 from headend.store.schema import meter, payment
 from headend.store.schema_gate import proposal
+from headend.store.schema_money import bill
 from meterlink import reasons
 from meterlink.labels import Text
 from meterlink.orders import ASPECT_SUPPLY
@@ -71,6 +73,31 @@ _PAID = (
     .where(payment.c.meter == bindparam("of"), payment.c.taken_s > bindparam("since", type_=BigInteger))
     .order_by(payment.c.taken_s)
     .limit(1)
+)
+# Of the account in force: how many bills there were, and how many of them payments have to pay today. What the meter
+# collects is agreed on: a payment that leaves such a bill releases a stop, too.
+_BILLS = (
+    select(
+        func.count().label("known"),
+        func.coalesce(
+            func.sum(
+                case(
+                    (
+                        and_(
+                            bill.c.state == "open",
+                            bill.c.owner == "head_end",
+                            bill.c.due_day < bindparam("today", type_=Integer),
+                        ),
+                        1,
+                    ),
+                    else_=0,
+                )
+            ),
+            0,
+        ).label("overdue"),
+    )
+    .join(meter, (meter.c.meter == bill.c.meter) & (meter.c.account_epoch == bill.c.account_epoch))
+    .where(bill.c.meter == bindparam("of"))
 )
 _PROPOSAL = select(proposal.c.state, proposal.c.policy_version, proposal.c.proposed_s, proposal.c.expires_s).where(
     proposal.c.id == bindparam("of")
@@ -136,6 +163,9 @@ def _stop(conn: Connection, now_s: int, asked: Asked) -> Iterator[No]:
         if paid_s is not None:
             told = {"paid": utc(paid_s), "stated": utc(since_s)}
             yield No(words.PAID, words.NO[words.PAID], told, CANCEL)
+        bills = conn.execute(_BILLS, {"of": asked.meter, "today": zone.day_of(zone.of(conn), now_s)}).one()
+        if bills.known and not bills.overdue:
+            yield No(words.NOTHING_OWED, words.NO[words.NOTHING_OWED], {}, CANCEL)
     for bar in registry.bars(conn, now_s, asked.meter, asked.selector):
         hours = bar.rule == "calendar"
         again_s = 0 if bar.until_s is None else bar.until_s

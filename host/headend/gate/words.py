@@ -8,6 +8,7 @@ from meterlink.labels import Text
 # Why an order may not be sent (yet): rule -> sentence. The fields are those of `gate.No`.
 FROZEN = "gate.frozen"
 PAID = "gate.paid"
+NOTHING_OWED = "gate.nothing_owed"
 LAPSED = "gate.approval_lapsed"
 OTHER_POLICY = "gate.other_policy"
 CLOCK_BACK = "gate.clock_went_back"
@@ -22,6 +23,7 @@ NO: Mapping[str, Text] = {
         "Not stopped: the customer paid at {paid}, after the stop was stated at {stated}.",
         "不予停电：客户已于 {paid} 缴费，晚于停电申请（{stated}）。",
     ),
+    NOTHING_OWED: ("Not stopped: no bill of the customer is overdue.", "不予停电：该客户没有逾期账单。"),
     LAPSED: (
         "Not sent: the approval of proposal {proposal} is {state}.",
         "不予下发：申请 {proposal} 的审批状态为{state}。",
