@@ -1,7 +1,5 @@
 """What tests of refunds share: who asks, who approves, and what has to hold at the end."""
 
-import tempfile
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,6 @@ from sqlalchemy import select
 from headend.gate import proposals
 from headend.ledger import accounts, balances
 from headend.ledger.refunds import asking, life
-from headend.store import open_store
 from headend.store.schema_refunds import refund
 from tests.system.world import METER, POS, World
 
@@ -18,18 +15,8 @@ CASHIER = "user:ann"
 MANAGER = "user:bob"
 
 
-@lru_cache(1)
-def _migrated() -> bytes:
-    """An empty database, migrated once for all tests of this process."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.sqlite"
-        open_store(f"sqlite:///{path}", inline=True).close()
-        return path.read_bytes()
-
-
 def small_world(folder: Path, *meters: int) -> World:
     """Meters whose households use nothing."""
-    (folder / "books-0.sqlite").write_bytes(_migrated())
     return World(folder, *meters, watts=0)
 
 

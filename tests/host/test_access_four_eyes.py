@@ -13,7 +13,8 @@ from headend.access.four_eyes import SamePerson, refuse_same
 from headend.access.service_tokens import Terms
 from headend.ledger import channels
 from headend.refusals import Refused
-from headend.store import Store, open_store
+from headend.store import Store
+from tests import sqlite
 from tests.host.books import NOW_S
 from tests.host.people_rig import add, password_hash
 
@@ -105,7 +106,7 @@ class Undo(Exception):
 
 @pytest.fixture(scope="module")
 def blank() -> Iterator[Store]:
-    with open_store("sqlite://") as store:
+    with sqlite.open_new("sqlite://") as store:
         yield store
 
 

@@ -18,6 +18,7 @@ from headend.store import Store, open_store
 from headend.store.schema import entry
 from headend.store.schema_audit import audit
 from headend.store.schema_books import seal, seal_sum
+from tests import sqlite
 from tests.host import books_rig as rig
 from tests.host.books import NOW_S, ROOT
 from tests.host.peer import Noise
@@ -97,7 +98,7 @@ def test_the_sums_are_those_of_the_rows(any_store: Store) -> None:
     st.integers(1, 4),
 )
 def test_in_whatever_order_things_happen_the_books_verify(happens: list[str], most: int) -> None:
-    with open_store("sqlite://") as store:
+    with sqlite.open_new("sqlite://") as store:
         rig.establish(store)
         now_s, found = NOW_S, []
         for number, what in enumerate(happens):
@@ -210,7 +211,7 @@ Book = tuple[Path, verifier.Head]
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Book:
     """A file with books, a head of them, and more behind the head."""
     path = tmp_path_factory.mktemp("sealed") / "books.sqlite"
-    with open_store(f"sqlite:///{path}", inline=True) as store:
+    with sqlite.open_new(f"sqlite:///{path}", inline=True) as store:
         rig.establish(store)
         rig.fill(store)
         head = rig.head_of(store, KEYS)
@@ -315,7 +316,7 @@ def test_an_entry_put_in_with_an_old_date_is_found(book: Book) -> None:
 
 def test_a_head_of_another_database_does_not_fit(book: Book) -> None:
     path, _ = book
-    with open_store("sqlite://") as store:
+    with sqlite.open_new("sqlite://") as store:
         store.write(rig.identity.establish, NOW_S + 1, 1, 1, 156).result()
         other = rig.head_of(store, KEYS, "other.head")
     assert "is of database" in rig.verdict_of_file(path, other).wrong[0]

@@ -27,6 +27,7 @@ from headend.ledger import zone
 from headend.refusals import Refused
 from headend.store import Store, open_store
 from meterlink.orders import ROLE_CONTROL
+from tests import sqlite
 from tests.host import books_rig as rig
 from tests.host.books import NOW_S
 from tests.host.peer import Noise
@@ -126,7 +127,7 @@ def test_a_day_ends_at_local_midnight(any_store: Store) -> None:
 
 
 def test_a_lost_file_is_written_again(tmp_path: Path) -> None:
-    with open_store("sqlite://") as store:
+    with sqlite.open_new("sqlite://") as store:
         rig.establish(store)
         heads.daily(store, SIGNER, MIDNIGHT_S, str(tmp_path))
         before = (tmp_path / "2027-01-15.head").read_bytes()
@@ -211,7 +212,7 @@ def test_the_verifier_stands_by_itself(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_head_that_was_changed_is_not_believed() -> None:
-    with open_store("sqlite://") as store:
+    with sqlite.open_new("sqlite://") as store:
         rig.establish(store)
         heads.daily(store, SIGNER, MIDNIGHT_S)
         row = store.read(heads.newest)
@@ -227,7 +228,7 @@ def test_the_command_line_reads_the_database_of_the_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OPENPREPAY_DATABASE", f"sqlite:///{tmp_path}/books.sqlite")
-    with open_store(f"sqlite:///{tmp_path}/books.sqlite", inline=True) as store:
+    with sqlite.open_new(f"sqlite:///{tmp_path}/books.sqlite", inline=True) as store:
         rig.establish(store)
         rig.fill(store, 1)
         assert cli.main(["head"]) == 1

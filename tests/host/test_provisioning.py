@@ -28,6 +28,7 @@ from headend.tokens.decoder import Decoder
 from meterlink import provision
 from meterlink.orders import ROLE_CONTROL, ROLE_CREDIT, ROLE_ROOT
 from meterlink.sts import dkga04
+from tests import sqlite
 from tests.host.books import METER, TARIFF, open_books
 
 PASSPHRASE = "correct horse battery"
@@ -45,7 +46,7 @@ class Works:
         self.keys = KeyStore.generate(use=BENCH).without_root()
         self.keys.add_vending_key(VendingName(SGC, 1), VENDING)
         self.save()
-        self.url = f"sqlite:///{folder}/store.sqlite"
+        self.url = sqlite.place(folder / "store.sqlite")
         self.out = folder / "records"
         for name, held in (("tariff", TARIFF_JSON), ("limits", LIMITS_JSON)):
             (folder / f"{name}.json").write_text(json.dumps(held))

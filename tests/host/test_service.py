@@ -23,8 +23,9 @@ from headend.orders.actions import Ask, Deliver
 from headend.refusals import Refused
 from headend.service import Service
 from headend.settings import Settings
-from headend.store import CommitFailed, open_store
+from headend.store import CommitFailed
 from meterlink import reports, topics
+from tests import sqlite
 from tests.host.books import LIMIT_UC, METER, NOW_S, record
 from tests.host.peer import Peer
 from tests.host.site import ALL, API
@@ -91,7 +92,7 @@ class Scene:
             heads_folder=str(folder / "heads"),
             http_port=0,
         )
-        with open_store(self.settings.database, inline=True) as store:
+        with sqlite.open_new(self.settings.database, inline=True) as store:
             store.write(channels.add_channel, NOW_S, "all", ALL, channels.SCOPES, LIMIT_UC).result()
             store.write(add_meter, NOW_S, record()).result()
             there = {"carrier": "modbus", "address": "tcp://127.0.0.1:9?unit=1"}

@@ -11,10 +11,11 @@ from headend.fleet.meters import add_meter
 from headend.keys.sealed import Work
 from headend.keys.signer_log import SignerLog
 from headend.ledger import channels
-from headend.store import identity, open_store
+from headend.store import identity
 from headend.tokens import cli
 from meterlink.provision import CURRENCY_ENERGY
 from meterlink.sts import dkga04, token
+from tests import sqlite
 from tests.host.books import NOW_S, record
 from tests.host.token_rig import GROUP, HELD, vending_key, vending_keys
 
@@ -34,7 +35,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         "CURRENCY": "0",
     }.items():
         monkeypatch.setenv(f"OPENPREPAY_{name}", value)
-    with open_store(f"sqlite:///{tmp_path}/op.sqlite", inline=True) as store:
+    with sqlite.open_new(f"sqlite:///{tmp_path}/op.sqlite", inline=True) as store:
         store.write(identity.establish, NOW_S, 1, 1, CURRENCY_ENERGY).result()
         for meter in (17, 18):
             store.write(add_meter, NOW_S, record(meter)).result()

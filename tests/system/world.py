@@ -32,6 +32,7 @@ from meterlink.orders import ASPECT_CREDIT, Order, OrderError
 from meterlink.tariff import Tariff
 from metersim.board import VirtualBoard
 from metersim.inprocess import InProcessMeter
+from tests import sqlite
 from tests.host.peer import Noise
 from tests.postgres import Server
 
@@ -109,12 +110,12 @@ class World:
         self.folder = folder
         self.server = server  # where its databases are; None: files in `folder`
         self._numbers = itertools.count()
-        self.url = self._new_place()
+        self.url = server.database() if server else self._new_place()
         self.noise = Noise()
         self.clock = ManualClock(START_S)
         self.keys = KeyStore.generate(self.noise, use=BENCH)
         self.log = SignerLog(None)
-        self.store = open_store(self.url, inline=True)
+        self.store = sqlite.open_new(self.url, inline=True)
         self._work()
         self.store.write(identity.establish, START_S, self.keys.signing_epoch, self.keys.source, CURRENCY).result()
         self.store.write(policy.put, START_S, "system", policy.flat(1_000), "a bench").result()
