@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from headend.epochs import life as epochs
+from headend.gate import policy, proposals
 from headend.ledger import accounts, bills, debts_on_meter, entries
 from headend.ledger.debts_on_meter import Terms
 from headend.refusals import Refused
 from headend.store.schema import meter_state
 from meterlink import bodies
 from meterlink.orders import ASPECT_DEBT
-from tests.host.refund_rig import CASHIER, small_world
+from tests.host.refund_rig import CASHIER, MANAGER, small_world
 from tests.system.world import METER, YUAN, World
 
 HALF = Terms(bodies.DEBT_SHARED, share=5_000)
@@ -138,6 +139,59 @@ def test_what_it_collects_while_that_is_on_its_way_counts_once(world: World) -> 
     assert on_meter(world) == 8 * YUAN, "what was taken back too much counts against nothing"
     world.settle()
     world.check()
+
+
+def wait_for_a_second_person(world: World) -> None:
+    world.write(policy.put, "system", {**policy.flat(100), "always": ["debt"]}, "a test")
+
+
+def decide(world: World, order_id: int, how: str) -> None:
+    """What waits is refused, withdrawn, or nobody decides; or it is approved and lapses with its policy."""
+    proposal = world.orders(METER, ASPECT_DEBT)[-1].proposal
+    if how == "refuse":
+        world.write(proposals.refuse, proposal, MANAGER, "not this customer")
+    elif how == "withdraw":
+        world.write(proposals.withdraw, proposal, CASHIER)
+    elif how == "lapse":
+        world.points[METER].deaf = True
+        world.write(proposals.approve, proposal, world.read(proposals.get, proposal).digest, MANAGER)
+        world.write(policy.put, "system", policy.flat(100), "another one")
+    else:
+        world.clock.advance(policy.Policy().proposal_s + 2)
+    world.until(lambda: world.state(order_id) in ("cancelled", "expired"))
+    world.points[METER].deaf = False
+
+
+@pytest.mark.parametrize("how", ["refuse", "withdraw", "expire", "lapse"])
+def test_bills_of_a_debt_that_is_never_sent_are_the_head_ends_again(world: World, how: str) -> None:
+    first = bill(world, 30 * YUAN)
+    place(world, first)
+    wait_for_a_second_person(world)
+    ids = [bill(world, 8 * YUAN, "b-2"), bill(world, 9 * YUAN, "b-3")]
+    order_id = 0
+    for one in ids:
+        order_id = world.write(debts_on_meter.place, METER, 1, [one], HALF, CASHIER)
+    assert world.state(order_id) == "awaiting_approval" and row(world, ids[0]).owner == "meter"
+    decide(world, order_id, how)
+    assert [row(world, one).owner for one in (first, *ids)] == ["meter", "head_end", "head_end"]
+    assert world.read(debts_on_meter.owed_uc, METER, 1) == on_meter(world) == 30 * YUAN
+    assert world.pay("a", 17 * YUAN).allocated_uc == 17 * YUAN
+    world.write(policy.put, "system", policy.flat(100), "a test")
+    place(world, bill(world, 2 * YUAN, "b-4"))
+    assert on_meter(world) == 32 * YUAN, "what was never sent counts for nothing"
+    world.settle()
+    world.check()
+
+
+def test_a_first_debt_that_is_never_sent_leaves_nothing(world: World) -> None:
+    wait_for_a_second_person(world)
+    owed = bill(world, 30 * YUAN)
+    world.write(debts_on_meter.place, METER, 1, [owed], HALF, CASHIER)
+    order_id = world.write(debts_on_meter.place, METER, 1, [bill(world, 5 * YUAN, "b-2")], HALF, CASHIER)
+    decide(world, order_id, "refuse")
+    world.write(policy.put, "system", policy.flat(100), "a test")
+    place(world, owed)
+    assert (row(world, owed).owner, on_meter(world)) == ("meter", 30 * YUAN)
 
 
 def test_a_new_account_owes_nothing_on_the_meter(world: World) -> None:

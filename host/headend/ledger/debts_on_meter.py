@@ -2,7 +2,8 @@
 
 A bill has one owner (`bills.set_owner`). Moving it raises the total that is placed on one of the meter's debts 1..3
 (docs/credit.md); taking it back raises what is withdrawn, and the bill is the head end's again only when the meter has
-proved that it holds that order and its log is whole up to there: until then the meter may have collected more.
+proved that it holds that order and its log is whole up to there: until then the meter may have collected more. What an
+order moved that was never sent goes back at once (`debts_unsent`).
 
 What the meter collects is part of what it charged, so the books have it as consumption; its event turns that into a
 payment of the bill (`collected`, and an allocation), once. Events state thousandths of the currency, cut off: what is
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select,
 
 from headend import audit
 from headend.epochs import findings
-from headend.ledger import accounts, allocation, bills, entries, late_fee, zone
+from headend.ledger import accounts, allocation, bills, debts_unsent, entries, late_fee, zone
 from headend.ledger.allocation import Allocation, ToBill
 from headend.orders import lifecycle, terms
 from headend.refusals import Refused
@@ -26,10 +27,13 @@ from headend.store.schema_money import bill
 from headend.store.schema_refunds import meter_debt, meter_debt_bill, meter_debt_event
 from meterlink import bodies, events, topics
 from meterlink.batches import KIND_EVENTS
+from meterlink.orders import ASPECT_DEBT
 
 MILLI_UC = 1000  # events state money in thousandths of the currency
 PLACED, WITHDRAWN = "debt.place", "debt.withdraw"
 _STANDING_BIT = 1 << bodies.DEBTS
+
+lifecycle.ENDED[ASPECT_DEBT] = debts_unsent.ended
 
 audit.ACTIONS.update(
     {

@@ -8,6 +8,7 @@ was taken stays owed.
 `start` and `move` are the only writers of `order.state`; each of their changes leaves a row in `order_history`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -140,6 +141,9 @@ ON_THE_WAY = (SENT, UNKNOWN, ACCEPTED)  # the meter may hold it, or come to hold
 
 MAX_NOTE = 200
 
+# Aspect -> what follows in the books when an order ends: fn(conn, now_s, order_id, state), in the same transaction.
+ENDED: dict[int, Callable[[Connection, int, int, str], None]] = {}
+
 # Built once: to put a statement together costs several times what it costs to run it.
 _START = prepared(insert(order).returning(order.c.id))
 _AT = prepared(select(order.c.aspect, order.c.state).where(order.c.id == bindparam("of")))
@@ -199,6 +203,9 @@ def move(conn: Connection, now_s: int, order_id: int, event: str, note: str = ""
     _record(conn, now_s, order_id, event, state, note)
     if state in ENDS:
         _END(conn, {"of": order_id})
+        follows = ENDED.get(row.aspect)
+        if follows is not None:
+            follows(conn, now_s, order_id, state)
     return state
 
 

@@ -4,7 +4,7 @@ As in `statements`: each function writes one unsigned order and its outbox row, 
 itself.
 """
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, not_, select
 
 from headend.orders import lifecycle
 from headend.orders.statements import WANTS_VERSION, state
@@ -19,6 +19,7 @@ _STATED = (
     .join(meter, (meter.c.meter == order.c.meter) & (meter.c.account_epoch == order.c.account_epoch))
     .where(order.c.meter == bindparam("of"), order.c.aspect == ASPECT_DEBT, order.c.selector == bindparam("which"))
     .where(order.c.state.not_in((lifecycle.REFUSED, lifecycle.CANCELLED, lifecycle.EXPIRED)))
+    .where(not_(and_(order.c.state == lifecycle.SUPERSEDED, order.c.sent_s.is_(None))))
     .order_by(order.c.signing_epoch.desc(), order.c.version.desc())
     .limit(1)
 )
