@@ -334,6 +334,7 @@ def bench(arguments: list[str]) -> int:
     return become_openprepay("bench", *arguments)
 
 
+SIMULATED = "tests/system/test_simcheck.py"
 KILLS = "tests/system/test_kill_cycles.py"
 RESTORES = "tests/system/test_restores.py"
 LINE_FUZZ = "tests/firmware/test_line_fuzz.py"
@@ -360,12 +361,13 @@ def soak(arguments: list[str]) -> int:
     if year:
         kill(seed)
         other_database()
+        simulate(seed)
         live(seed, YEAR)
     ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
     while time.monotonic() < ends:
         live(seed, {})
-        if run(VENV / "bin" / "openprepay", "sim", "check", "--seed", str(seed), check=False):
-            raise Failed(f"Seed {seed} failed; replay it with: .venv/bin/openprepay sim check --seed {seed}")
+        if run(VENV / "bin" / "openprepay", "sim", "check", "--long", "--seed", str(seed), check=False):
+            raise Failed(f"Seed {seed} failed; replay it with: .venv/bin/openprepay sim check --long --seed {seed}")
         if run(PYTHON, "-m", "pytest", "-q", "-n", "2", RESTORES, env={"OPENPREPAY_SEED": str(seed)}, check=False):
             raise Failed(f"Restores failed from seed {seed} on; replay with: OPENPREPAY_SEED={seed} pytest {RESTORES}")
         inputs = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_INPUTS": INPUTS}
@@ -384,6 +386,13 @@ def kill(seed: int) -> None:
         raise Failed(
             f"A kill was not survived; try its instants again with: {words} .venv/bin/python -m pytest {KILLS}"
         )
+
+
+def simulate(seed: int) -> None:
+    """The whole system on 5 000 fresh seeds."""
+    chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_SIM_RUNS": "5000"}
+    if run(PYTHON, "-m", "pytest", "-q", "-n", "2", SIMULATED, "-k", "holds", env=chosen, check=False):
+        raise Failed(f"A run failed; its seed is in the test's name. Replay with pytest {SIMULATED}, from {seed} on")
 
 
 def other_database() -> None:

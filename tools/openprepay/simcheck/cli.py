@@ -5,10 +5,9 @@ import sys
 
 from openprepay.simcheck.invariants import Broken, Invariants
 from openprepay.simcheck.people import People
-from openprepay.simcheck.system import STEP_S, System
+from openprepay.simcheck.system import LONG, SHORT, STEP_S, Shape, System
+from openprepay.simcheck.verifier import fast
 
-ROUNDS = 1200
-SETTLE_ROUNDS = 900
 STORY_LINES = 60
 
 
@@ -22,24 +21,29 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the (first) run")
     top.add_argument("--runs", type=int, default=1, metavar="N", help="runs, with seeds from --seed upwards")
     top.add_argument("--meters", type=int, default=3, metavar="N", help="meters in each run, 1..100")
+    top.add_argument("--long", action="store_true", help="runs of three hours, with the waits of a real head end")
     top.add_argument("--verbose", action="store_true", help="tell the story of a run that held, too")
     return top
 
 
-def run(seed: int, meters: int = 3, rounds: int = ROUNDS) -> tuple[System, Invariants]:
+def run(seed: int, meters: int = 3, shape: Shape = SHORT) -> tuple[System, Invariants]:
     """One run; raises Broken (with the system's story as its note) where an invariant does not hold."""
-    system = System(seed, meters)
+    with fast():
+        return _run(seed, meters, shape)
+
+
+def _run(seed: int, meters: int, shape: Shape) -> tuple[System, Invariants]:
+    system = System(seed, meters, shape)
     people = People(system)
     invariants = Invariants(system, people)
     try:
-        for _ in range(rounds):
-            if system.rng.randrange(8) == 0:
+        for _ in range(shape.rounds):
+            if system.rng.randrange(shape.act_every) == 0:
                 people.act()
             system.advance()
             invariants.check()
-        system.note("faults end")
-        system.network.quiet()
-        for _ in range(SETTLE_ROUNDS):
+        system.calm()
+        for _ in range(shape.settle_rounds):
             system.advance()
             invariants.check()
         invariants.check_settled()
@@ -57,18 +61,20 @@ def main(argv: list[str]) -> int:
     if not 1 <= arguments.meters <= 100 or arguments.runs < 1:
         print("openprepay sim check: --meters 1..100 and --runs of at least 1 expected", file=sys.stderr)
         return 2
+    shape = LONG if arguments.long else SHORT
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
         try:
-            system, invariants = run(seed, arguments.meters)
+            system, invariants = run(seed, arguments.meters, shape)
         except Broken as broken:
             print(f"seed {seed}: BROKEN {broken}", file=sys.stderr)
             print("\n".join(broken.__notes__), file=sys.stderr)
-            print(f"replay it: openprepay sim check --seed {seed} --meters {arguments.meters}", file=sys.stderr)
+            long = " --long" * arguments.long
+            print(f"replay it: openprepay sim check --seed {seed} --meters {arguments.meters}{long}", file=sys.stderr)
             return 1
         network = system.network
-        hours = (ROUNDS + SETTLE_ROUNDS) * STEP_S // 3600
+        minutes = (shape.rounds + shape.settle_rounds) * STEP_S // 60
         print(
-            f"seed {seed}: held; {arguments.meters} meters, {hours} h, {network.sent} messages "
+            f"seed {seed}: held; {arguments.meters} meters, {minutes} min, {network.sent} messages "
             f"({network.lost} lost, {network.repeated} repeated), {system.restarts} restarts of the head end, "
             f"{invariants.checks} checks",
             flush=True,

@@ -6,19 +6,27 @@ Numbers are those of the list in docs/architecture.md, chapter Invariants.
 import struct
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from headend.ledger import balances, reconcile
 from headend.orders import lifecycle
-from headend.store.schema import entry, interval, meter_state, order
+from headend.store.schema import entry, interval, meter_state, order, order_history
 from meterlink import events, records, states
 from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, ASPECT_TARIFF, Order
 from meterlink.reports import FIELDS, PAYLOAD_LENGTH, STRUCT
 from meterlink.shadow import Bill
 from metersim.board import MWS_PER_KWH
 from openprepay.simcheck.people import HOLDS, People
-from openprepay.simcheck.system import START_S, STEP_S, SWITCH_S, SimulatedMeter, System
+from openprepay.simcheck.system import STEP_S, SimulatedMeter, System
 
+LOOK_EVERY = 40  # events between two looks at the whole ledger
+_TURNS = (
+    select(order_history.c.id, order_history.c.order_id, order_history.c.state)
+    .where(order_history.c.id > bindparam("after"))
+    .order_by(order_history.c.id)
+)
+_ORDER = select(order).where(order.c.id == bindparam("of"))
+_ENTRIES = select(entry).where(entry.c.id > bindparam("after"))
 COVER_SLACK_S = 60  # dwell, and steps that a power cut swallowed
 
 
@@ -41,11 +49,12 @@ class Invariants:
         self._import_wh: dict[int, int] = {}
         self._terms: dict[int, tuple[int, ...]] = {}
         self._uncovered_s: dict[int, int] = {}
-        self._judged: set[int] = set()
+        self._judged = 0  # of the history of orders, up to which row
         self._last_s = system.now_s
         self._ledger_rows: dict[int, tuple[Any, ...]] = {}
         self._held: dict[tuple[int, int], bytes] = {}
         self._events = -1
+        self._looks = 0
         self.checks = 0
 
     def check(self) -> None:
@@ -139,10 +148,10 @@ class Invariants:
 
     def _claims(self, conn: Connection) -> None:
         """Each confirmed order was true at the meter time of its evidence."""
-        fresh = conn.execute(select(order).where(order.c.state == lifecycle.CONFIRMED, order.c.id.not_in(self._judged)))
-        for row in fresh:
-            self._judged.add(row.id)
-            self._claim(row)
+        for number, order_id, state in conn.execute(_TURNS, {"after": self._judged}).all():
+            self._judged = number
+            if state == lifecycle.CONFIRMED:
+                self._claim(conn.execute(_ORDER, {"of": order_id}).one())
 
     def _claim(self, row: Any) -> None:
         meter = self._system.meter(row.meter)
@@ -166,10 +175,14 @@ class Invariants:
         self.checks += 2
 
     def _books(self, conn: Connection) -> None:
-        rows = {row.id: tuple(row) for row in conn.execute(select(entry))}
-        for number, row in self._ledger_rows.items():
-            require(8, rows.get(number) == row, f"ledger entry {number} changed from {row} to {rows.get(number)}")
-        self._ledger_rows = rows
+        """New entries at each event, all of them now and then and at the end."""
+        fresh = conn.execute(_ENTRIES, {"after": max(self._ledger_rows, default=0)}).all()
+        self._ledger_rows.update({row.id: tuple(row) for row in fresh})
+        if self._looks % LOOK_EVERY == 0:
+            self._whole_ledger(conn)
+        self._looks += 1
+        if not fresh:
+            return
         require(
             8, sum(line.balance_uc for line in balances.trial_balance(conn)) == 0, "the ledger does not sum to zero"
         )
@@ -179,7 +192,13 @@ class Invariants:
             ).scalar_one()
             paid_uc = self._people.paid_uc[meter.number]
             require(8, sold_uc == paid_uc, f"meter {meter.number}: {sold_uc} sold, {paid_uc} paid")
-        self.checks += len(rows) + 1
+        self.checks += len(fresh) + 1
+
+    def _whole_ledger(self, conn: Connection) -> None:
+        rows = {row.id: tuple(row) for row in conn.execute(_ENTRIES, {"after": 0})}
+        for number, row in self._ledger_rows.items():
+            require(8, rows.get(number) == row, f"ledger entry {number} changed from {row} to {rows.get(number)}")
+        self.checks += len(rows)
 
     # -- at the end ----------------------------------------------------------------------------------------------------
 
@@ -188,6 +207,7 @@ class Invariants:
         self._system.store.read(self._settled)
 
     def _settled(self, conn: Connection) -> None:
+        self._whole_ledger(conn)
         for meter in self._system.meters:
             account = meter.unit.meter.account
             paid_uc = self._people.paid_uc[meter.number]
@@ -246,15 +266,15 @@ class Invariants:
         """Price the stored intervals by the same tariff: the meter's charge, to the unit."""
         rows = conn.execute(select(interval).where(interval.c.meter == meter.number).order_by(interval.c.seq)).all()
         firmware = meter.unit.meter
-        if self._system.later and _ordered_s(firmware) >= SWITCH_S:
+        if self._system.later and _ordered_s(firmware, self._system.shape.switch_s) >= self._system.shape.switch_s:
             return  # it came late and took over within an interval, which says so
         bill = Bill(self._system.tariff)
-        bill.turn(START_S)
+        bill.turn(self._system.shape.start_s)
         rest_wh = firmware.energy.import_wh - sum(row.import_wh for row in rows)
         used = [(row.start_s, row.import_wh, row.export_wh) for row in rows]
         for start_s, import_wh, export_wh in [*used, (firmware.now_s(), rest_wh, 0)]:
-            if self._system.later and bill.plan is not self._system.later and start_s >= SWITCH_S:
-                bill.switch(self._system.later, SWITCH_S)
+            if self._system.later and bill.plan is not self._system.later and start_s >= self._system.shape.switch_s:
+                bill.switch(self._system.later, self._system.shape.switch_s)
             bill.add(start_s, import_wh, export_wh)
         account, due_uc = firmware.account, firmware.charges.standing_due_uc
         collected_uc = sum(debt.collected_uc for debt in firmware.debts)
@@ -270,8 +290,8 @@ class Invariants:
         self.checks += 1 + len(firmware.debts)
 
 
-def _ordered_s(firmware: Any) -> int:
-    """When the meter applied its newest tariff order, by its log; SWITCH_S or later where the log does not tell."""
+def _ordered_s(firmware: Any, unknown_s: int) -> int:
+    """When the meter applied its newest tariff order, by its log; `unknown_s` where the log does not tell."""
     ring = firmware.store.events
     buffer = bytearray(records.RECORD_LENGTH)
     for seq in range(ring.newest, ring.oldest - 1, -1):
@@ -279,4 +299,4 @@ def _ordered_s(firmware: Any) -> int:
             event = records.unpack_event(bytes(buffer))
             if event[2] == events.ORDER_APPLIED and event[6] >> 8 == ASPECT_TARIFF:
                 return int(event[1])
-    return SWITCH_S
+    return unknown_s

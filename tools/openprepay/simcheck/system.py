@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from headend.clock import ManualClock
 from headend.engine import Engine
@@ -18,17 +18,19 @@ from headend.keys.signer_log import SignerLog
 from headend.ledger.channels import add_channel, new_token
 from headend.orders import statements, terms
 from headend.orders.actions import Ack, Action, Deliver
-from headend.store import Store, identity, open_store
+from headend.orders.policy import Policy
+from headend.store import identity
 from meter.exchange import Exchange
 from meterlink import bodies, topics
 from meterlink.tariff import PER_DAY, PER_MONTH, Tariff
 from metersim.board import VirtualBoard
 from metersim.inprocess import InProcessMeter
 from metersim.load import Load
+from openprepay.simcheck import memory
 from openprepay.simcheck.network import Network
 
-START_S = 1_767_225_600
-SWITCH_S = START_S + 9_000
+YEAR_S = 1_767_225_600  # 2026-01-01 00:00 UTC
+MONTH_S = YEAR_S + 5_400  # a month ends by the local time of the runs that have one
 STEP_S = 5  # of virtual time between two rounds
 REPLAY_MS = 90_000
 CHANNEL = "counter-1"
@@ -56,6 +58,34 @@ DEBTS = (
 )
 
 
+@dataclass(frozen=True)
+class Shape:
+    """How long a run is and what falls into it.
+
+    start_s: its first second · switch_s: when the later tariff takes over · rounds: with faults, an act in one of
+    `act_every` · settle_rounds: without · policy: how patient the head end is.
+    """
+
+    start_s: int
+    switch_s: int
+    rounds: int
+    act_every: int
+    settle_rounds: int
+    policy: Policy
+
+
+# Three quarters of an hour in which as much happens as in a day; and three hours with the waits of a real head end.
+SHORT = Shape(
+    start_s=MONTH_S - 300,
+    switch_s=MONTH_S + 900,
+    rounds=300,
+    act_every=3,
+    settle_rounds=220,
+    policy=Policy(retry_max_s=30, slow_s=60, poll_s=240, gap_s=20, question_s=150),
+)
+LONG = Shape(YEAR_S, YEAR_S + 9_000, rounds=1200, act_every=8, settle_rounds=900, policy=Policy())
+
+
 @dataclass
 class RandomLoad:
     """A household that changes its mind every few minutes: 0..6 kW, drawn from a seed and the time alone."""
@@ -63,20 +93,25 @@ class RandomLoad:
     seed: int
 
     def watts(self, unix_s: int) -> int:
-        return random.Random(self.seed * 1_000_003 + unix_s // 300).choice((0, 80, 300, 900, 2500, 6000))
+        return _drawn(self.seed, unix_s // 300)
+
+
+@lru_cache(maxsize=256)
+def _drawn(seed: int, minutes: int) -> int:
+    return random.Random(seed * 1_000_003 + minutes).choice((0, 80, 300, 900, 2500, 6000))
 
 
 class SimulatedMeter:
     """A metering point of the run: physics, firmware, and what it says on the network."""
 
-    def __init__(self, number: int, load: Load, seed: int, record: bytes) -> None:
+    def __init__(self, number: int, load: Load, seed: int, record: bytes, start_s: int) -> None:
         self.number = number
         self.record = record
-        self.board = VirtualBoard(load, start_s=START_S, seed=seed)
+        self.board = VirtualBoard(load, start_s=start_s, seed=seed)
         self.unit = InProcessMeter(self.board, record)
         self.exchange = Exchange(self.unit.meter, REPLAY_MS)
         self.outage_until_s = 0
-        self.contact_changes: list[tuple[int, bool]] = [(START_S, True)]
+        self.contact_changes: list[tuple[int, bool]] = [(start_s, True)]
 
     @property
     def powered(self) -> bool:
@@ -121,12 +156,12 @@ def _tariff(rng: random.Random, seed: int) -> Tariff:
     )
 
 
-def _later(plan: Tariff) -> Tariff | None:
-    """What a tariff of everything at once gives way to, in the third hour of the run."""
+def _later(plan: Tariff, switch_s: int) -> Tariff | None:
+    """What a tariff of everything at once gives way to."""
     if not plan.steps_wh:
         return None
     prices = tuple(price_uc + 77_777 for price_uc in plan.prices_uc_per_kwh)
-    return Tariff(prices, plan.slots, -6, SWITCH_S, steps_wh=(500, 2_500), charges=((PER_MONTH, 1),))
+    return Tariff(prices, plan.slots, -6, switch_s, steps_wh=(500, 2_500), charges=((PER_MONTH, 1),))
 
 
 def _limits(seed: int) -> bodies.Limits:
@@ -139,15 +174,16 @@ def _limits(seed: int) -> bodies.Limits:
 
 
 class System:
-    """One run on one seed. later: the tariff that takes over at SWITCH_S, where one does · limits: of every meter,
-    RULED and with DEBTS placed on half of the seeds."""
+    """One run on one seed. later: the tariff that takes over at `shape.switch_s`, where one does · limits: of every
+    meter, RULED and with DEBTS placed on half of the seeds."""
 
-    def __init__(self, seed: int, meters: int = 3) -> None:
+    def __init__(self, seed: int, meters: int = 3, shape: Shape = SHORT) -> None:
         self.seed = seed
+        self.shape = shape
         self.rng = random.Random(seed)
-        self.clock = ManualClock(START_S)
+        self.clock = ManualClock(shape.start_s)
         self.network = Network(self.rng)
-        self.store: Store = open_store("sqlite://")
+        self.store = memory.copy_of(memory.empty())
         self.keystore = KeyStore.generate(entropy=self.rng.randbytes, use=BENCH)
         self.signer = Signer(self.keystore, SignerLog(None), self.clock, Caps(MAX_ORDER_UC))
         self.engine = self._engine()
@@ -156,29 +192,33 @@ class System:
         self.limits = _limits(seed)
         self.store.write(self._establish).result()
         self.meters = [self._add(60_000_000 + index) for index in range(meters)]
-        self.later = _later(self.tariff)
+        self.later = _later(self.tariff, shape.switch_s)
         for meter in self.meters if self.later else ():
-            self.store.write(statements.set_tariff, START_S, meter.number, self.later, "operator").result()
+            self.store.write(statements.set_tariff, shape.start_s, meter.number, self.later, "operator").result()
         for meter in self.meters if self.limits is not LIMITS else ():
             for number, debt in enumerate(DEBTS):
-                self.store.write(terms.set_debt, START_S, meter.number, number + 1, debt, "operator").result()
+                self.store.write(terms.set_debt, shape.start_s, meter.number, number + 1, debt, "operator").result()
+        self._seen = -1  # of `events`, when the head end last looked
         self.events = 0  # everything that can have changed the database or a meter's orders
         self.log: list[str] = []
         self.kept: list[Callable[[], None]] = []  # messages that somebody on the network has kept
 
     def _establish(self, conn) -> None:  # type: ignore[no-untyped-def]
-        identity.establish(conn, START_S, self.keystore.signing_epoch, self.keystore.source, CURRENCY)
-        gate_policy.put(conn, START_S, "system", gate_policy.flat(OPENED), "three meters, and operators without rest")
-        add_channel(conn, START_S, CHANNEL, new_token(self.rng.randbytes), ("payments",), MAX_ORDER_UC)
+        identity.establish(conn, self.shape.start_s, self.keystore.signing_epoch, self.keystore.source, CURRENCY)
+        why = "a few meters, and operators without rest"
+        gate_policy.put(conn, self.shape.start_s, "system", gate_policy.flat(OPENED), why)
+        add_channel(conn, self.shape.start_s, CHANNEL, new_token(self.rng.randbytes), ("payments",), MAX_ORDER_UC)
 
     def _engine(self) -> Engine:
-        return Engine(self.store, self.keystore, self.clock, self.rng.randbytes, signer=self.signer)
+        self._wake_s = 0
+        policy = self.shape.policy
+        return Engine(self.store, self.keystore, self.clock, self.rng.randbytes, signer=self.signer, policy=policy)
 
     def _add(self, number: int) -> SimulatedMeter:
         record = MeterRecord(
             meter=number, carrier="mqtt", address="", tariff=self.tariff.encode(), limits=self.limits.encode()
         )
-        self.store.write(add_meter, START_S, record).result()
+        self.store.write(add_meter, self.shape.start_s, record).result()
         provision = provision_record(
             self.keystore,
             meter=number,
@@ -190,7 +230,8 @@ class System:
             currency=CURRENCY,
             imp_per_kwh=1600,
         )
-        return SimulatedMeter(number, RandomLoad(self.seed * 10 + number), self.seed * 100 + number, provision)
+        load = RandomLoad(self.seed * 10 + number)
+        return SimulatedMeter(number, load, self.seed * 100 + number, provision, self.shape.start_s)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -201,7 +242,7 @@ class System:
     def note(self, text: str) -> None:
         """A line of the run's story, shown when it fails."""
         self.events += 1
-        self.log.append(f"{self.now_s - START_S:>7} s  {text}")
+        self.log.append(f"{self.now_s - self.shape.start_s:>7} s  {text}")
 
     def advance(self) -> None:
         """One round: time, firmware, network, head end."""
@@ -211,7 +252,10 @@ class System:
         for arrive in self.network.arrivals(self.now_s):
             self.events += 1
             arrive()
-        self.dispatch(self.engine.due(self.now_s))
+        if self._seen != self.events or self.now_s >= self._wake_s:
+            self.dispatch(self.engine.due(self.now_s))
+            self._seen = self.events
+            self._wake_s = self.engine.next_s()
 
     def _advance_meter(self, meter: SimulatedMeter) -> None:
         board = meter.board
@@ -268,6 +312,13 @@ class System:
 
     def meter(self, number: int) -> SimulatedMeter:
         return next(meter for meter in self.meters if meter.number == number)
+
+    def calm(self) -> None:
+        """Faults end: everything arrives, and where mains failed it is back within a minute."""
+        self.note("faults end")
+        self.network.quiet()
+        for meter in self.meters:
+            meter.outage_until_s = min(meter.outage_until_s, self.now_s + 60)
 
     def restart_head_end(self) -> None:
         """The head end's process ends and another begins on the same database."""
