@@ -277,7 +277,8 @@ def test(arguments: list[str]) -> int:
     ensure_programs()
     ensure_wasm()
     failed = lint_failures()
-    processes = ["-n", "2", "--dist", "worksteal"] if not {"-n", "--pdb"} & set(arguments) else []
+    # One more than a small machine has processors: a quarter of the time a test waits, for a child or for a line.
+    processes = ["-n", "3", "--dist", "worksteal"] if not {"-n", "--pdb"} & set(arguments) else []
     if run(PYTHON, "-m", "pytest", *processes, *arguments, check=False):
         failed.append("pytest")
     return report(failed)
