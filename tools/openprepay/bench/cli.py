@@ -19,6 +19,7 @@ BENCHES = {
     "decode": ("decode", "interval records from sealed batches to rows"),
     "ingest": ("ingest", "interval records from the wire into SQLite"),
     "payments": ("payments", "payments into SQLite, one by one and in groups"),
+    "till": ("till", "payments over HTTP into a head end that serves, on SQLite and PostgreSQL"),
     "tokens": ("sts", "typed tokens: keys derived, tokens issued, tokens read on MicroPython"),
     "vend": ("vend", "typed tokens sold: payment, number, digits by the signer, all on disk"),
     "keys": ("keys", "a key store in a file and in SoftHSM: meter keys derived, digests signed"),
