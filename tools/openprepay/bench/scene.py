@@ -27,13 +27,16 @@ _PERIOD_S = 900
 
 
 class Scene:
-    """`meters`: their numbers · `store`, `engine`, `keys`: the head end's · `folder`: of the database, on a disk."""
+    """`meters`: their numbers · `store`, `engine`, `keys`: the head end's · `folder`: of the database, on a disk.
 
-    def __init__(self, folder: Path, meters: int, currency: int = _CURRENCY) -> None:
+    `database`: the URL of an empty one, where it is no file in `folder`.
+    """
+
+    def __init__(self, folder: Path, meters: int, currency: int = _CURRENCY, database: str = "") -> None:
         self.folder = folder
         self.meters = range(1, meters + 1)
         self.keys = KeyStore.generate()
-        self.store: Store = open_store(f"sqlite:///{folder / 'headend.sqlite'}")
+        self.store: Store = open_store(database or f"sqlite:///{folder / 'headend.sqlite'}")
         self.engine = Engine(self.store, self.keys, ManualClock(NOW_S), os.urandom)
         self.store.write(self._furnish, currency).result()
 

@@ -69,6 +69,7 @@ class Client:
     def __init__(self, given: dict[str, Any]) -> None:
         self._given = given
         self._requests = [request.split("{number}") for request in given["requests"]]
+        self._ends = 0.0
         self.answers: Counter[str] = Counter()
         self.times_s: list[float] = []
 
@@ -77,7 +78,7 @@ class Client:
         return f"{number:012d}".join(self._requests[number % len(self._requests)]).encode()
 
     def goes_on(self, now: float) -> bool:
-        return now < self._ends or len(self.times_s) < self._given["least"]
+        return now < self._ends or len(self.times_s) < int(self._given["least"])
 
     async def run(self) -> dict[str, Any]:
         loop = asyncio.get_running_loop()

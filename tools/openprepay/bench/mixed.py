@@ -1,0 +1,82 @@
+"""How long payments take while intervals pour in: sealed batches through the engine from many threads, payments beside.
+
+Batches come as fast as `RATE` records a second, or as fast as the machine takes them; payments come at a pace of their
+own, one after the other, as a bank posts them. Everything is on disk before it is answered.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from itertools import count
+
+from headend.ledger import payments
+from headend.store import MONEY
+from meterlink import topics
+from meterlink.batches import MAX_RECORDS
+from openprepay.bench.figure import Figure, against
+from openprepay.bench.scene import CHANNEL, NOW_S, Scene, open_scene
+
+METERS = 64
+CALLERS = 8  # threads that carriers bring messages with
+RATE = 50_000  # records a second that the design asks for …
+BUDGET_MS = 50.0  # … and how long 99 of 100 payments may take meanwhile
+EVERY_S = 0.02  # between two payments
+LEAST = 20  # payments
+
+
+def run(seconds: float) -> Iterator[Figure]:
+    """Batches are made before the time counts."""
+    with open_scene(METERS) as scene:
+        lasts = 0.6 * seconds
+        made = max(METERS, int(lasts * RATE / MAX_RECORDS))
+        fed = [_batches(scene, made, number) for number in range(CALLERS)]
+        over = threading.Event()
+        stored = [0] * CALLERS
+        began = time.perf_counter()
+
+        def feed(caller: int) -> None:
+            for number, (meter, raw) in enumerate(fed[caller]):
+                early_s = began + number * CALLERS * MAX_RECORDS / RATE - time.perf_counter()
+                if over.wait(max(0.0, early_s)):
+                    return
+                scene.engine.up(meter, topics.UP_INTERVALS, raw, "mqtt")
+                stored[caller] += MAX_RECORDS
+
+        threads = [threading.Thread(target=feed, args=(number,)) for number in range(CALLERS)]
+        for thread in threads:
+            thread.start()
+        times_s = _pay(scene, began + lasts)
+        rows, took_s = sum(stored), time.perf_counter() - began
+        over.set()
+        for thread in threads:
+            thread.join()
+    yield against("mixed_ingest_rows", max(rows, 1) / took_s, "rows/s", "what the design asks for", RATE)
+    times_s.sort()
+    p99_ms = 1000 * times_s[len(times_s) * 99 // 100]
+    yield against("mixed_payments_p99", p99_ms, "ms", "what the design allows", BUDGET_MS)
+    p50_ms = 1000 * times_s[len(times_s) // 2]
+    yield against("mixed_payments_p50", p50_ms, "ms", "what the design allows to 99 of 100", BUDGET_MS)
+
+
+def _batches(scene: Scene, number: int, caller: int) -> list[tuple[int, bytes]]:
+    """A caller's part of the batches of all meters, each meter's in order."""
+    mine = [meter for meter in scene.meters if meter % CALLERS == caller]
+    made = []
+    for place in range(number // CALLERS):
+        meter = mine[place % len(mine)]
+        made.append((meter, scene.batch(meter, 1 + place // len(mine) * MAX_RECORDS)))
+    return made
+
+
+def _pay(scene: Scene, until: float) -> list[float]:
+    """Take payments at a pace; how long each took."""
+    times_s: list[float] = []
+    for number in count(1):
+        began = time.perf_counter()
+        if began > until and len(times_s) >= LEAST:
+            break
+        arguments = (NOW_S, CHANNEL, f"receipt-{number}", scene.meters[number % METERS], 20_000_000)
+        scene.store.write(payments.take, *arguments, lane=MONEY).result()
+        times_s.append(time.perf_counter() - began)
+        time.sleep(max(0.0, EVERY_S - times_s[-1]))
+    return times_s
