@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headend.access.four_eyes import SamePerson
-from headend.gate import proposals
+from headend.gate import freeze, proposals
 from headend.ledger import accounts, entries, reconcile, refunds
 from headend.ledger.refunds import asking, deciding, life, stating
 from headend.orders import lifecycle
@@ -183,6 +183,56 @@ def test_a_payment_that_comes_while_a_refund_is_under_way(world: World) -> None:
     assert world.balance(CHANNEL) == -60 * YUAN
     assert world.points[METER].account.balance_uc() == world.customer() == 15 * YUAN
     assert world.on_meter() == {"a", "b"}
+    whole(world)
+
+
+def lift(world: World) -> None:
+    for person in (CASHIER, MANAGER):
+        world.write(freeze.lift, person)
+
+
+@pytest.mark.parametrize("paid_first", [False, True])
+def test_a_payment_never_waits_for_a_refund_that_a_freeze_holds(world: World, paid_first: bool) -> None:
+    world.pay("a", 50 * YUAN)
+    world.settle()
+    world.write(freeze.set, MANAGER, "look first")
+    if paid_first:
+        world.pay("b", 5 * YUAN)
+        refund_id = refund_of(world, 20 * YUAN)
+    else:
+        refund_id = refund_of(world, 20 * YUAN)
+        world.run(30)
+        world.pay("b", 5 * YUAN)
+    world.settle()
+    assert world.points[METER].account.balance_uc() == 55 * YUAN and world.on_meter() == {"a", "b"}
+    assert row(world, refund_id).state == life.STATED and world.balance(accounts.REFUNDS) == 20 * YUAN
+    world.pay("c", 3 * YUAN)
+    world.settle()
+    assert world.points[METER].account.balance_uc() == 58 * YUAN and world.on_meter() == {"a", "b", "c"}
+    waiting = [one for one in world.orders(METER, ASPECT_CREDIT) if one.state == lifecycle.QUEUED]
+    assert [one.gate for one in waiting] == ["refund"], "the refund alone waits"
+    lift(world)
+    world.settle()
+    assert row(world, refund_id).state == life.TAKEN
+    assert world.points[METER].account.balance_uc() == world.customer() == 38 * YUAN
+    whole(world)
+
+
+def test_what_was_refused_once_is_not_given_while_another_refund_waits(world: World) -> None:
+    """The meter has refused a refund; that it is credited again rides with what makes it harmless, frozen or not."""
+    late_refund(world, 5 * YUAN, 20 * YUAN)
+    point = world.points[METER]
+    point.deaf = False
+    world.until(lambda: bool(world.orders(METER, ASPECT_CREDIT)[-1].state == lifecycle.REFUSED) or world.customer() > 0)
+    world.settle()
+    world.write(freeze.set, MANAGER, "look first")
+    refund_id = refund_of(world, 4 * YUAN, request="r-2")
+    world.pay("b", 1 * YUAN)
+    world.settle()
+    assert point.account.balance_uc() == 6 * YUAN and row(world, refund_id).state == life.STATED
+    lift(world)
+    world.settle()
+    assert row(world, refund_id).state == life.TAKEN and point.account.balance_uc() == world.customer() == 2 * YUAN
     whole(world)
 
 

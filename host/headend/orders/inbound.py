@@ -195,7 +195,7 @@ def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrie
         epoch = conn.execute(_ACCOUNT_EPOCH, {"of": report.meter}).scalar_one()
         if report.account_epoch == epoch:
             payments.shown(conn, report.meter, report.source_credited_uc, report.time_s)
-            if report.source_refunded_uc:
+            if state.refunded_uc:
                 refunds.shown(conn, now_s, report)
     usage.shown(conn, report)
 

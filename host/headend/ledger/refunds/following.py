@@ -46,9 +46,13 @@ def go_on(conn: Connection, now_s: int, number: int) -> None:
 def shown(conn: Connection, now_s: int, report: Report) -> None:
     """The newest report is about our credit source, in the account in force."""
     row = stating.stated(conn, report.meter)
-    if row is not None and stating.proves(row, report):
+    if row is None:
+        return
+    if stating.proves(row, report):
         _taken(conn, now_s, row, report.raw, report.time_s)
         go_on(conn, now_s, report.meter)
+    else:
+        stating.state_again(conn, now_s, row)
 
 
 def refused(conn: Connection, now_s: int, report: Report, order_source: int, body: bytes) -> bool:

@@ -9,22 +9,26 @@ that states less could not keep it from being applied to what is paid later. So 
 the same statement (credited + amount, refunded unchanged): such a statement never exceeds, a later payment rides on it,
 and whichever copies arrive in whatever order, nothing is left but what the books say.
 
+Money that gives is not held back by a refund: a payment that would have to wait for one at the gate goes ahead of it
+(`statements.credit_statement`), and the refund is stated again when a report has come.
+
 One refund of a meter is under way at a time, so that a refusal names it; others wait their turn. Everything here is
 called with the meter's row locked.
 """
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from headend.ledger import accounts, balances, entries
 from headend.ledger.refunds import life
-from headend.orders import statements
+from headend.orders import lifecycle, statements
 from headend.orders.stored import stored_report
-from headend.store import identity
-from headend.store.schema import meter, meter_state, meter_trust
+from headend.store import identity, lock_meter
+from headend.store.schema import meter, meter_state, meter_trust, order
 from headend.store.schema_refunds import refund
 from meterlink import bodies, topics
+from meterlink.orders import ASPECT_CREDIT
 from meterlink.reports import Report
 
 ACTOR = "head-end:refunds"
@@ -59,6 +63,19 @@ _UNDER_WAY = select(func.coalesce(func.sum(refund.c.amount_uc), 0)).where(*_OF_A
 _OF_SOURCE = select(refund).where(
     *_OF_ACCOUNT, refund.c.source == bindparam("from_source"), refund.c.refunded_uc > bindparam("shown")
 )
+_NEWEST = (
+    select(order.c.body, order.c.state)
+    .where(
+        order.c.meter == bindparam("of"),
+        order.c.account_epoch == bindparam("epoch"),
+        order.c.aspect == ASPECT_CREDIT,
+        order.c.selector == bindparam("from_source"),
+        or_(order.c.state == lifecycle.QUEUED, order.c.sent_s.is_not(None)),
+    )
+    .order_by(order.c.id.desc())
+    .limit(1)
+)
+_BY_ORDER = update(refund).where(refund.c.id == bindparam("which")).values(order_id=bindparam("made"))
 _CARRY = update(refund).where(refund.c.id == bindparam("which")).values(carried_uc=bindparam("left"))
 
 
@@ -120,9 +137,22 @@ def state(conn: Connection, now_s: int, row: Row[Any]) -> Row[Any] | None:
     raised = conn.execute(_TOTALS, {"of": row.meter, "credited": 0, "taken": row.amount_uc}).one()
     accounts.open_account(conn, accounts.REFUNDS)
     _post(conn, now_s, row, entries.REFUND, accounts.of_meter(row.meter, row.account_epoch), accounts.REFUNDS)
-    order_id = statements.credit_statement(conn, now_s, raised, raised.sold_uc, row.asked_by)
+    order_id = statements.credit_statement(conn, now_s, raised, raised.sold_uc, row.asked_by, taking_uc=row.amount_uc)
     facts = {"source": source, "refunded_uc": raised.refunded_uc, "carried_uc": row.amount_uc, "order_id": order_id}
     return life.move(conn, now_s, row, "state", ACTOR, f"order {order_id}", **facts)
+
+
+def state_again(conn: Connection, now_s: int, row: Row[Any]) -> None:
+    """State a refund that a payment went ahead of, once that is sent; where it is carried already, nothing changes."""
+    newest = {"of": row.meter, "epoch": row.account_epoch, "from_source": row.source}
+    last = None if row.source is None else conn.execute(_NEWEST, newest).one_or_none()
+    if last is None or last.state == lifecycle.QUEUED or bodies.decode_credit(last.body)[1] >= row.refunded_uc:
+        return
+    if row.source != identity.get(conn).source or standing_of(conn, row.meter).readback_source is not None:
+        return
+    totals = lock_meter(conn, row.meter)
+    order_id = statements.credit_statement(conn, now_s, totals, totals.sold_uc, row.asked_by)
+    conn.execute(_BY_ORDER, {"which": row.id, "made": order_id})
 
 
 def stated(conn: Connection, number: int) -> Row[Any] | None:
