@@ -3,7 +3,10 @@
 By people who hold every role, and a channel with every scope, on a real server with a seeded database.
 """
 
+import ast
+import inspect
 import os
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from headend.access.sealing import Sealer
 from headend.people.keyring import RingFile
 from headend.web.api import OPERATIONS
 from meterlink.provision import CURRENCY_ENERGY
-from tests.host.api_walk import Walk, draw, name_of
+from tests.host.api_walk import KEYED, Walk, draw, name_of
 from tests.host.people_rig import add_person, session_of
 from tests.host.site import ALL, API, Site
 
@@ -81,6 +84,46 @@ def test_nearly_every_operation_can_be_used(walked: Walk, typed: Walk) -> None:
     never = [name for name in names if name not in walked.answered and name not in typed.answered]
     told = "\n".join(f"{name}: {walked.refused.get(name, '')[:300]}" for name in never)
     assert len(never) <= (1 - WANTED) * len(names), f"{len(never)} of {len(names)} were never answered 2xx:\n{told}"
+
+
+# What acts in several transactions: the signer's part stands outside them. Each has an id of its own to repeat it by.
+BY_ITS_ID = {"vend_token", "vend_batch", "help_token", "engineering_tokens"}
+GUESSES = {"put_my_password", "drop_factor"}  # each guess is counted before it is known to be right, and then they act
+
+
+def test_no_answer_is_lost_with_the_process(walked: Walk, typed: Walk) -> None:
+    """Where the process ends right behind an act, the same request again is told what the act led to."""
+    found = {**walked.repeated, **typed.repeated}
+    ended_session = found.pop("end_session", None)
+    assert ended_session is None or ended_session[1].status_code == 401  # the caller is signed out, as was asked
+    lost = {name: again.text for name, (_, again) in found.items() if not again.is_success}
+    assert not lost
+    kept = {name for name, (_, again) in found.items() if again.headers.get("idempotent-replayed")}
+    assert {name for name, (ended, _) in found.items() if ended} - BY_ITS_ID == kept - BY_ITS_ID
+    assert len(kept) > 40
+
+
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.name in KEYED], ids=lambda one: one.name)
+def test_every_operation_that_acts_keeps_its_answer_with_its_act(operation: Any) -> None:
+    """Also those that the walk did not get to: none writes but through `Desk.act`."""
+    calls = called(operation.handler)
+    if operation.name in BY_ITS_ID:
+        assert "act" not in calls
+    else:
+        assert "act" in calls and not calls & ({"write", "with_maker"} if operation.name not in GUESSES else set())
+
+
+def called(function: Any, seen: frozenset[str] = frozenset()) -> set[str]:
+    """Methods of the desk that a handler calls, itself or through coroutines of its module and of others."""
+    tree, found = ast.parse(textwrap.dedent(inspect.getsource(function))), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "attr", getattr(node.value, "id", "")) == "desk":
+            found.add(node.attr)
+        if isinstance(node, ast.Name) and node.id not in seen:
+            other = function.__globals__.get(node.id)
+            if inspect.iscoroutinefunction(other):
+                found |= called(other, seen | {node.id})
+    return found
 
 
 load_all_checks()

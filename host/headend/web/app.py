@@ -10,6 +10,7 @@ import re
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,7 +22,7 @@ from starlette.routing import Route
 from headend.access import areas
 from headend.access.areas import EVERYWHERE
 from headend.access.caller import Caller
-from headend.access.kept import AlreadyDone
+from headend.access.kept import AlreadyDone, KeyReused
 from headend.access.permissions import READ
 from headend.store import UnknownMeter
 from headend.watch import logs
@@ -230,8 +231,9 @@ async def _once(desk: Desk, keeper: Keeper, operation: Operation[Any, Any], call
         return _response(*keys.replay(done.row))
     finally:
         keys.CURRENT.reset(token)
-    if keeper.owes:
-        await desk.write(keeper.keep, answer)
+    if not keeper.acted and keeper.keeps and answer.status != 202:  # 202: not yet the last answer
+        with suppress(AlreadyDone, KeyReused):
+            await desk.write(keeper.behind, answer)
     return _response(answer.status, answer.headers, wire.encode(answer.body))
 
 

@@ -10,7 +10,7 @@ from headend.access.permissions import ADMIN, BOOKS, READ
 from headend.ledger import accounts, allocation, balances, billing, bills, late_fee, tax, terms, words, zone
 from headend.store import MONEY
 from headend.web import wire
-from headend.web.operations import Answer, Call, Nothing, Operation
+from headend.web.operations import Answer, Call, Nothing, Operation, ok
 from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
 
 CustomerClass = Literal["resident", "other"]
@@ -181,8 +181,8 @@ async def post_bill(call: Call[BillRequest, Nothing]) -> Answer:
         "actor": call.caller.actor,
     }
     now_s = call.desk.clock.now_s()
-    detail = await call.desk.write(_issue, now_s, call.meter, body.reference, lines, options, lane=MONEY)
-    return Answer(201, detail)
+    arguments = (now_s, call.meter, body.reference, lines, options)
+    return await call.desk.act(_issue, *arguments, lane=MONEY, answer=lambda detail: Answer(201, detail))
 
 
 def _issue(
@@ -213,7 +213,7 @@ async def get_bill(call: Call[Nothing, Nothing]) -> Answer:
 async def cancel_bill(call: Call[CancelRequest, Nothing]) -> Answer:
     """Take back a bill on which nothing was paid. What was billed stays on record, with entries that mirror it."""
     arguments = (call.desk.clock.now_s(), _number(call), call.caller.actor, call.body.note)
-    return Answer(200, await call.desk.write(_cancel, *arguments, lane=MONEY))
+    return await call.desk.act(_cancel, *arguments, lane=MONEY, answer=ok)
 
 
 def _cancel(conn: Connection, now_s: int, bill_id: int, actor: str, note: str) -> BillDetail:
@@ -273,23 +273,20 @@ def _fee_uc(conn: Connection, row: Row[Any], today: int) -> int:
 
 async def use_deposit(call: Call[Nothing, Nothing]) -> Answer:
     """Pay the open bills of the account in force from its guarantee, oldest first."""
-    used_uc, left_uc = await call.desk.write(
-        _use_deposit, call.desk.clock.now_s(), call.meter, call.caller.actor, lane=MONEY
-    )
-    return Answer(200, DepositUsed(wire.amount(used_uc), wire.amount(left_uc)))
+    arguments = (call.desk.clock.now_s(), call.meter, call.caller.actor)
+    return await call.desk.act(_use_deposit, *arguments, lane=MONEY, answer=ok)
 
 
-def _use_deposit(conn: Connection, now_s: int, meter: int, actor: str) -> tuple[int, int]:
+def _use_deposit(conn: Connection, now_s: int, meter: int, actor: str) -> DepositUsed:
     epoch = bills.epoch_of(conn, meter)
     used_uc = allocation.use_deposit(conn, now_s, meter, epoch, actor)
-    return used_uc, balances.balance_uc(conn, accounts.of_deposit(meter, epoch))
+    return DepositUsed(wire.amount(used_uc), wire.amount(balances.balance_uc(conn, accounts.of_deposit(meter, epoch))))
 
 
 async def put_class(call: Call[ClassRequest, Nothing]) -> Answer:
     """Say what kind of customer the account in force belongs to, for what is billed and sold from now on."""
     arguments = (call.desk.clock.now_s(), call.meter, call.body.customer_class, call.caller.actor)
-    await call.desk.write(_set_class, *arguments, lane=MONEY)
-    return Answer(200, Noted())
+    return await call.desk.act(_set_class, *arguments, lane=MONEY, answer=_noted)
 
 
 def _set_class(conn: Connection, now_s: int, meter: int, customer_class: str, actor: str) -> None:
@@ -301,8 +298,7 @@ async def post_late_fee(call: Call[LateFeeRequest, Nothing]) -> Answer:
     body = call.body
     day = zone.read_day("from_day", body.from_day)
     arguments = (body.customer_class, day, body.year_ppm, body.later_ppm, call.caller.actor)
-    await call.desk.write(late_fee.set_rate, call.desk.clock.now_s(), *arguments)
-    return Answer(201, Noted())
+    return await call.desk.act(late_fee.set_rate, call.desk.clock.now_s(), *arguments, answer=_made)
 
 
 async def post_share(call: Call[ShareRequest, Nothing]) -> Answer:
@@ -316,8 +312,7 @@ async def post_share(call: Call[ShareRequest, Nothing]) -> Answer:
         call.caller.actor,
         body.from_s,
     )
-    await call.desk.write(_set_share, *arguments)
-    return Answer(201, Noted())
+    return await call.desk.act(_set_share, *arguments, answer=_made)
 
 
 def _set_share(
@@ -328,8 +323,7 @@ def _set_share(
 
 async def post_tax(call: Call[TaxRequest, Nothing]) -> Answer:
     """Set a tax on what is sold."""
-    await call.desk.write(_set_tax, call.desk.clock.now_s(), call.body, call.caller.actor)
-    return Answer(201, Noted())
+    return await call.desk.act(_set_tax, call.desk.clock.now_s(), call.body, call.caller.actor, answer=_made)
 
 
 def _set_tax(conn: Connection, now_s: int, body: TaxRequest, actor: str) -> None:
@@ -339,8 +333,15 @@ def _set_tax(conn: Connection, now_s: int, body: TaxRequest, actor: str) -> None
 
 async def put_zone(call: Call[ZoneRequest, Nothing]) -> Answer:
     """Set the utility's time zone."""
-    await call.desk.write(zone.put, call.desk.clock.now_s(), call.body.name, call.caller.actor)
+    return await call.desk.act(zone.put, call.desk.clock.now_s(), call.body.name, call.caller.actor, answer=_noted)
+
+
+def _noted(_: Any) -> Answer:
     return Answer(200, Noted())
+
+
+def _made(_: Any) -> Answer:
+    return Answer(201, Noted())
 
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

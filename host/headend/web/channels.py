@@ -107,28 +107,34 @@ async def post_channel(call: Call[ChannelRequest, Nothing]) -> Answer:
     """Add a channel, with a token that is shown this once."""
     body, token = call.body, channels.new_token(os.urandom)
     arguments = (call.desk.clock.now_s(), call.caller.actor, body.channel, token, _terms(body))
-    row = await call.desk.write(service_tokens.add, *arguments)
-    headers = {"Location": f"/api/v1/channels/{row.channel}", "ETag": _etag(row)}
-    return Answer(201, FreshChannel(_shown(row), token), headers)
+
+    def answer(row: Row[Any]) -> Answer:
+        headers = {"Location": f"/api/v1/channels/{row.channel}", "ETag": _etag(row)}
+        return Answer(201, FreshChannel(_shown(row), token), headers)
+
+    return await call.desk.act(service_tokens.add, *arguments, answer=answer)
 
 
 async def put_channel(call: Call[ChannelTerms, Nothing]) -> Answer:
     """Set what a channel may do. Wants If-Match. Of a person's desk only the limit is set."""
-    return _answer(await call.desk.write(_change, call.desk.clock.now_s(), call))
+    return await call.desk.act(_change, call.desk.clock.now_s(), call, answer=_answer)
 
 
 async def rotate_channel(call: Call[RotateRequest, Nothing]) -> Answer:
     """Give a channel a fresh token, shown this once; the former one counts for a while longer."""
     token = channels.new_token(os.urandom)
     arguments = (call.desk.clock.now_s(), call.caller.actor, call.path["channel"], token, call.body.overlap_s)
-    row = await call.desk.write(service_tokens.rotate, *arguments)
-    return Answer(200, FreshChannel(_shown(row), token))
+
+    def answer(row: Row[Any]) -> Answer:
+        return Answer(200, FreshChannel(_shown(row), token))
+
+    return await call.desk.act(service_tokens.rotate, *arguments, answer=answer)
 
 
 async def close_channel(call: Call[Nothing, Nothing]) -> Answer:
     """End a channel's tokens and scopes. Its payments and its account stay."""
     arguments = (call.desk.clock.now_s(), call.caller.actor, call.path["channel"])
-    return _answer(await call.desk.write(service_tokens.close, *arguments))
+    return await call.desk.act(service_tokens.close, *arguments, answer=_answer)
 
 
 def _change(conn: Connection, now_s: int, call: Call[ChannelTerms, Nothing]) -> Row[Any]:

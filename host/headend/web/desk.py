@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from sqlalchemy import Connection
+
 from headend.access import changes
 from headend.access.passwords import Hasher
 from headend.access.sealing import Sealer
@@ -21,6 +23,7 @@ from headend.web import keys
 READ_THREADS = 4
 
 R = TypeVar("R")
+A = TypeVar("A")
 
 
 def _awake() -> None:
@@ -63,19 +66,26 @@ class Desk:
         """`Store.read` in a thread of our own."""
         return await self.in_thread(self.store.read, fn, *args)
 
-    async def write(
-        self, fn: Callable[..., R], *args: Any, lane: Lane = ORDERS, answer: Callable[[R], Any] | None = None
-    ) -> R:
-        """`Store.write`; returns after the COMMIT. The loop never waits for the store.
-
-        `answer(value)`: the `Answer` that the outcome leads to, for requests that carry a key (`web.keys`).
-        """
-        keeper, count = keys.CURRENT.get(), changes.count()
-        job = fn if keeper is None else keeper.around(fn, answer)
-        value: R = await asyncio.wrap_future(self.store.write(job, *args, lane=lane))
+    async def write(self, fn: Callable[..., R], *args: Any, lane: Lane = ORDERS) -> R:
+        """`Store.write`; returns after the COMMIT. The loop never waits for the store."""
+        count = changes.count()
+        value: R = await asyncio.wrap_future(self.store.write(fn, *args, lane=lane))
         if changes.count() != count:
             changes.happened()  # who looked before the COMMIT has seen the old state
         return value
+
+    async def act(self, fn: Callable[..., R], *args: Any, answer: Callable[[R], A], lane: Lane = ORDERS) -> A:
+        """`answer(fn(conn, *args))`, an `operations.Answer`, after the COMMIT of what a request is for.
+
+        Where the request carries a key (`web.keys`), the answer is stored in the same transaction: whoever did not get
+        it repeats the request. So `fn` itself looks up all that the answer tells.
+        """
+
+        def job(conn: Connection, *given: Any) -> A:
+            return answer(fn(conn, *given))
+
+        keeper = keys.CURRENT.get()
+        return await self.write(job if keeper is None else keeper.around(job), *args, lane=lane)
 
     async def hashed(self, fn: Callable[..., R], *args: Any) -> R:
         """`fn(*args)` of `access.passwords` beside the loop; raises Busy."""

@@ -155,10 +155,14 @@ async def post_exclusion(call: Call[ExclusionRequest, Nothing]) -> Answer:
     """
     body, now_s = call.body, call.desk.clock.now_s()
     evidence = read_evidence(body.reference, body.document)
-    row, history = await call.desk.write(_put, now_s, call.meter, body, evidence, call.caller.actor)
+
+    def answer(whole: Whole) -> Answer:
+        made = _answer(201, whole, now_s)
+        return Answer(201, made.body, {**made.headers, "Location": f"/api/v1/exclusions/{whole[0].id}"})
+
+    made = await call.desk.act(_put, now_s, call.meter, body, evidence, call.caller.actor, answer=answer)
     call.desk.wake()
-    made = _answer(201, (row, history), now_s)
-    return Answer(201, made.body, {**made.headers, "Location": f"/api/v1/exclusions/{row.id}"})
+    return made
 
 
 async def extend_exclusion(call: Call[ExtendRequest, Nothing]) -> Answer:
@@ -183,11 +187,15 @@ async def end_exclusion(call: Call[EndRequest, Nothing]) -> Answer:
     Of a kind that protects life this proposes the end (202): a second person approves it.
     """
     now_s = call.desk.clock.now_s()
-    found = await call.desk.write(_end, now_s, call)
-    if isinstance(found, EndProposed):
-        return Answer(202, found, {"Location": f"/api/v1/proposals/{found.proposal}"})
+
+    def answer(found: Whole | EndProposed) -> Answer:
+        if isinstance(found, EndProposed):
+            return Answer(202, found, {"Location": f"/api/v1/proposals/{found.proposal}"})
+        return _answer(200, found, now_s)
+
+    made = await call.desk.act(_end, now_s, call, answer=answer)
     call.desk.wake()
-    return _answer(200, found, now_s)
+    return made
 
 
 def read_evidence(reference: str, document: str | None) -> Evidence:
@@ -225,7 +233,7 @@ def _put(conn: Connection, now_s: int, meter: int, body: ExclusionRequest, evide
 async def _changed(call: Call[Any, Nothing], change: Any, *what: Any) -> Answer:
     """Carry out a change and answer with what it led to."""
     now_s = call.desk.clock.now_s()
-    return _answer(200, await call.desk.write(_change, now_s, call, change, what), now_s)
+    return await call.desk.act(_change, now_s, call, change, what, answer=lambda whole: _answer(200, whole, now_s))
 
 
 def _change(conn: Connection, now_s: int, call: Call[Any, Nothing], change: Any, what: tuple[Any, ...]) -> Whole:

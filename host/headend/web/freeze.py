@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 from headend.access.permissions import ADMIN, APPROVE, FREEZE, READ
 from headend.gate import freeze, policy, proposals
 from headend.web import wire
-from headend.web.operations import Answer, Call, Nothing, Operation
+from headend.web.operations import Answer, Call, Nothing, Operation, ok
 from headend.web.orders import text_of
-from headend.web.proposals import DecisionRequest, ProposalState, Why, WhyRequest, headers, whole_state
+from headend.web.proposals import DecisionRequest, ProposalState, Why, WhyRequest, proposed, whole_state
 from headend.web.wire import Moment
 
 
@@ -54,8 +54,7 @@ async def put_freeze(call: Call[WhyRequest, Nothing]) -> Answer:
     What gives supply back passes all the while.
     """
     desk = call.desk
-    await desk.write(freeze.set, desk.clock.now_s(), call.caller.actor, text_of(call.body.why))
-    return Answer(200, await desk.read(_freeze, desk.clock.now_s()))
+    return await desk.act(_set, desk.clock.now_s(), call.caller.actor, text_of(call.body.why), answer=ok)
 
 
 async def lift_freeze(call: Call[DecisionRequest, Nothing]) -> Answer:
@@ -64,9 +63,9 @@ async def lift_freeze(call: Call[DecisionRequest, Nothing]) -> Answer:
     The first call proposes it; when another person calls, it is lifted.
     """
     desk = call.desk
-    await desk.write(freeze.lift, desk.clock.now_s(), call.caller.actor, text_of(call.body.note))
+    answer = await desk.act(_lift, desk.clock.now_s(), call.caller.actor, text_of(call.body.note), answer=ok)
     desk.wake()
-    return Answer(200, await desk.read(_freeze, desk.clock.now_s()))
+    return answer
 
 
 # --- policy -----------------------------------------------------------------------------------------------------------
@@ -84,16 +83,25 @@ async def post_policy(call: Call[GatePolicyRequest, Nothing]) -> Answer:
     What was proposed under those before lapses.
     """
     desk, body = call.desk, call.body
-    made = await desk.write(_propose_policy, desk.clock.now_s(), body.rules, call.caller.actor, text_of(body.why))
-    state = await desk.read(whole_state, made)
-    return Answer(202, state, headers(state))
+    arguments = (desk.clock.now_s(), body.rules, call.caller.actor, text_of(body.why))
+    return await desk.act(_propose_policy, *arguments, answer=proposed)
 
 
 # --- within transactions ---
 
 
-def _propose_policy(conn: Connection, now_s: int, rules: dict[str, Any], actor: str, why: str) -> int:
-    return proposals.propose(conn, now_s, "gate_policy", rules, actor, why)
+def _propose_policy(conn: Connection, now_s: int, rules: dict[str, Any], actor: str, why: str) -> ProposalState:
+    return whole_state(conn, proposals.propose(conn, now_s, "gate_policy", rules, actor, why))
+
+
+def _set(conn: Connection, now_s: int, actor: str, why: str) -> FreezeState:
+    freeze.set(conn, now_s, actor, why)
+    return _freeze(conn, now_s)
+
+
+def _lift(conn: Connection, now_s: int, actor: str, note: str) -> FreezeState:
+    freeze.lift(conn, now_s, actor, note)
+    return _freeze(conn, now_s)
 
 
 def _freeze(conn: Connection, now_s: int) -> FreezeState:

@@ -1,7 +1,7 @@
-"""Idempotency-Key: the first transaction of a request carries the key, so that no request is carried out twice.
+"""Idempotency-Key: the act of a request and its answer are stored in one transaction, under the request's key.
 
-`Keeper` goes with a request through `Desk.write`. Where the handler says how the outcome becomes an answer
-(`desk.write(…, answer=…)`), that is kept in the same transaction; else right after it.
+`Keeper` goes with a request to `Desk.act`. A request that has an id of its own, and acts in several transactions, is
+repeated by that id; its last answer is kept behind it (`behind`), and its key bars no repetition before that.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _KEY = re.compile(rf"[!-~]{{1,{kept.MAX_KEY}}}")
 
 
 class Keeper:
-    """One request that carries a key. `done`: its first write was committed."""
+    """One request that carries a key. `acted`: its act is under way or done, and keeps its answer itself."""
 
     def __init__(self, actor: str, key: str, request: bytes, now_s: int, *, keeps: bool) -> None:
         self.actor = actor
@@ -35,34 +35,31 @@ class Keeper:
         self.request = request
         self.now_s = now_s
         self.keeps = keeps
-        self._begun = False
-        self._answered = False
+        self.acted = False
 
-    def around(self, fn: Callable[..., Any], answer: Callable[[Any], Any] | None) -> Callable[..., Any]:
-        """`fn(conn, …)` with what keeps its answer; the request's later writes are left as they are."""
-        if self._begun:
-            return fn
-        self._begun = True
+    def around(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        """`act(conn, …)`, which returns an `operations.Answer`, with what keeps that."""
+        if self.acted:
+            raise RuntimeError("A request acted twice: its answer is kept with its one act.")
+        self.acted = True
 
         def keyed(conn: Connection, *args: Any) -> Any:
             kept.begin(conn, self.now_s, self.actor, self.key, self.request)
-            value = fn(conn, *args)
-            if answer is not None and self.keeps:
-                self.keep(conn, answer(value))
-            return value
+            answer = act(conn, *args)
+            self._keep(conn, answer)
+            return answer
 
         return keyed
 
-    @property
-    def owes(self) -> bool:
-        """Whether the act is committed and its answer is still to be kept."""
-        return self._begun and self.keeps and not self._answered
+    def behind(self, conn: Connection, answer: Any) -> None:
+        """Keep the answer of a request that did not `act`; raises AlreadyDone, KeyReused where another came first."""
+        kept.begin(conn, self.now_s, self.actor, self.key, self.request)
+        self._keep(conn, answer)
 
-    def keep(self, conn: Connection, answer: Any) -> None:
-        """Keep an `operations.Answer`."""
-        headers = json.dumps(dict(answer.headers))
-        kept.answer(conn, self.actor, self.key, answer.status, headers, wire.encode(answer.body))
-        self._answered = True
+    def _keep(self, conn: Connection, answer: Any) -> None:
+        if self.keeps:
+            headers = json.dumps(dict(answer.headers))
+            kept.answer(conn, self.actor, self.key, answer.status, headers, wire.encode(answer.body))
 
     def find(self, conn: Connection) -> Row[Any] | None:
         return kept.find(conn, self.now_s, self.actor, self.key, self.request)

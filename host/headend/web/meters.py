@@ -96,8 +96,12 @@ async def post_meter(call: Call[MeterRequest, Nothing]) -> Answer:
         label=body.label,
     )
     held = tokens.read_decoder(body.decoder, record.meter) if body.decoder else None
-    made = await desk.write(_add, desk.clock.now_s(), record, held)
+    answer = await desk.act(_add, desk.clock.now_s(), record, held, answer=_added)
     desk.wake()
+    return answer
+
+
+def _added(made: Facts) -> Answer:
     return Answer(201, views.detail(made), {"Location": f"/api/v1/meters/{wire.meter_name(made.number)}"})
 
 

@@ -125,8 +125,12 @@ async def post_import(call: Call[ImportRequest, Nothing]) -> Answer:
         return Answer(200, _report(await call.desk.read(checking.check, body.import_id, read)))
     now_s, digest = call.desk.clock.now_s(), bytes.fromhex(body.digest)
     arguments = (now_s, body.import_id, read, digest, call.caller.actor)
-    await call.desk.write(running.propose, *arguments)
-    return Answer(202, await call.desk.read(_import, body.import_id))
+    return await call.desk.act(_propose, *arguments, answer=lambda state: Answer(202, state))
+
+
+def _propose(conn: Connection, now_s: int, import_id: str, *arguments: Any) -> ImportState:
+    running.propose(conn, now_s, import_id, *arguments)
+    return _import(conn, import_id)
 
 
 async def get_import(call: Call[Nothing, Nothing]) -> Answer:

@@ -70,6 +70,11 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def ok(body: msgspec.Struct) -> Answer:
+    """What most acts are answered with."""
+    return Answer(200, body)
+
+
 Handler = Callable[[Call[B, Q]], Awaitable[Answer]]
 
 

@@ -25,6 +25,7 @@ MAX_PAGE = 500
 
 Reason = Literal["arrears", "customer_request", "move_out", "tamper", "load_control", "legal", "safety"]
 Note = Annotated[str, Meta(max_length=200, description="For the order's record: why, in words.")]
+Whole = tuple[Row[Any], list[Row[Any]]]  # an order with its history
 _CLOSE = {"permit": bodies.CLOSE_PERMIT, "direct": bodies.CLOSE_DIRECT}
 
 
@@ -210,9 +211,7 @@ async def cancel_order(call: Call[EndRequest, Nothing]) -> Answer:
     Its author may, and whoever may approve orders there. Not withdrawn is what gives supply back, a hold for safety,
     and what the books have moved with.
     """
-    desk, order_id = call.desk, _id(call)
-    await desk.write(_cancel, desk.clock.now_s(), call, order_id)
-    return Answer(200, whole(*await desk.read(_order, order_id)))
+    return await call.desk.act(_cancel, call.desk.clock.now_s(), call, _id(call), answer=_shown)
 
 
 async def write_off_order(call: Call[EndRequest, Nothing]) -> Answer:
@@ -220,9 +219,7 @@ async def write_off_order(call: Call[EndRequest, Nothing]) -> Answer:
 
     For one that is `unknown` or `accepted`: nothing else ends it but a proof. `note` says why.
     """
-    desk, order_id = call.desk, _id(call)
-    await desk.write(ending.write_off, desk.clock.now_s(), order_id, call.caller.actor, text_of(call.body.note))
-    return Answer(200, whole(*await desk.read(_order, order_id)))
+    return await call.desk.act(_write_off, call.desk.clock.now_s(), call, _id(call), answer=_shown)
 
 
 async def _need_safety(call: Call[Any, Nothing], reason: int) -> None:
@@ -232,10 +229,20 @@ async def _need_safety(call: Call[Any, Nothing], reason: int) -> None:
         call.caller.need(SAFETY, area or "")
 
 
-def _cancel(conn: Connection, now_s: int, call: Call[EndRequest, Nothing], order_id: int) -> None:
+def _cancel(conn: Connection, now_s: int, call: Call[EndRequest, Nothing], order_id: int) -> Whole:
     area = areas.area_of(conn, "order", order_id)
     approver = call.caller.may(APPROVE, area or "")
     ending.cancel(conn, now_s, order_id, call.caller.actor, text_of(call.body.note), as_approver=approver)
+    return _order(conn, order_id)
+
+
+def _write_off(conn: Connection, now_s: int, call: Call[EndRequest, Nothing], order_id: int) -> Whole:
+    ending.write_off(conn, now_s, order_id, call.caller.actor, text_of(call.body.note))
+    return _order(conn, order_id)
+
+
+def _shown(found: Whole) -> Answer:
+    return Answer(200, whole(*found))
 
 
 async def state_order(call: Call[Any, Nothing], statement: Any, *what: Any, **options: Any) -> Answer:
@@ -245,12 +252,12 @@ async def state_order(call: Call[Any, Nothing], statement: Any, *what: Any, **op
     """
     desk, actor = call.desk, call.caller.actor
     arguments = (desk.clock.now_s(), call.meter, statement, what, actor, options)
-    made = await desk.write(_make, *arguments, answer=_accepted)
+    answer = await desk.act(_make, *arguments, answer=_accepted)
     desk.wake()
-    return _accepted(made)
+    return answer
 
 
-def _accepted(made: tuple[Row[Any], list[Row[Any]]]) -> Answer:
+def _accepted(made: Whole) -> Answer:
     row, history = made
     return Answer(202, whole(row, history), {"Location": f"/api/v1/orders/{row.id}"})
 
@@ -263,7 +270,7 @@ def _make(
     what: tuple[Any, ...],
     actor: str,
     options: dict[str, Any],
-) -> tuple[Row[Any], list[Row[Any]]]:
+) -> Whole:
     return _order(conn, statement(conn, now_s, meter, *what, actor, **options))
 
 
@@ -278,7 +285,7 @@ def text_of(note: str) -> str:
     return note
 
 
-def _order(conn: Connection, order_id: int) -> tuple[Row[Any], list[Row[Any]]]:
+def _order(conn: Connection, order_id: int) -> Whole:
     row = conn.execute(select(order).where(order.c.id == order_id)).one_or_none()
     if row is None:
         raise lifecycle.UnknownOrder(order_id)

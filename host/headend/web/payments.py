@@ -118,6 +118,9 @@ class PaymentState(msgspec.Struct):
     on_meter_since: Annotated[Moment | None, Meta(description="The meter's own time of the report that first did.")]
 
 
+Outcome = tuple[payments.PaymentAnswer, list[Row[Any]], list[tax.Taxed], int | None]
+
+
 async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
     """Take a payment.
 
@@ -140,13 +143,18 @@ async def take_payment(call: Call[PaymentRequest, Nothing]) -> Answer:
             purpose=body.purpose,
             quote=bytes.fromhex(body.quote) if body.quote and not body.accept_changes else None,
         )
-        taken, bills, taxes, receipt = await desk.write(take, *arguments, lane=MONEY)
+        answer = await desk.act(take, *arguments, lane=MONEY, answer=_answer)
     except Refused as refused:
         if refused.field != "amount_uc" or isinstance(refused, floats.OverLimit):
             raise
         raise in_their_words(call.caller, body.amount, amount_uc) from refused
-    if not taken.repeated:
+    if answer.status == 201:
         desk.wake()
+    return answer
+
+
+def _answer(outcome: Outcome) -> Answer:
+    taken, bills, taxes, receipt = outcome
     answer = Payment(
         channel=taken.channel,
         payment_id=taken.payment_id,
@@ -173,7 +181,7 @@ def _take(
     *,
     receipt: bool,
     **how: Any,
-) -> tuple[payments.PaymentAnswer, list[Row[Any]], list[tax.Taxed], int | None]:
+) -> Outcome:
     """Take a payment; with what it paid, which is looked up where it paid anything, and its receipt."""
     taken = payments.take(conn, now_s, channel, payment_id, meter, amount_uc, **how)
     bills, taxes = [], []

@@ -97,21 +97,22 @@ class HolderRequest(msgspec.Struct, forbid_unknown_fields=True):
 async def post_person(call: Call[PersonFields, Nothing]) -> Answer:
     """Keep a person."""
     now_s, ring, given = call.desk.clock.now_s(), _ring(call), _given(call.body)
-    whose = await call.desk.write(persons.add, now_s, ring, os.urandom, given, call.caller.actor)
-    found = persons.Person(whose, 1, now_s, given)
-    return _answer(201, found, {"Location": f"/api/v1/persons/{whose}"})
+
+    def answer(whose: str) -> Answer:
+        found = persons.Person(whose, 1, now_s, given)
+        return _answer(201, found, {"Location": f"/api/v1/persons/{whose}"})
+
+    return await call.desk.act(persons.add, now_s, ring, os.urandom, given, call.caller.actor, answer=answer)
 
 
 async def get_person(call: Call[Nothing, Nothing]) -> Answer:
     """What is kept of a person; audited. The answer's ETag is what a change names in If-Match."""
-    found = await call.desk.write(_read, call.desk.clock.now_s(), _ring(call), call, _whose(call))
-    return _answer(200, found)
+    return _found(await call.desk.write(_read, call.desk.clock.now_s(), _ring(call), call, _whose(call)))
 
 
 async def put_person(call: Call[PersonFields, Nothing]) -> Answer:
     """Replace what is kept of a person; what was kept before is deleted. Wants If-Match."""
-    found = await call.desk.write(_replace, call.desk.clock.now_s(), _ring(call), call)
-    return _answer(200, found)
+    return await call.desk.act(_replace, call.desk.clock.now_s(), _ring(call), call, answer=_found)
 
 
 async def erase_person(call: Call[Nothing, Nothing]) -> Answer:
@@ -121,10 +122,10 @@ async def erase_person(call: Call[Nothing, Nothing]) -> Answer:
     """
     desk, whose = call.desk, _whose(call)
     file = _file(call)
-    await desk.write(_erase, desk.clock.now_s(), call, whose)
+    answer = await desk.act(_erase, desk.clock.now_s(), call, whose, answer=lambda _: Answer(200, ErasedPerson(whose)))
     await desk.in_thread(file.note_erased, whose)
     await desk.in_thread(wipe.flush, desk.store.writes)
-    return Answer(200, ErasedPerson(whose))
+    return answer
 
 
 async def find_persons(call: Call[PersonSearch, Nothing]) -> Answer:
@@ -135,22 +136,22 @@ async def find_persons(call: Call[PersonSearch, Nothing]) -> Answer:
 
 async def list_accounts(call: Call[Nothing, Nothing]) -> Answer:
     """The accounts that a person holds or held."""
-    return Answer(200, Accounts([_account(row) for row in await call.desk.read(_of_person, call)]))
+    return _accounts(await call.desk.read(_of_person, call))
 
 
 async def list_holders(call: Call[Nothing, Nothing]) -> Answer:
     """Who holds the meter's account, and who held its accounts before."""
-    return Answer(200, Accounts([_account(row) for row in await call.desk.read(_of_meter, call.meter)]))
+    return _accounts(await call.desk.read(_of_meter, call.meter))
 
 
 async def put_holder(call: Call[HolderRequest, Nothing]) -> Answer:
     """Say whose account the one in force on the meter is, from now on."""
-    return Answer(200, Accounts([_account(row) for row in await call.desk.write(_put, call.desk.clock.now_s(), call)]))
+    return await call.desk.act(_put, call.desk.clock.now_s(), call, answer=_accounts)
 
 
 async def end_holder(call: Call[Nothing, Nothing]) -> Answer:
     """Say that the account in force on the meter is nobody's from now on."""
-    return Answer(200, Accounts([_account(row) for row in await call.desk.write(_end, call.desk.clock.now_s(), call)]))
+    return await call.desk.act(_end, call.desk.clock.now_s(), call, answer=_accounts)
 
 
 def _file(call: Call[Any, Nothing]) -> RingFile:
@@ -250,6 +251,14 @@ def _etag(whose: str, version: int) -> str:
 def _answer(status: int, found: persons.Person, headers: dict[str, str] | None = None) -> Answer:
     shown = Person(found.pseudonym, wire.moment(found.created_s), PersonFields(**found.values))
     return Answer(status, shown, {**(headers or {}), "ETag": _etag(found.pseudonym, found.version)})
+
+
+def _found(found: persons.Person) -> Answer:
+    return _answer(200, found)
+
+
+def _accounts(rows: list[Row[Any]]) -> Answer:
+    return Answer(200, Accounts([_account(row) for row in rows]))
 
 
 def _account(row: Row[Any]) -> Account:

@@ -161,15 +161,12 @@ async def post_proposal(call: Call[ListRequest, Nothing]) -> Answer:
         payload["body"] = bodies_json.read_limits(body.limits).encode().hex()
     now_s = desk.clock.now_s()
     expires_s = None if body.lasts_s is None else now_s + body.lasts_s
-    made = await desk.write(_propose, now_s, call, body.kind, payload, text_of(body.why), expires_s)
-    state = await desk.read(whole_state, made)
-    return Answer(202, state, headers(state))
+    return await desk.act(_propose, now_s, call, body.kind, payload, text_of(body.why), expires_s, answer=proposed)
 
 
 async def get_proposal(call: Call[Nothing, Nothing]) -> Answer:
     """One proposal, with all that an approval binds."""
-    state = await call.desk.read(whole_state, _id(call))
-    return Answer(200, state, headers(state))
+    return _shown(await call.desk.read(whole_state, _id(call)))
 
 
 async def list_items(call: Call[Nothing, ListedQuery]) -> Answer:
@@ -221,20 +218,25 @@ def _propose(
     payload: dict[str, Any],
     why: str,
     expires_s: int | None,
-) -> int:
+) -> ProposalState:
     listed = select(meter.c.meter, meter.c.area).where(meter.c.meter.in_(payload["meters"]))
     beyond = [row.meter for row in conn.execute(listed) if not call.caller.sees(row.area)]
     if beyond:
         raise Refused("meters", wire.meter_name(beyond[0]), "numbers of meters of this fleet")
-    return proposals.propose(conn, now_s, kind, payload, call.caller.actor, why, expires_s=expires_s)
+    made = proposals.propose(conn, now_s, kind, payload, call.caller.actor, why, expires_s=expires_s)
+    return whole_state(conn, made)
 
 
 async def _decide(call: Call[Any, Nothing], how: Any) -> Answer:
-    desk, proposal_id = call.desk, _id(call)
-    await desk.write(how, desk.clock.now_s(), call, proposal_id)
+    desk = call.desk
+    answer = await desk.act(_decided, desk.clock.now_s(), call, how, _id(call), answer=_shown)
     desk.wake()
-    state = await desk.read(whole_state, proposal_id)
-    return Answer(200, state, headers(state))
+    return answer
+
+
+def _decided(conn: Connection, now_s: int, call: Call[Any, Nothing], how: Any, proposal_id: int) -> ProposalState:
+    how(conn, now_s, call, proposal_id)
+    return whole_state(conn, proposal_id)
 
 
 def _approve(conn: Connection, now_s: int, call: Call[DecisionRequest, Nothing], proposal_id: int) -> None:
@@ -314,7 +316,16 @@ def _tag(row: Row[Any]) -> str:
     return f'"{row.digest}"'
 
 
-def headers(state: ProposalState) -> dict[str, str]:
+def proposed(state: ProposalState) -> Answer:
+    """What answers a proposal that was just made."""
+    return Answer(202, state, _headers(state))
+
+
+def _shown(state: ProposalState) -> Answer:
+    return Answer(200, state, _headers(state))
+
+
+def _headers(state: ProposalState) -> dict[str, str]:
     return {"ETag": f'"{state.digest}"', "Location": f"/api/v1/proposals/{state.proposal}"}
 
 

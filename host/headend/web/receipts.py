@@ -1,5 +1,6 @@
 """Receipts of payments: made once, printed again with a count, never changed."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -65,25 +66,26 @@ class Receipt(msgspec.Struct):
     text: str
 
 
+Found = tuple[Row[Any], int | None]  # a receipt, and when its payment was taken back
+
+
 async def post_receipt(call: Call[ReceiptRequest, ReceiptQuery]) -> Answer:
     """The receipt of a payment, numbered and made if there is none yet; the same one every time."""
     arguments = (call.desk.clock.now_s(), call.caller.channel, call.body.payment_id)
-    row, taken_back_s = await call.desk.write(_issue, *arguments, lane=MONEY)
-    return Answer(201, shown(row, call.query.language, taken_back_s))
+    return await call.desk.act(_issue, *arguments, lane=MONEY, answer=partial(_answer, 201, call.query.language))
 
 
-def _issue(conn: Connection, now_s: int, channel: str, payment_id: str) -> tuple[Row[Any], int | None]:
+def _issue(conn: Connection, now_s: int, channel: str, payment_id: str) -> Found:
     row = receipts.issue(conn, now_s, channel, payment_id)
     return row, receipts.taken_back_s(conn, row)
 
 
 async def get_receipt(call: Call[Nothing, ReceiptQuery]) -> Answer:
     """A receipt of the channel's own; who keeps the books sees all."""
-    row, taken_back_s = await call.desk.read(_get, _number(call), call.caller)
-    return Answer(200, shown(row, call.query.language, taken_back_s))
+    return _answer(200, call.query.language, await call.desk.read(_get, _number(call), call.caller))
 
 
-def _get(conn: Connection, receipt_id: int, caller: Caller) -> tuple[Row[Any], int | None]:
+def _get(conn: Connection, receipt_id: int, caller: Caller) -> Found:
     row = receipts.get(conn, receipt_id)
     if row.channel != caller.channel and not caller.may(BOOKS):
         raise receipts.UnknownReceipt(receipt_id)
@@ -93,11 +95,10 @@ def _get(conn: Connection, receipt_id: int, caller: Caller) -> tuple[Row[Any], i
 async def reprint_receipt(call: Call[Nothing, ReceiptQuery]) -> Answer:
     """Print a receipt again: the answer is marked as that copy, and the audit tells who printed it."""
     arguments = (call.desk.clock.now_s(), _number(call), call.caller)
-    row, taken_back_s = await call.desk.write(_reprint, *arguments, lane=MONEY)
-    return Answer(200, shown(row, call.query.language, taken_back_s))
+    return await call.desk.act(_reprint, *arguments, lane=MONEY, answer=partial(_answer, 200, call.query.language))
 
 
-def _reprint(conn: Connection, now_s: int, receipt_id: int, caller: Caller) -> tuple[Row[Any], int | None]:
+def _reprint(conn: Connection, now_s: int, receipt_id: int, caller: Caller) -> Found:
     _get(conn, receipt_id, caller)
     row = receipts.reprint(conn, now_s, receipt_id, caller.actor)
     return row, receipts.taken_back_s(conn, row)
@@ -106,8 +107,17 @@ def _reprint(conn: Connection, now_s: int, receipt_id: int, caller: Caller) -> t
 async def put_invoice(call: Call[InvoiceRequest, Nothing]) -> Answer:
     """Note the number of the tax invoice that was made out for a receipt; once."""
     arguments = (call.desk.clock.now_s(), _number(call), call.body.invoice, call.caller.actor)
-    row = await call.desk.write(receipts.set_invoice, *arguments, lane=MONEY)
-    return Answer(200, shown(row, "en", await call.desk.read(receipts.taken_back_s, row)))
+    return await call.desk.act(_set_invoice, *arguments, lane=MONEY, answer=partial(_answer, 200, "en"))
+
+
+def _set_invoice(conn: Connection, *arguments: Any) -> Found:
+    row = receipts.set_invoice(conn, *arguments)
+    return row, receipts.taken_back_s(conn, row)
+
+
+def _answer(status: int, language: Literal["en", "zh"], found: Found) -> Answer:
+    row, taken_back_s = found
+    return Answer(status, shown(row, language, taken_back_s))
 
 
 def _number(call: Call[Any, Any]) -> int:

@@ -1,5 +1,6 @@
 """Money that goes back: refunds of credit, reversals of payments, transfers to another meter."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from headend.ledger.refunds.asking import Asked
 from headend.refusals import Refused
 from headend.store import MONEY, UnknownMeter
 from headend.web import wire
-from headend.web.operations import Answer, Call, Nothing, Operation
+from headend.web.operations import Answer, Call, Nothing, Operation, ok
 from headend.web.payments import PaymentId
 from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
 
@@ -162,8 +163,7 @@ async def ask_refund(call: Call[RefundRequest, Nothing]) -> Answer:
     asked = Asked(call.caller.actor, body.request_id, body.why)
     channel = _channel(call, body.channel)
     now_s = call.desk.clock.now_s()
-    made = await call.desk.write(asking.refund_credit, now_s, asked, call.meter, amount_uc, channel, lane=MONEY)
-    return await _made(call, made)
+    return await _ask(call, asking.refund_credit, now_s, asked, call.meter, amount_uc, channel)
 
 
 async def ask_reversal(call: Call[ReversalRequest, Nothing]) -> Answer:
@@ -178,7 +178,7 @@ async def ask_reversal(call: Call[ReversalRequest, Nothing]) -> Answer:
     await _hold(call, channel, body.payment_id)
     asked = Asked(call.caller.actor, body.request_id, body.why)
     now_s = call.desk.clock.now_s()
-    return await _made(call, await call.desk.write(asking.reverse, now_s, asked, channel, body.payment_id, lane=MONEY))
+    return await _ask(call, asking.reverse, now_s, asked, channel, body.payment_id)
 
 
 async def ask_transfer(call: Call[TransferRequest, Nothing]) -> Answer:
@@ -194,7 +194,7 @@ async def ask_transfer(call: Call[TransferRequest, Nothing]) -> Answer:
     await call.hold_to_area(to_meter)
     asked = Asked(call.caller.actor, body.request_id, body.why)
     arguments = (call.desk.clock.now_s(), asked, channel, body.payment_id, to_meter)
-    return await _made(call, await call.desk.write(asking.transfer, *arguments, lane=MONEY))
+    return await _ask(call, asking.transfer, *arguments)
 
 
 async def list_refunds(call: Call[Nothing, RefundsQuery]) -> Answer:
@@ -220,8 +220,13 @@ async def get_refund(call: Call[Nothing, Nothing]) -> Answer:
 async def withdraw_refund(call: Call[NoteRequest, Nothing]) -> Answer:
     """Withdraw one that is approved, and not stated to its meter yet. One that waits is withdrawn as a proposal."""
     refund_id, now_s = _id(call), call.desk.clock.now_s()
-    await call.desk.write(deciding.withdraw, now_s, refund_id, call.caller.actor, call.body.note, lane=MONEY)
-    return Answer(200, await call.desk.read(_state, refund_id))
+    arguments = (now_s, refund_id, call.caller.actor, call.body.note)
+    return await call.desk.act(_withdraw, *arguments, lane=MONEY, answer=ok)
+
+
+def _withdraw(conn: Connection, now_s: int, refund_id: int, actor: str, note: str) -> RefundState:
+    deciding.withdraw(conn, now_s, refund_id, actor, note)
+    return _state(conn, refund_id)
 
 
 async def write_off_refund(call: Call[EvidenceRequest, Nothing]) -> Answer:
@@ -230,8 +235,10 @@ async def write_off_refund(call: Call[EvidenceRequest, Nothing]) -> Answer:
     When a second person has approved it, the money is the customer's again, by the books; nothing is paid out.
     """
     now_s, evidence = call.desk.clock.now_s(), call.body.evidence
-    made = await call.desk.write(deciding.write_off, now_s, _id(call), call.caller.actor, evidence, lane=MONEY)
-    return Answer(202, WriteOffProposed(made))
+    arguments = (now_s, _id(call), call.caller.actor, evidence)
+    return await call.desk.act(
+        deciding.write_off, *arguments, lane=MONEY, answer=lambda made: Answer(202, WriteOffProposed(made))
+    )
 
 
 async def get_refund_policy(call: Call[Nothing, Nothing]) -> Answer:
@@ -243,8 +250,8 @@ async def put_refund_policy(call: Call[RefundPolicy, Nothing]) -> Answer:
     """Set the policy of refunds. What ruled before stays recorded."""
     body = call.body
     new = policy.Policy(body.window_s, wire.read_amount("alone", body.alone), body.spent, body.notice_s)
-    await call.desk.write(policy.put, call.desk.clock.now_s(), call.caller.actor, new)
-    return Answer(200, _policy(new))
+    arguments = (call.desk.clock.now_s(), call.caller.actor, new)
+    return await call.desk.act(policy.put, *arguments, answer=lambda _: Answer(200, _policy(new)))
 
 
 def _policy(rule: policy.Policy) -> RefundPolicy:
@@ -271,11 +278,20 @@ async def _hold(call: Call[Any, Any], channel: str, payment_id: str) -> None:
         raise UnknownPayment("payment_id", payment_id, f"the id of a payment of channel {channel}") from None
 
 
-async def _made(call: Call[Any, Any], answer: asking.Answer) -> Answer:
-    if not answer.repeated:
+async def _ask(call: Call[Any, Any], ask: Callable[..., asking.Answer], *what: Any) -> Answer:
+    def asked(conn: Connection) -> tuple[asking.Answer, RefundState]:
+        made = ask(conn, *what)
+        return made, _state(conn, made.row.id)
+
+    answer = await call.desk.act(asked, lane=MONEY, answer=_made)
+    if answer.status == 201:
         call.desk.wake()
-    shown = await call.desk.read(_state, answer.row.id)
-    return Answer(200 if answer.repeated else 201, shown, {"Location": f"/api/v1/refunds/{answer.row.id}"})
+    return answer
+
+
+def _made(outcome: tuple[asking.Answer, RefundState]) -> Answer:
+    made, shown = outcome
+    return Answer(200 if made.repeated else 201, shown, {"Location": f"/api/v1/refunds/{made.row.id}"})
 
 
 def _id(call: Call[Any, Any]) -> int:

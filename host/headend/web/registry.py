@@ -158,7 +158,7 @@ async def put_calendar(call: Call[CalendarRequest, Nothing]) -> Answer:
 
     It counts for every stop that is sent from now on, also for those that wait. No rule forbids a hold for safety.
     """
-    return _calendar(await call.desk.write(_put_calendar, call.desk.clock.now_s(), call))
+    return await call.desk.act(_put_calendar, call.desk.clock.now_s(), call, answer=_calendar)
 
 
 async def list_holds(call: Call[Nothing, Nothing]) -> Answer:
@@ -193,8 +193,9 @@ async def release_safety_hold(call: Call[SafetyRelease, Nothing]) -> Answer:
 async def put_area(call: Call[AreaRequest, Nothing]) -> Answer:
     """Say where a meter stands in the utility: who may act on it, and which budgets and calendar it counts for."""
     call.caller.need(ADMIN, call.body.area)
-    await call.desk.write(areas.place, call.desk.clock.now_s(), call.meter, call.body.area, call.caller.actor)
-    return Answer(200, MeterArea(wire.meter_name(call.meter), call.body.area))
+    stands = MeterArea(wire.meter_name(call.meter), call.body.area)
+    arguments = (call.desk.clock.now_s(), call.meter, call.body.area, call.caller.actor)
+    return await call.desk.act(areas.place, *arguments, answer=lambda _: Answer(200, stands))
 
 
 def _put_calendar(conn: Connection, now_s: int, call: Call[CalendarRequest, Nothing]) -> Row[Any] | None:

@@ -11,7 +11,7 @@ from headend.ledger import floats, settlements, words, zone
 from headend.store import MONEY
 from headend.web import wire
 from headend.web.bills import Day, Noted
-from headend.web.operations import Answer, Call, Nothing, Operation
+from headend.web.operations import Answer, Call, Nothing, Operation, ok
 from headend.web.payments import PaymentId
 from headend.web.problems import Problem
 from headend.web.wire import Amount, Moment, PositiveAmount
@@ -137,11 +137,11 @@ def _uc(field: str, text: str | None) -> int | None:
 
 async def put_channel_limits(call: Call[Limits, Nothing]) -> Answer:
     """Set what a channel may take. What it holds is counted anew from the books."""
-    await call.desk.write(_set_limits, call.desk.clock.now_s(), call.path["channel"], call.body, call.caller.actor)
-    return await _money(call)
+    arguments = (call.desk.clock.now_s(), call.path["channel"], call.body, call.caller.actor)
+    return await call.desk.act(_set_limits, *arguments, answer=ok)
 
 
-def _set_limits(conn: Connection, now_s: int, channel: str, body: Limits, actor: str) -> None:
+def _set_limits(conn: Connection, now_s: int, channel: str, body: Limits, actor: str) -> ChannelMoney:
     floats.set_limits(
         conn,
         now_s,
@@ -153,20 +153,20 @@ def _set_limits(conn: Connection, now_s: int, channel: str, body: Limits, actor:
         overdraft_uc=_uc("overdraft", body.overdraft),
         low_uc=wire.read_amount("low", body.low),
     )
+    return _money(conn, now_s, channel)
 
 
 async def get_channel_limits(call: Call[Nothing, Nothing]) -> Answer:
     """A channel's limits and its float."""
-    return await _money(call)
+    return ok(await call.desk.read(_money, call.desk.clock.now_s(), call.path["channel"]))
 
 
-async def _money(call: Call[Any, Any]) -> Answer:
-    row = await call.desk.read(floats.limit_of, call.path["channel"])
+def _money(conn: Connection, now_s: int, channel: str) -> ChannelMoney:
+    row = floats.limit_of(conn, channel)
     if row is None:
-        sentence = f"channel: {call.path['channel'][:40]!r} given, one that has limits expected."
+        sentence = f"channel: {channel[:40]!r} given, one that has limits expected."
         raise Problem("unknown_channel", sentence, field="channel")
-    today = await call.desk.read(_today, call.desk.clock.now_s())
-    return Answer(200, _of_channel(row, today))
+    return _of_channel(row, _today(conn, now_s))
 
 
 def _today(conn: Connection, now_s: int) -> int:
@@ -198,8 +198,11 @@ async def post_hand_over(call: Call[HandOver, Nothing]) -> Answer:
     """Book money that a channel has handed over; the float of an agent grows by it."""
     body, channel = call.body, call.path["channel"]
     arguments = (channel, body.request_id, wire.read_amount("amount", body.amount), call.caller.actor)
-    held_uc = await call.desk.write(floats.hand_over, call.desk.clock.now_s(), *arguments, lane=MONEY)
-    return Answer(201, ChannelHeld(channel, wire.amount(held_uc)))
+
+    def answer(held_uc: int) -> Answer:
+        return Answer(201, ChannelHeld(channel, wire.amount(held_uc)))
+
+    return await call.desk.act(floats.hand_over, call.desk.clock.now_s(), *arguments, lane=MONEY, answer=answer)
 
 
 async def put_settlement(call: Call[SettlementRequest, LanguageQuery]) -> Answer:
@@ -212,8 +215,11 @@ async def put_settlement(call: Call[SettlementRequest, LanguageQuery]) -> Answer
     items = [(item.payment_id, wire.read_amount("amount", item.amount)) for item in body.payments]
     arguments = (zone.read_day("day", call.path["day"]), items, body.count, wire.read_amount("sum", body.sum))
     now_s, channel = call.desk.clock.now_s(), call.caller.channel
-    made = await call.desk.write(_settle, now_s, channel, *arguments, call.caller.actor, lane=MONEY)
-    return Answer(200, _settlement(*made, call.query.language))
+
+    def answer(made: tuple[Row[Any], list[Row[Any]]]) -> Answer:
+        return ok(_settlement(*made, call.query.language))
+
+    return await call.desk.act(_settle, now_s, channel, *arguments, call.caller.actor, lane=MONEY, answer=answer)
 
 
 def _settle(conn: Connection, *arguments: Any) -> tuple[Row[Any], list[Row[Any]]]:
@@ -274,8 +280,8 @@ async def deal_with_difference(call: Call[DealRequest, Nothing]) -> Answer:
     """Note what was done about a difference: posted, taken back, paid out."""
     body = call.body
     arguments = (body.channel, zone.read_day("day", body.day), body.payment_id, body.note, call.caller.actor)
-    await call.desk.write(settlements.deal_with, call.desk.clock.now_s(), *arguments, lane=MONEY)
-    return Answer(200, Noted())
+    now_s = call.desk.clock.now_s()
+    return await call.desk.act(settlements.deal_with, now_s, *arguments, lane=MONEY, answer=lambda _: ok(Noted()))
 
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

@@ -154,8 +154,9 @@ async def begin(desk: Desk, name: str, password: str, code: str | None, address:
 
 async def end_session(call: Call[SignOutRequest, Nothing]) -> Answer:
     """Sign out, of this session or everywhere."""
-    await call.desk.write(end, call.desk.clock.now_s(), call.caller.login, call.caller.session, call.body.everywhere)
-    return Answer(200, Done(), {"Set-Cookie": set_cookie(call.desk, "", 0)})
+    answer = Answer(200, Done(), {"Set-Cookie": set_cookie(call.desk, "", 0)})
+    arguments = (call.desk.clock.now_s(), call.caller.login, call.caller.session, call.body.everywhere)
+    return await call.desk.act(end, *arguments, answer=lambda _: answer)
 
 
 def end(conn: Connection, now_s: int, name: str, session_id: int, everywhere: bool) -> None:
@@ -193,8 +194,9 @@ def _me(conn: Connection, now_s: int, name: str) -> tuple[Row[Any], list[Row[Any
 
 async def put_my_language(call: Call[LanguageRequest, Nothing]) -> Answer:
     """Set the language of one's own pages."""
-    await call.desk.write(_set_language, call.desk.clock.now_s(), call.caller.login, call.body.language)
-    return Answer(200, Done())
+    return await call.desk.act(
+        _set_language, call.desk.clock.now_s(), call.caller.login, call.body.language, answer=done
+    )
 
 
 def _set_language(conn: Connection, now_s: int, name: str, language: str) -> None:
@@ -209,29 +211,34 @@ async def put_my_password(call: Call[PasswordRequest, Nothing]) -> Answer:
         raise Refused("new_password", "the old one", "another one")
     stored = await confirmed(desk, name, call.body.old_password, "old_password", call.address)
     made = await desk.hashed(passwords.make, new, os.urandom)
-    await desk.write(sign_in.change_password, desk.clock.now_s(), name, stored, made, call.caller.session)
-    return Answer(200, Done())
+    arguments = (desk.clock.now_s(), name, stored, made, call.caller.session)
+    return await desk.act(sign_in.change_password, *arguments, answer=done)
 
 
 async def enrol_factor(call: Call[Nothing, Nothing]) -> Answer:
     """Begin with a second factor (TOTP, RFC 6238). It counts once a code of it was sent to `PUT /me/second-factor`."""
     secret = os.urandom(totp.SECRET_LENGTH)
     name = call.caller.login
-    await call.desk.write(sign_in.enrol, call.desk.clock.now_s(), name, secret, call.desk.sealer)
-    return Answer(200, Enrolled(totp.base32(secret), totp.uri(secret, name)))
+    answer = Answer(200, Enrolled(totp.base32(secret), totp.uri(secret, name)))
+    arguments = (call.desk.clock.now_s(), name, secret, call.desk.sealer)
+    return await call.desk.act(sign_in.enrol, *arguments, answer=lambda _: answer)
 
 
 async def confirm_factor(call: Call[FactorRequest, Nothing]) -> Answer:
     """Turn the enrolled second factor on. From now on signing in takes a code, and each code counts once."""
-    await call.desk.write(sign_in.confirm, call.desk.clock.now_s(), call.caller.login, call.body.code, call.desk.sealer)
-    return Answer(200, Done())
+    arguments = (call.desk.clock.now_s(), call.caller.login, call.body.code, call.desk.sealer)
+    return await call.desk.act(sign_in.confirm, *arguments, answer=done)
 
 
 async def drop_factor(call: Call[FactorOffRequest, Nothing]) -> Answer:
     """Turn the second factor off."""
     desk, name = call.desk, call.caller.login
     stored = await confirmed(desk, name, call.body.password, "password", call.address)
-    await desk.write(sign_in.turn_off, desk.clock.now_s(), name, stored)
+    return await desk.act(sign_in.turn_off, desk.clock.now_s(), name, stored, answer=done)
+
+
+def done(_: Any) -> Answer:
+    """What answers an act that leads to nothing new."""
     return Answer(200, Done())
 
 

@@ -339,8 +339,7 @@ async def put_decoder(call: Call[DecoderBody, Nothing]) -> Answer:
     Once tokens were made for it, its key is changed by a key change alone.
     """
     held = _read_decoder(call.body, call.meter, None)
-    await call.desk.write(decoder.put, call.meter, held)
-    return Answer(200, _held(await call.desk.read(decoder.get, call.meter)))
+    return await call.desk.act(_put_decoder, call.meter, held, answer=lambda found: Answer(200, _held(found)))
 
 
 async def list_tokens(call: Call[Nothing, TokensQuery]) -> Answer:
@@ -392,9 +391,10 @@ async def _make(call: Call[Any, Nothing], token_ids: list[int]) -> str | None:
 
 async def _take_back(call: Call[TakeBackRequest, Nothing], how: Callable[..., Row[Any]]) -> Answer:
     desk, token_id = call.desk, await _own(call)
-    await desk.write(how, desk.clock.now_s(), token_id, call.caller.actor, _text(call.body.note), lane=MONEY)
+    arguments = (desk.clock.now_s(), how, token_id, call.caller.actor, _text(call.body.note))
+    answer = await desk.act(_taken_back, *arguments, lane=MONEY, answer=lambda found: Answer(202, whole(*found, None)))
     desk.wake()
-    return Answer(202, whole(*await desk.read(_with_history, token_id), None))
+    return answer
 
 
 async def _own(call: Call[Any, Nothing]) -> int:
@@ -436,6 +436,18 @@ def _reprint(conn: Connection, now_s: int, token_id: int, actor: str) -> None:
 def _of_meter(conn: Connection, meter: int, before: int, limit: int) -> list[Row[Any]]:
     get_meter(conn, meter)
     return book.of_meter(conn, meter, before=before, limit=limit)
+
+
+def _taken_back(
+    conn: Connection, now_s: int, how: Callable[..., Row[Any]], token_id: int, actor: str, note: str
+) -> tuple[Row[Any], list[Row[Any]]]:
+    how(conn, now_s, token_id, actor, note)
+    return _with_history(conn, token_id)
+
+
+def _put_decoder(conn: Connection, meter: int, held: Decoder) -> Row[Any]:
+    decoder.put(conn, meter, held)
+    return decoder.get(conn, meter)
 
 
 def _decoder_of(conn: Connection, meter: int) -> Row[Any]:

@@ -13,8 +13,8 @@ from headend.access.areas import MAX_LENGTH
 from headend.access.permissions import USERS
 from headend.access.roles import ROLES
 from headend.web import wire
-from headend.web.operations import Answer, Call, Nothing, Operation
-from headend.web.signin import Done
+from headend.web.operations import Answer, Call, Nothing, Operation, ok
+from headend.web.signin import Done, done
 from headend.web.wire import Moment
 
 MAX_PAGE = 500
@@ -134,6 +134,9 @@ class RuleRequest(msgspec.Struct, forbid_unknown_fields=True):
 # --- people -----------------------------------------------------------------------------------------------------------
 
 
+Tagged = tuple[User, str]  # with its ETag
+
+
 async def list_users(call: Call[Nothing, UsersQuery]) -> Answer:
     """People by name."""
     query = call.query
@@ -144,22 +147,24 @@ async def list_users(call: Call[Nothing, UsersQuery]) -> Answer:
 
 async def get_user(call: Call[Nothing, Nothing]) -> Answer:
     """One person, with roles. The answer's ETag is what a change names in If-Match."""
-    user, etag = await call.desk.read(_user, call.desk.clock.now_s(), call.path["user"])
-    return Answer(200, user, {"ETag": etag})
+    return _tagged(await call.desk.read(_user, call.desk.clock.now_s(), call.path["user"]))
 
 
 async def post_user(call: Call[UserRequest, Nothing]) -> Answer:
     """Add a person, who may do nothing before a role is granted."""
     name = call.body.user
     password, made = await _fresh_password(call)
-    user, etag = await call.desk.write(_add, call.desk.clock.now_s(), call.caller.actor, name, made, call.body.language)
-    return Answer(201, FreshUser(user, password), {"Location": f"/api/v1/users/{name}", "ETag": etag})
+
+    def answer(found: Tagged) -> Answer:
+        return Answer(201, FreshUser(found[0], password), {"Location": f"/api/v1/users/{name}", "ETag": found[1]})
+
+    arguments = (call.desk.clock.now_s(), call.caller.actor, name, made, call.body.language)
+    return await call.desk.act(_add, *arguments, answer=answer)
 
 
 async def put_user(call: Call[UserChange, Nothing]) -> Answer:
     """Close a person's account, or open it again, or set its language. Wants If-Match."""
-    user, etag = await call.desk.write(_change, call.desk.clock.now_s(), call)
-    return Answer(200, user, {"ETag": etag})
+    return await call.desk.act(_change, call.desk.clock.now_s(), call, answer=_tagged)
 
 
 async def reset_user(call: Call[Nothing, Nothing]) -> Answer:
@@ -168,14 +173,15 @@ async def reset_user(call: Call[Nothing, Nothing]) -> Answer:
     Who did this counts as a maker of the account: he approves nothing of that person's, nor that person of his.
     """
     password, made = await _fresh_password(call)
-    user, _ = await call.desk.write(_reset, call.desk.clock.now_s(), call.caller.actor, call.path["user"], made)
-    return Answer(200, FreshUser(user, password))
+    arguments = (call.desk.clock.now_s(), call.caller.actor, call.path["user"], made)
+    return await call.desk.act(_reset, *arguments, answer=lambda found: Answer(200, FreshUser(found[0], password)))
 
 
 async def unlock_user(call: Call[Nothing, Nothing]) -> Answer:
     """Let a person who gave too many wrong passwords try again now."""
-    await call.desk.write(people.unlock, call.desk.clock.now_s(), call.caller.actor, call.path["user"])
-    return Answer(200, Done())
+    return await call.desk.act(
+        people.unlock, call.desk.clock.now_s(), call.caller.actor, call.path["user"], answer=done
+    )
 
 
 # --- roles ------------------------------------------------------------------------------------------------------------
@@ -183,8 +189,7 @@ async def unlock_user(call: Call[Nothing, Nothing]) -> Answer:
 
 async def post_grant(call: Call[GrantRequest, Nothing]) -> Answer:
     """Grant a role for an area. Nobody grants himself one."""
-    user, etag = await call.desk.write(_grant, call.desk.clock.now_s(), call)
-    return Answer(200, user, {"ETag": etag})
+    return await call.desk.act(_grant, call.desk.clock.now_s(), call, answer=_tagged)
 
 
 async def delete_grant(call: Call[Nothing, Nothing]) -> Answer:
@@ -192,8 +197,7 @@ async def delete_grant(call: Call[Nothing, Nothing]) -> Answer:
     number = wire.read_id(call.path["grant"])
     if number is None:
         raise people.UnknownGrant("grant", call.path["grant"], "the number of a grant that stands")
-    user, etag = await call.desk.write(_end_grant, call.desk.clock.now_s(), call, number)
-    return Answer(200, user, {"ETag": etag})
+    return await call.desk.act(_end_grant, call.desk.clock.now_s(), call, number, answer=_tagged)
 
 
 async def list_roles(call: Call[Nothing, Nothing]) -> Answer:
@@ -207,14 +211,13 @@ async def list_roles(call: Call[Nothing, Nothing]) -> Answer:
 
 async def list_rules(call: Call[Nothing, Nothing]) -> Answer:
     """Rules of access as they stand."""
-    return Answer(200, AccessRules(await call.desk.read(_rules)))
+    return ok(await call.desk.read(_rules))
 
 
 async def put_rule(call: Call[RuleRequest, Nothing]) -> Answer:
     """Set a rule of access."""
     arguments = (call.desk.clock.now_s(), call.caller.actor, call.path["rule"], call.body.value)
-    await call.desk.write(rules.put, *arguments)
-    return Answer(200, AccessRules(await call.desk.read(_rules)))
+    return await call.desk.act(_put_rule, *arguments, answer=ok)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -226,31 +229,35 @@ async def _fresh_password(call: Call[Any, Any]) -> tuple[str, str]:
     return password, await call.desk.hashed(passwords.make, password, os.urandom)
 
 
-def _add(conn: Connection, now_s: int, actor: str, name: str, password_hash: str, language: str) -> tuple[User, str]:
+def _add(conn: Connection, now_s: int, actor: str, name: str, password_hash: str, language: str) -> Tagged:
     people.add(conn, now_s, actor, name, password_hash, language)
     return _user(conn, now_s, name)
 
 
-def _change(conn: Connection, now_s: int, call: Call[UserChange, Nothing]) -> tuple[User, str]:
+def _tagged(found: Tagged) -> Answer:
+    return Answer(200, found[0], {"ETag": found[1]})
+
+
+def _change(conn: Connection, now_s: int, call: Call[UserChange, Nothing]) -> Tagged:
     name = call.path["user"]
     call.expect(_etag(conn, people.get(conn, name)))
     people.change(conn, now_s, call.caller.actor, name, call.body.state, call.body.language)
     return _user(conn, now_s, name)
 
 
-def _reset(conn: Connection, now_s: int, actor: str, name: str, password_hash: str) -> tuple[User, str]:
+def _reset(conn: Connection, now_s: int, actor: str, name: str, password_hash: str) -> Tagged:
     people.reset(conn, now_s, actor, name, password_hash)
     return _user(conn, now_s, name)
 
 
-def _grant(conn: Connection, now_s: int, call: Call[GrantRequest, Nothing]) -> tuple[User, str]:
+def _grant(conn: Connection, now_s: int, call: Call[GrantRequest, Nothing]) -> Tagged:
     name = call.path["user"]
     call.caller.need(USERS, call.body.area)
     people.grant(conn, now_s, call.caller.actor, name, call.body.role, call.body.area)
     return _user(conn, now_s, name)
 
 
-def _end_grant(conn: Connection, now_s: int, call: Call[Nothing, Nothing], number: int) -> tuple[User, str]:
+def _end_grant(conn: Connection, now_s: int, call: Call[Nothing, Nothing], number: int) -> Tagged:
     name = call.path["user"]
     area = next((row.area for row in people.grants(conn, name) if row.id == number), "")
     call.caller.need(USERS, area)
@@ -262,7 +269,7 @@ def _page(conn: Connection, now_s: int, after: str, limit: int) -> list[User]:
     return [_shown(conn, now_s, row) for row in people.page(conn, after, limit)]
 
 
-def _user(conn: Connection, now_s: int, name: str) -> tuple[User, str]:
+def _user(conn: Connection, now_s: int, name: str) -> Tagged:
     row = people.get(conn, name)
     return _shown(conn, now_s, row), _etag(conn, row)
 
@@ -289,8 +296,13 @@ def _shown(conn: Connection, now_s: int, row: Row[Any]) -> User:
     )
 
 
-def _rules(conn: Connection) -> list[AccessRule]:
-    return [
+def _put_rule(conn: Connection, *arguments: Any) -> AccessRules:
+    rules.put(conn, *arguments)
+    return _rules(conn)
+
+
+def _rules(conn: Connection) -> AccessRules:
+    listed = [
         AccessRule(
             name,
             rules.get(conn, name),
@@ -301,6 +313,7 @@ def _rules(conn: Connection) -> list[AccessRule]:
         )
         for name, rule in rules.RULES.items()
     ]
+    return AccessRules(listed)
 
 
 _ALL: dict[str, Any] = {"scope": USERS, "by_area": True}
