@@ -26,6 +26,7 @@ from headend.orders.policy import Entropy, Policy, spread
 from headend.reads import batches, gaps
 from headend.refusals import Refused
 from headend.store import ORDERS, READS, Store, identity, lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import meter_state
 from headend.store.schema import outbox as outbox_row
 from headend.tokens import making, replacing, usage
@@ -196,7 +197,7 @@ class Engine:
         """Ask for a report unprompted, about our credit source, so that its totals come with it."""
         lock_meter(conn, number)
         pace_s = self._policy.gap_s if readback.holds_money(conn, number) else self._policy.poll_s
-        _next_ask(conn, number, now_s + spread(pace_s, self._entropy))
+        _ASK_AT(conn, {"of": number, "at_s": now_s + spread(pace_s, self._entropy)})
         source = identity.source_of(conn, number)
         return questions.ask(conn, now_s, self._entropy, number, KIND_REPORT, aspect=ASPECT_CREDIT, selector=source)
 
@@ -413,6 +414,9 @@ _EARLIEST = select(
 )
 
 
+_ASK_AT = prepared(
+    update(meter_state).where(meter_state.c.meter == bindparam("of")).values(next_ask_s=bindparam("at_s"))
+)
 _ASK_TOO_FAR = (
     update(meter_state)
     .where(meter_state.c.next_ask_s > bindparam("far", type_=BigInteger))

@@ -19,6 +19,7 @@ from headend.epochs import findings
 from headend.ledger import payments, recovered, refunds
 from headend.orders import account, lifecycle, statements
 from headend.store import identity, lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import credit_source, meter, meter_state, meter_trust, order, payment
 from meterlink import bodies, states, topics
 from meterlink.orders import ASPECT_CREDIT, Order
@@ -33,6 +34,13 @@ _STANDING = (
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
     .where(meter.c.meter == bindparam("of"))
 )
+_HOLDS_MONEY = prepared(
+    select(meter_trust.c.meter).where(
+        meter_trust.c.meter == bindparam("of"),
+        meter_trust.c.readback_source.is_not(None),
+        meter_trust.c.withheld_uc > 0,
+    )
+)
 _SIGNED = select(order.c.signed, order.c.state, order.c.wants, order.c.digest).where(
     order.c.meter == bindparam("of"),
     order.c.aspect == ASPECT_CREDIT,
@@ -44,8 +52,7 @@ _SIGNED = select(order.c.signed, order.c.state, order.c.wants, order.c.digest).w
 
 def holds_money(conn: Connection, number: int) -> bool:
     """Whether money waits for this meter to be read back."""
-    mine = meter_trust.c.meter == number, meter_trust.c.readback_source.is_not(None), meter_trust.c.withheld_uc > 0
-    return conn.execute(select(meter_trust.c.meter).where(*mine)).first() is not None
+    return _HOLDS_MONEY(conn, {"of": number}).one_or_none() is not None
 
 
 def heard(conn: Connection, now_s: int, report: Report) -> bool:

@@ -33,6 +33,7 @@ from headend.orders import lifecycle, questions
 from headend.orders.actions import Action, Deliver
 from headend.orders.policy import Entropy, Policy
 from headend.store import lock_meter, sql
+from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state, order, order_body, outbox
 from meterlink import stating
 from meterlink.batches import KIND_RECEIPT, KIND_REPORT
@@ -75,8 +76,8 @@ def claim(
     # In the order of the meters, so that workers on one database cannot wait for each other in a circle.
     for meter_number, order_id in sorted(_due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions)):
         lock_meter(conn, meter_number)
-        row = conn.execute(
-            _ROW, {"of_order": order_id, "now": now_s, "soon": now_s + policy.lease_s, "lease_now": lease_now_s}
+        row = _ROW(
+            conn, {"of_order": order_id, "now": now_s, "soon": now_s + policy.lease_s, "lease_now": lease_now_s}
         ).one_or_none()
         if row is not None:
             action = _act(conn, now_s, row, lease_now_s + policy.lease_s, policy, entropy)
@@ -93,11 +94,11 @@ def finished(
     `lease`: the token of the delivery. Where it holds no longer, this changes nothing.
     """
     held = {"of": order_id, "token": lease, "lease_now": sql.now_s(conn) if policy.database_clock else now_s}
-    first = conn.execute(_LEASED, held).one_or_none()
+    first = _LEASED(conn, held).one_or_none()
     if first is None:  # ended in the meantime, answered, or another worker's by now
         return
     lock_meter(conn, first.meter)
-    row = conn.execute(_LEASED, held).one_or_none()
+    row = _LEASED(conn, held).one_or_none()
     if row is None:
         return
     if note:
@@ -158,9 +159,12 @@ _WAIT_LESS = update(outbox).where(outbox.c.next_s > _NOW).values(next_s=outbox.c
 _LEASE_LESS = update(outbox).where(outbox.c.lease_until_s > _NOW).values(lease_until_s=outbox.c.lease_until_s - _BY)
 _TOO_FAR = update(outbox).where(outbox.c.next_s > _FAR).values(next_s=_NOW)
 _LEASED_TOO_FAR = update(outbox).where(outbox.c.lease_until_s > _FAR).values(FREE)
-_LEASED = select(outbox.c.meter, outbox.c.attempts).where(
-    outbox.c.order_id == bindparam("of"), outbox.c.lease == bindparam("token"), outbox.c.lease_until_s > _LEASE_NOW
+_LEASED = prepared(
+    select(outbox.c.meter, outbox.c.attempts).where(
+        outbox.c.order_id == bindparam("of"), outbox.c.lease == bindparam("token"), outbox.c.lease_until_s > _LEASE_NOW
+    )
 )
+_SCHEDULED = prepared(update(outbox).where(outbox.c.order_id == bindparam("of")))
 
 # Due, in nobody's hands, and signed; an unsigned one only to let it expire.
 _WANTS_ATTENTION = and_(
@@ -248,7 +252,7 @@ def _the_row() -> Select[Any]:
     )
 
 
-_ROW = _the_row()
+_ROW = prepared(_the_row())
 
 
 def _act(
@@ -332,4 +336,4 @@ def _last_s(row: Row[Any]) -> int:
 
 
 def _schedule(conn: Connection, order_id: int, next_s: int, **values: Any) -> None:
-    conn.execute(update(outbox).where(outbox.c.order_id == order_id).values(next_s=next_s, **values))
+    _SCHEDULED(conn, {"of": order_id, "next_s": next_s, **values})

@@ -28,6 +28,7 @@ from headend.orders import lifecycle
 from headend.orders.policy import Policy
 from headend.refusals import Refused
 from headend.store import ORDERS, Store, identity
+from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_trust, order, order_body, outbox
 from meterlink.orders import ASPECT_ROLE, FLAG_BODY_APART, ROLE_CONTROL, ROLE_CREDIT, ROLE_ROOT, Order
 
@@ -102,6 +103,13 @@ class Signer(Protocol):
     def sign_statements(self, rows: Sequence[Row[Any]]) -> list[bytes | Refused]: ...
 
 
+_KEEP = prepared(
+    update(order)
+    .where(order.c.id == bindparam("of"), order.c.state == lifecycle.QUEUED, order.c.signed.is_(None))
+    .values(signed=bindparam("raw"), digest=bindparam("mark"))
+)
+
+
 def sign_pending(store: Store, signer: Signer, now_s: int, policy: Policy) -> int:
     """Sign the statements that wait for it, oldest first (root's last); returns how many were.
 
@@ -148,8 +156,4 @@ def _store(conn: Connection, now_s: int, made: Sequence[tuple[int, bytes | Refus
 
 def keep(conn: Connection, order_id: int, raw: bytes) -> None:
     """Keep the signed order; one that was superseded or signed in the meantime is left alone."""
-    conn.execute(
-        update(order)
-        .where(order.c.id == order_id, order.c.state == lifecycle.QUEUED, order.c.signed.is_(None))
-        .values(signed=raw, digest=Order(raw).digest[:DIGEST_LENGTH])
-    )
+    _KEEP(conn, {"of": order_id, "raw": raw, "mark": Order(raw).digest[:DIGEST_LENGTH]})
