@@ -2,6 +2,7 @@
 
 with Proxy("127.0.0.1", broker.port) as proxy: …        connect to proxy.port
 proxy.cut_after(n)      each connection breaks once n bytes have passed in either direction (None: never)
+proxy.cut_at(word, …)   a connection breaks where its client says this, before the server hears it, or behind its answer
 proxy.cut()             the open connections break now
 proxy.freeze()          the open connections stay open and pass nothing any more, without a sign to either side
 proxy.accepted          connections so far
@@ -16,10 +17,11 @@ from types import TracebackType
 
 
 class Proxy:
-    """`cut_after` may be given a function that is asked once for each connection."""
+    """`cut_after` may be given a function that is asked once for each connection. `host`: or a socket's path."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
+        self._word: tuple[bytes, bytes, bool] | None = None
         self._limit: Callable[[], int | None] = lambda: None
         self._pairs: list[_Pair] = []
         self._lock = threading.Lock()
@@ -46,6 +48,22 @@ class Proxy:
     def cut_after(self, limit: int | Callable[[], int | None] | None) -> None:
         self._limit = limit if callable(limit) else lambda: limit
 
+    def cut_at(self, word: bytes, *, behind: bytes, answered: bool) -> None:
+        """Once, where `behind` was said before; `answered`: the server has answered, which is not passed on."""
+        self._word = behind, word, answered
+
+    def meets(self, pair: "_Pair", data: bytes) -> bool | None:
+        """Whether what a client says is to be answered before its connection breaks; None: it is not to break."""
+        with self._lock:
+            if self._word is None:
+                return None
+            behind, word, answered = self._word
+            pair.led = pair.led or behind in data
+            if not pair.led or word not in data:
+                return None
+            self._word = None
+            return answered
+
     def cut(self) -> None:
         for pair in self._open_pairs():
             pair.cut()
@@ -66,13 +84,13 @@ class Proxy:
             except OSError:
                 return
             try:
-                far = socket.create_connection(self._target, timeout=5)
+                far = _connect(*self._target)
             except OSError:  # the server is down: so are we
                 _reset(near)
                 continue
             far.settimeout(None)
             self.accepted += 1
-            pair = _Pair(near, far, self._limit())
+            pair = _Pair(near, far, self._limit(), self.meets)
             with self._lock:
                 self._pairs.append(pair)
             pair.start()
@@ -81,7 +99,12 @@ class Proxy:
 class _Pair:
     """One relayed connection."""
 
-    def __init__(self, near: socket.socket, far: socket.socket, limit: int | None) -> None:
+    def __init__(
+        self, near: socket.socket, far: socket.socket, limit: int | None, meets: "Callable[[_Pair, bytes], bool | None]"
+    ) -> None:
+        self._meets = meets
+        self.led = False  # the client has said what leads to the word at which this is cut
+        self._muted = False  # what the server says now is its answer to the last word of the client
         self._near = near
         self._far = far
         self._left = limit
@@ -98,6 +121,12 @@ class _Pair:
             while data := source.recv(4096):
                 if self.frozen.is_set():
                     continue
+                if source is self._far and self._muted:
+                    break
+                answered = self._meets(self, data) if source is self._near else None
+                if answered is False:
+                    break
+                self._muted = self._muted or answered is True
                 with self._lock:
                     if self._left is not None:
                         data, over = data[: self._left], len(data) >= self._left
@@ -119,6 +148,15 @@ class _Pair:
             self.dead = True
         _reset(self._near)
         _reset(self._far)
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    if not host.startswith("/"):
+        return socket.create_connection((host, port), timeout=5)
+    made = socket.socket(socket.AF_UNIX)
+    made.settimeout(5)
+    made.connect(host)
+    return made
 
 
 def _reset(sock: socket.socket) -> None:

@@ -44,6 +44,7 @@ _CONNECT = {
 }
 _RACES = ("40001", "40P01")  # serialization failure, deadlock
 _TIMED_OUT = ("55P03", "57014")  # a lock, a statement
+_READ_ONLY = ("25006", "0A000")  # a session that may not write; a server that follows another one
 _UNIQUE = "23505"  # may be the trace of a race: run again, the function sees the other's row
 _NOW_S = text("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint")
 _DURABLE = {
@@ -175,7 +176,7 @@ def _tries(error: DBAPIError) -> int:
 
 
 def _nobody_s_fault(error: DBAPIError) -> bool:
-    return _lost(error) or _code(error) in _RACES or _code(error) in _TIMED_OUT
+    return _lost(error) or _code(error) in (*_RACES, *_TIMED_OUT, *_READ_ONLY)
 
 
 def _code(error: DBAPIError) -> str:
