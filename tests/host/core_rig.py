@@ -45,6 +45,8 @@ _UP = {
 class Pair(Rows):
     """`store`, `keys`, `engine`, `unit` (metersim.inprocess.InProcessMeter) and `clock` are at hand."""
 
+    _wake_s = 0  # the engine has nothing to do before, unless something comes up
+
     def __init__(self, carrier: str = "mqtt", decoder: Decoder | None = None) -> None:
         noise = Noise()
         self.carrier = carrier
@@ -83,17 +85,23 @@ class Pair(Rows):
     def up(self, what: str, raw: bytes) -> None:
         if not self.heard(what):
             return
+        self._wake_s = 0
         for action in self.engine.up(METER, what, raw, self.carrier):
             self._carry(action)
 
     def run(self, seconds: int) -> None:
-        """Let time pass."""
-        for _ in range(seconds):
+        """Let time pass. The engine is called when it wished to be, after what came up, and at the end."""
+        self._wake_s = 0
+        for left in reversed(range(seconds)):
             self.clock.advance(1)
             self.unit.run(1)
             self._listen()
+            if left and self.clock.now_s() < self._wake_s:
+                continue
             for action in self.engine.due(self.clock.now_s()):
                 self._carry(action)
+            if left:
+                self._wake_s = self.engine.next_s()
 
     def until(self, reached: Callable[[], bool], seconds: int = 600) -> None:
         """Let time pass until that is so."""

@@ -106,6 +106,8 @@ class Point:
 class World:
     """Head end and meters. `folder` holds the database, so that it can be copied and put back."""
 
+    _wake_s = 0  # the engine has nothing to do before, unless something comes up
+
     def __init__(self, folder: Path, *meters: int, watts: int = 2_000, server: Server | None = None) -> None:
         self.folder = folder
         self.server = server  # where its databases are; None: files in `folder`
@@ -167,13 +169,19 @@ class World:
     # --- time and messages --------------------------------------------------------------------------------------------
 
     def run(self, seconds: int) -> None:
-        for _ in range(seconds):
+        """Let time pass. The engine is called when it wished to be, after what came up, and at the end."""
+        self._wake_s = 0
+        for left in reversed(range(seconds)):
             self.clock.advance(1)
             for point in self.points.values():
                 point.board.advance(1)
                 point.unit.step()
                 self.carry(self._listen(point))
+            if left and self.clock.now_s() < self._wake_s:
+                continue
             self.carry(self.engine.due(self.clock.now_s()))
+            if left:
+                self._wake_s = self.engine.next_s()
 
     def until(self, true: Callable[[], bool], seconds: int = 1800) -> None:
         """Let time pass until something is so."""
@@ -224,6 +232,7 @@ class World:
             if point.dumb:
                 point.unheard.append((what, raw))
             else:
+                self._wake_s = 0
                 raised += self.engine.up(point.number, what, raw, "mqtt")
         return raised
 
