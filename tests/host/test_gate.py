@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from headend.gate import freeze, policy, proposals, recall
+from headend.gate import freeze, kinds, policy, proposals, recall
 from headend.ledger import bills, payments
 from headend.orders import ending, lifecycle, statements
 from headend.orders.why import can_stop, why_off
@@ -468,6 +468,29 @@ def test_a_list_that_does_not_fit_is_refused(office: Office, payload: dict[str, 
         office.write(proposals.propose, "stop", payload, ANN, "")
     assert refused.value.field == field
     assert office.store.read(lambda conn: conn.execute(select(func.count()).select_from(proposal_table)).scalar()) == 0
+
+
+def test_a_long_list_is_prepared_in_parts_and_decided_once_it_is_whole(
+    any_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kinds, "PART", 4)
+    office = Office(any_store_url, meters=10, areas=("north/f-1", "north/f-2"))
+    proposal = office.propose()
+    assert (office.proposal(proposal).state, office.proposal(proposal).area) == ("preparing", "north")
+    with pytest.raises(Refused, match="one that is open; this one is preparing"):
+        office.approve(proposal)
+    assert list(office.items(proposal)) == list(office.meters[:4])
+    office.settle()
+    assert office.proposal(proposal).state == "open" and list(office.items(proposal)) == list(office.meters)
+    office.approve(proposal)
+    assert office.pass_time(60, 5) != []
+    unknown = office.propose([*office.meters, 999])
+    withdrawn = office.propose()
+    office.write(proposals.withdraw, withdrawn, ANN)
+    office.settle()
+    assert (office.proposal(unknown).state, office.proposal(withdrawn).state) == ("void", "withdrawn")
+    assert "meters: 999 given" in office.proposal(unknown).note
+    office.close()
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------

@@ -3,19 +3,19 @@
 A list is one payload for many meters: `{"meters": [17, 18, …], …}` and what is stated to each of them.
 """
 
-import json
+from bisect import bisect_right
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
 from headend.access.permissions import APPROVE
 from headend.gate import admission, freeze, pace, policy, proposals, recall, words
 from headend.gate.proposals import KINDS, Kind, Payload
 from headend.orders import lifecycle, statements, terms
 from headend.refusals import Refused
-from headend.store import lock_meter
+from headend.store import lock_meter, sql
 from headend.store.schema import meter
 from headend.store.schema_gate import proposal_item
 from meterlink import bodies, names, reasons, tariff
@@ -23,10 +23,12 @@ from meterlink.labels import LABEL
 from meterlink.orders import ASPECT_LIMITS, ASPECT_LOAD, ASPECT_SUPPLY, ASPECT_TARIFF
 
 MAX_METERS = 1_000_000
-PART = 5_000
+PART = 1_000  # meters of a list that are noted in one transaction: payments wait for it
 
 _ITEM = insert(proposal_item)
 _KNOWN = select(meter.c.meter, meter.c.area).where(meter.c.meter.in_(bindparam("some", expanding=True)))
+_AREAS = select(meter.c.area).where(meter.c.meter.between(bindparam("first"), bindparam("last"))).distinct()
+_LAST = select(func.max(proposal_item.c.meter)).where(proposal_item.c.proposal == bindparam("of"))
 
 
 # --- one order that waits ---------------------------------------------------------------------------------------------
@@ -51,7 +53,7 @@ def _order_go_on(conn: Connection, now_s: int, row: Row[Any]) -> int | None:
 
 
 def _order_subject(row: Row[Any]) -> tuple[int, int]:
-    payload = json.loads(row.payload)
+    payload = proposals.parsed(row.payload)
     return payload["aspect"], payload["selector"]
 
 
@@ -130,17 +132,14 @@ def _list_kind(name: str) -> Kind:
         if unknown:
             raise Refused(unknown[0], payload[unknown[0]], "nothing of that name")
         what.check(payload)
-        for at in range(0, len(meters), PART):
-            some = meters[at : at + PART]
-            known = set(conn.execute(_KNOWN, {"some": some}).scalars())
-            for number in some:
-                if number not in known:
-                    raise Refused("meters", number, "numbers of meters of this fleet")
-            rows = [{"proposal": proposal_id, "meter": number, "state": pace.WAITING} for number in some]
-            conn.execute(_ITEM, rows)
+        _note(conn, proposal_id, meters[:PART])
+        if len(meters) > PART:
+            proposals.change(conn, proposal_id, state=proposals.PREPARING, next_s=now_s)
 
     def go_on(conn: Connection, now_s: int, row: Row[Any]) -> int | None:
-        payload = json.loads(row.payload)
+        payload = proposals.parsed(row.payload)
+        if row.state == proposals.PREPARING:
+            return _prepare(conn, now_s, row, payload["meters"])
         if row.state == proposals.RECALLING:
             return recall.go_on(conn, now_s, row, what.aspect, payload)
         options = {"proposal": row.id, "reason_text": row.why}
@@ -154,7 +153,7 @@ def _list_kind(name: str) -> Kind:
         return pace.queue_some(conn, now_s, row, one)
 
     def subject(row: Row[Any]) -> tuple[int, int]:
-        return what.aspect, _selector(name, json.loads(row.payload))
+        return what.aspect, _selector(name, proposals.parsed(row.payload))
 
     def fields(payload: Payload) -> dict[str, Any]:
         code = names.of(names.HOLD, payload["reason"]) if "reason" in payload else ""
@@ -171,6 +170,31 @@ def _list_kind(name: str) -> Kind:
         area=_area,
         subject=subject,
     )
+
+
+def _note(conn: Connection, proposal_id: int, some: list[int]) -> None:
+    """Note meters of a list that wait; raises Refused for one that is not of this fleet."""
+    known = set(conn.execute(_KNOWN, {"some": some}).scalars())
+    for number in some:
+        if number not in known:
+            raise Refused("meters", number, "numbers of meters of this fleet")
+    sql.copy_in(conn, proposal_item, [(proposal_id, number, pace.WAITING, None, None, None, "") for number in some])
+
+
+def _prepare(conn: Connection, now_s: int, row: Row[Any], meters: list[int]) -> int | None:
+    """Note the next meters of a long list; it is open once all are noted, and void where one is not of this fleet."""
+    last = conn.execute(_LAST, {"of": row.id}).scalar_one()
+    some = meters[bisect_right(meters, last) :][:PART]
+    try:
+        _note(conn, row.id, some)
+    except Refused as refused:
+        proposals.change(conn, row.id, state=proposals.VOID, note=str(refused)[: proposals.MAX_WHY])
+        return None
+    if some and some[-1] < meters[-1]:
+        return now_s
+    proposals.change(conn, row.id, state=proposals.OPEN)
+    expires_s: int = row.expires_s
+    return expires_s + 1
 
 
 def _selector(name: str, payload: Payload) -> int:
@@ -190,16 +214,19 @@ def _meters(payload: Payload) -> list[int]:
 
 
 def _area(conn: Connection, payload: Payload) -> str:
-    """The path that all meters of a list have in common."""
+    """The path that all meters of a list have in common; of a long one, all from its first to its last."""
     common: list[str] | None = None
     meters = _meters(payload)
-    for at in range(0, len(meters), PART):
-        for row in conn.execute(_KNOWN, {"some": meters[at : at + PART]}):
-            path = row.area.split("/") if row.area else []
-            if common is None:
-                common = path
-            while common != path[: len(common)]:
-                common = common[:-1]
+    if len(meters) <= PART:
+        areas = {row.area for row in conn.execute(_KNOWN, {"some": meters})}
+    else:
+        areas = set(conn.execute(_AREAS, {"first": meters[0], "last": meters[-1]}).scalars())
+    for area in areas:
+        path = area.split("/") if area else []
+        if common is None:
+            common = path
+        while common != path[: len(common)]:
+            common = common[:-1]
     return "/".join(common or [])
 
 

@@ -79,7 +79,8 @@ def tick(conn: Connection, now_s: int) -> bool:
     row = conn.execute(_DUE, {"now": now_s}).one_or_none()
     if row is None:
         return False
-    if row.state == proposals.OPEN or (row.state == proposals.APPROVED and row.expires_s < now_s):
+    early = row.state in (proposals.PREPARING, proposals.APPROVED)
+    if row.state == proposals.OPEN or (early and row.expires_s < now_s):
         proposals.expire(conn, now_s, row.id)
     else:
         go_on = proposals.kind_of(row.kind).go_on

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -26,6 +26,7 @@ from headend.refusals import Refused
 from headend.store.schema_gate import proposal
 from meterlink.labels import Text
 
+PREPARING = "preparing"
 OPEN = "open"
 APPROVED = "approved"
 DONE = "done"
@@ -52,8 +53,9 @@ class Kind:
     own transaction; it raises Refused where the payload fits no longer · `text`: what is proposed, in words, with the
     fields that `fields(payload)` gives (a pair is said in the same language) · `begin(conn, now_s, id, payload,
     author)`: checks what is proposed and prepares it · `give_up(conn, now_s, row, event, note)`: it ends without
-    approval · `go_on(conn, now_s, row)`: carries an approved one further and returns when to go on, or None at its end
-    · `area(conn, payload)`: the narrowest area that all of it lies in · `subject(row)`: aspect and selector
+    approval · `go_on(conn, now_s, row)`: carries an approved one further, or one that is being prepared, and returns
+    when to go on, or None at its end · `area(conn, payload)`: the narrowest area that all of it lies in ·
+    `subject(row)`: aspect and selector
     of the orders of a list.
     """
 
@@ -121,6 +123,13 @@ def canonical(payload: Payload) -> str:
     """The one JSON text of a payload; raises Refused for a floating-point number."""
     _no_floats(payload)
     return json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@lru_cache(maxsize=4)
+def parsed(payload: str) -> Payload:
+    """What a stored payload says; whoever gets it changes nothing in it. A long list is read once, not for each part
+    of it that is carried out."""
+    return json.loads(payload)
 
 
 def _no_floats(value: Payload) -> None:
@@ -222,7 +231,7 @@ def approve(conn: Connection, now_s: int, proposal_id: int, digest: str, actor: 
         approver=actor,
     )
     audit.record(conn, now_s, actor, "proposal.approved", f"proposal:{proposal_id}", {"digest": digest})
-    return kind.carry_out(conn, now_s, json.loads(row.payload), row.author, actor)
+    return kind.carry_out(conn, now_s, parsed(row.payload), row.author, actor)
 
 
 def refuse(conn: Connection, now_s: int, proposal_id: int, actor: str, why: str) -> None:
@@ -239,7 +248,7 @@ def withdraw(
     """Take back what is open, or what of an approved list waits yet: its author may, and `as_approver` whoever may
     approve it. What was sent of it is given back by a recall. Raises Refused."""
     row = locked(conn, proposal_id)
-    if row.state != APPROVED:
+    if row.state not in (APPROVED, PREPARING):
         _check_open(now_s, row)
     if actor != row.author and not as_approver:
         raise Refused("actor", actor, f"{row.author}, who proposed it")
@@ -250,7 +259,7 @@ def withdraw(
 def expire(conn: Connection, now_s: int, proposal_id: int) -> None:
     """Its time ran out: nobody decided, or not all of it came to its turn."""
     row = locked(conn, proposal_id)
-    if row.state in (OPEN, APPROVED) and row.expires_s < now_s:
+    if row.state in (PREPARING, OPEN, APPROVED) and row.expires_s < now_s:
         _end(conn, now_s, row, EXPIRED, "expire", "the time of its proposal ran out", {})
         audit.record(conn, now_s, "system", "proposal.expired", f"proposal:{proposal_id}")
 
@@ -271,7 +280,7 @@ def sentence(row: Row[Any], language: str) -> str:
     """What is proposed, in words."""
     kind = kind_of(row.kind)
     at = LANGUAGES.index(language)
-    fields = kind.fields(json.loads(row.payload))
+    fields = kind.fields(parsed(row.payload))
     told = {name: value[at] if isinstance(value, tuple) else value for name, value in fields.items()}
     return kind.text[at].format(**told)
 

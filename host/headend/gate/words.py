@@ -59,6 +59,7 @@ SCOPES: Mapping[str, Text] = {
 
 # States of a proposal, and of a meter on its list.
 PROPOSAL_STATES: Mapping[str, Text] = {
+    "preparing": ("being prepared, cannot be decided yet", "准备中"),
     "open": ("waits for a second person", "待审批"),
     "approved": ("approved, being carried out", "已批准，执行中"),
     "done": ("carried out", "已执行"),
