@@ -135,6 +135,8 @@ def parsed(payload: str) -> Payload:
 def _no_floats(value: Payload) -> None:
     if isinstance(value, float):
         raise Refused("payload", value, "whole numbers, and text for amounts")
+    if isinstance(value, list) and set(map(type, value)) <= {int}:
+        return  # a list of meters is long
     for one in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
         _no_floats(one)
 
