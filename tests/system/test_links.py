@@ -52,7 +52,10 @@ class Place:
         whole = KeyStore.generate(use=BENCH)
         self.keys, self.root = whole.without_root(), whole.root_only()
         self.settings = Settings(
-            database=f"sqlite:///{folder}/head-end.sqlite", signer_log=str(folder / "signed"), heads_folder="", http_port=0
+            database=f"sqlite:///{folder}/head-end.sqlite",
+            signer_log=str(folder / "signed"),
+            heads_folder="",
+            http_port=0,
         )
         self.address = ""
         self.carrier = "mqtt" if kind == "mqtt" else "modbus"

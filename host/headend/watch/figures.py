@@ -26,9 +26,7 @@ _ORDERS = (
     .where(order.c.state.in_(OPEN_STATES))
     .group_by(order.c.state)
 )
-_UNSIGNED = (
-    select(func.count()).select_from(order).where(order.c.state == lifecycle.QUEUED, order.c.signed.is_(None))
-)
+_UNSIGNED = select(func.count()).select_from(order).where(order.c.state == lifecycle.QUEUED, order.c.signed.is_(None))
 _NOW = bindparam("now", type_=BigInteger)
 _DUE = select(func.count(), func.min(outbox.c.next_s)).where(
     and_(outbox.c.next_s <= _NOW, (outbox.c.lease.is_(None)) | (outbox.c.lease_until_s <= _NOW))
