@@ -52,7 +52,13 @@ RULES = {
 }
 
 # Where a distribution's module is not its name with underscores.
-MODULES = {"argon2-cffi": "argon2", "paho-mqtt": "paho", "psycopg[binary]": "psycopg", "pyserial": "serial", "python-pkcs11": "pkcs11"}
+MODULES = {
+    "argon2-cffi": "argon2",
+    "paho-mqtt": "paho",
+    "psycopg[binary]": "psycopg",
+    "pyserial": "serial",
+    "python-pkcs11": "pkcs11",
+}
 
 
 class Import(NamedTuple):

@@ -3,16 +3,14 @@
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
 from headend.books import sweep
 from headend.epochs import findings
-from headend.orders import lifecycle, statements
+from headend.orders import facts, lifecycle, statements
 from headend.store.schema import meter, order
-from headend.orders import facts
 from headend.web import board, exceptions
 from headend.web.words import CONCERNS
 from meterlink import reasons, states

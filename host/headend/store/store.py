@@ -128,7 +128,7 @@ def open_store(url: str, *, inline: bool = False, capacity: int = LANE_CAPACITY)
     ~/.pgpass or a service file instead). Raises Refused for a URL that cannot be used, a database that does not answer,
     and a server that would answer before a commit is on disk.
     """
-    from headend.store.migrate import upgrade  # alembic is slow to import and needed nowhere else
+    from headend.store.migrate import upgrade
 
     store = Store(url, inline=inline, capacity=capacity)
     try:
