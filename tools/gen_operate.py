@@ -13,7 +13,7 @@ from gen_protocol import fill, table
 from headend import settings
 from headend.settings import PREFIX, Settings
 from headend.watch.metrics import NAMES
-from headend.web.words import CONCERNS
+from headend.web.words import CHANNEL_CONCERNS, CONCERNS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "operate.md"
 
@@ -54,8 +54,9 @@ def metrics_table() -> str:
 
 
 def exceptions_table() -> str:
-    """Every kind of exception, the worst first."""
-    return table(("kind", "", "中文"), [(f"`{code}`", *title) for code, (title, _) in CONCERNS.items()])
+    """Every kind of exception, of meters the worst first, then of channels."""
+    every = {**CONCERNS, **CHANNEL_CONCERNS}
+    return table(("kind", "", "中文"), [(f"`{code}`", *title) for code, (title, _) in every.items()])
 
 
 PARTS = {"settings": settings_table, "metrics": metrics_table, "exceptions": exceptions_table}

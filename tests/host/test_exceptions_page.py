@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Connection
 
 from headend.epochs import findings
 from headend.gate import freeze, proposals
-from headend.ledger import channels
-from headend.web.words import CONCERNS
+from headend.language import LANGUAGES
+from headend.ledger import channels, floats, settlements, zone
+from headend.web import exceptions_channels
+from headend.web.words import CHANNEL_CONCERNS, CONCERNS
 from meterlink import reasons
 from tests.host.books import NOW_S
 from tests.host.peer import OPEN
@@ -54,6 +57,22 @@ def test_it_tells_the_worst_in_the_language_of_its_reader(site: Site, language: 
     assert ("frozen" if language == "en" else "冻结") in text
     assert ("Waiting for a second person" if language == "en" else "待审批") in text
     assert "three months" in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_channels_stand_there_for_those_who_see_everywhere(site: Site, language: str) -> None:
+    day = zone.read_day("day", "2027-01-14")
+
+    def go_wrong(conn: Connection) -> None:
+        floats.set_limits(conn, NOW_S, "all", "agent", "user:li.wei", overdraft_uc=0, low_uc=5_000_000)
+        if settlements.get(conn, "all", day) is None:
+            settlements.settle(conn, NOW_S, "all", day, [(EVIL, 10)], 1, 10, "user:li.wei")
+
+    site.store.write(go_wrong).result()
+    words = "\n".join(get(site, f"?lang={language}").words)
+    for title, _ in CHANNEL_CONCERNS.values():
+        assert title[LANGUAGES.index(language)] in words
+    assert site.store.read(exceptions_channels.standing, language, ("north",)) == []  # an area: its meters alone
 
 
 def test_every_meter_is_found_page_by_page(site: Site) -> None:

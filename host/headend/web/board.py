@@ -199,7 +199,7 @@ def _concerns(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> 
     if one.report and one.report.alarms & (1 << states.ALARM_STORAGE | 1 << states.ALARM_HISTORY_LOST):
         yield "storage", {}
     for row in findings.standing(conn, one.number):
-        if row.kind in FINDINGS:  # those about typed tokens are counted apart
+        if row.kind != findings.LEDGER_DIFFERENCE:  # that is `difference`, with what it is now
             yield "finding", {"kind": FINDINGS[row.kind], "note": row.note}
 
 

@@ -18,7 +18,7 @@ from headend.gate import freeze, proposals
 from headend.gate import words as gate_words
 from headend.refusals import Refused
 from headend.store.schema_gate import proposal
-from headend.web import exceptions, health, page, wire, words
+from headend.web import exceptions, exceptions_channels, health, page, wire, words
 from headend.web.desk import Desk
 from headend.web.exceptions import Found
 from headend.web.rendering import Rendering
@@ -84,6 +84,7 @@ def _read(
         "exceptions.html",
         frozen=_frozen(conn, language),
         proposals=_proposals(conn, language, areas) if not query.kind else [],
+        channels=exceptions_channels.standing(conn, language, areas) if not query.kind else [],
         groups=_groups(conn, now_s, desk.report_every_s, language, query, areas),
         language=language,
         given_lang=query.lang,

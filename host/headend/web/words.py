@@ -29,6 +29,13 @@ FINDINGS: Mapping[str, Text] = {
     "unlisted_sales": ("recovered sales that are not listed", "找回的未列明售电"),
     "source_not_closed": ("a former credit source is not closed", "旧充值源未关闭"),
     "unsold_credit": ("credit that was never sold", "未售出的充值"),
+    "ledger_difference": ("books and meter differ", "账表不符"),
+    "shadow_difference": ("charged otherwise than the intervals tell", "计费与负荷记录不符"),
+    "refund_found": ("a refund of a lost database", "丢失数据库的退费"),
+    "debt_unsure": ("collected debt that is not known to the unit", "电表代扣欠费金额不明"),
+    "debt_over": ("more debt collected than was owed", "电表代扣超过欠费"),
+    "opening_stuck": ("imported line that was not booked", "导入的余额未入账"),
+    "transfer_stuck": ("transfer that reached no meter", "转移的款项未到新表"),
     "recovered_gap": ("energy around a lost history", "历史丢失期间的电量"),
     "unvended_token": ("token that nobody sold", "输入了未售出的令牌"),
     "lost_token": ("token that a lost database sold", "丢失数据库售出的令牌"),
@@ -115,6 +122,18 @@ CONCERNS: Mapping[str, tuple[Text, Text]] = {
     ),
 }
 
+# The same of channels (`exceptions_channels.py`).
+CHANNEL_CONCERNS: Mapping[str, tuple[Text, Text]] = {
+    "low_float": (
+        ("Float runs low", "备付金不足"),
+        ("{left} are left since {time}; {low} are wanted.", "自 {time} 起仅余 {left}，应不低于 {low}。"),
+    ),
+    "settlement": (
+        ("Settlement difference", "日终对账不平"),
+        ("{day}, payment {payment}: {action}.", "{day}，缴费 {payment}：{action}。"),
+    ),
+}
+
 # The page itself.
 PAGE: Mapping[str, Text] = {
     "title": ("Board of meters", "电表总览"),
@@ -179,6 +198,8 @@ PAGE: Mapping[str, Text] = {
     "reason": ("Why", "事由"),
     "ends": ("Open until", "有效至"),
     "area": ("Area", "区域"),
+    "channels": ("Channels", "渠道"),
+    "channel": ("Channel", "渠道"),
     "more_of": ("More of: {kind}", "更多：{kind}"),
     "all_kinds": ("All kinds", "全部类别"),
     "read_only": ("This page only shows.", "本页仅供查看。"),
