@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
+from headend.epochs import life as epochs
 from headend.gate import freeze, kinds, policy, proposals, recall
 from headend.ledger import bills, payments
 from headend.orders import ending, lifecycle, statements
@@ -350,6 +351,15 @@ def test_safety_has_a_limit_of_its_own() -> None:
         == 10
     )
     office.close()
+
+
+def test_a_hold_for_safety_outlives_tenants_and_meters(both: Office) -> None:
+    both.stop(FIRST, SAFETY)
+    both.due()
+    both.write(epochs.open_epoch, FIRST, "tenant", ANN)
+    assert why(both, FIRST, SAFETY)[1] == "order.held"
+    both.write(epochs.exchange, FIRST, FIRST + 1, ANN)
+    assert why(both, FIRST + 1, SAFETY)[1] == "order.held" and why(both, FIRST + 2, SAFETY)[0]
 
 
 # --- freeze -----------------------------------------------------------------------------------------------------------
