@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headend.store import CommitFailed, Overloaded
-from headend.web import app, operations
+from headend.web import incoming, operations
 from tests.host import books
 from tests.host.site import API, Site, problem
 
@@ -206,7 +206,7 @@ def test_a_body_beyond_the_limit_is_not_read(site: Site) -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "BODY_S", 0.2)
+    monkeypatch.setattr(incoming, "BODY_S", 0.2)
     token = site.client().headers["authorization"]
     with socket.create_connection(("127.0.0.1", int(site.url.rpartition(":")[2])), timeout=30) as line:
         head = (

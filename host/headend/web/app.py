@@ -4,7 +4,6 @@ Token, scope, size, time and form are checked before an operation sees a request
 problem. Nothing that a caller sent is logged.
 """
 
-import asyncio
 import logging
 import re
 import secrets
@@ -12,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -26,7 +24,7 @@ from headend.access.kept import AlreadyDone, KeyReused
 from headend.access.permissions import READ
 from headend.store import UnknownMeter
 from headend.watch import logs
-from headend.web import keys, metrics, openapi, problems, rates, wire
+from headend.web import incoming, keys, metrics, openapi, problems, rates, wire
 from headend.web.access import ErrorBudget
 from headend.web.api import OPERATIONS, PREFIX
 from headend.web.callers import Callers, address_of
@@ -35,8 +33,6 @@ from headend.web.keys import Keeper
 from headend.web.operations import Call, Nothing, Operation
 from headend.web.problems import Problem
 from headend.web.rates import Rates
-
-BODY_S = 10.0  # for all of a body to arrive
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -195,9 +191,9 @@ def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
     async def serve(request: Request, visitor: Visitor) -> Response:
         visitor.operation = operation.name
         caller = await _caller(door, request, visitor, operation.scope, operation.method)
-        path = _path(request)
+        path = incoming.path_of(request, PREFIX)
         await _placed(door, caller, operation, path)
-        raw = await _raw_body(request, operation.body, operation.most_bytes)
+        raw = await incoming.body_of(request, operation.body, operation.most_bytes)
         query = request.scope["query_string"]
         call = Call(
             desk=door.desk,
@@ -304,44 +300,6 @@ def _unknown(part: str, text: str, number: int | None) -> Exception:
         return UnknownMeter(number)
     sentence = f"{part}: {text[:20]!r} given, the id of one that this caller may see expected."
     return Problem(f"unknown_{part}", sentence, field=part)
-
-
-def _path(request: Request) -> dict[str, str]:
-    """The parts of the path as text. A payment's id may hold what a path must quote, so it is read unquoted here."""
-    parts = dict(request.path_params)
-    if "payment_id" in parts:
-        raw = request.scope["raw_path"].decode("ascii", "replace")
-        parts["payment_id"] = unquote(raw.removeprefix(f"{PREFIX}/payments/"))
-    return parts
-
-
-async def _raw_body(request: Request, kind: type[Any], most: int) -> bytes:
-    """The bytes of the body; none where the operation has no body."""
-    if kind is Nothing:
-        return b""
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        sentence = f"Content-Type: {content_type[:60]!r} given, 'application/json' expected."
-        raise Problem("not_json", sentence, field="Content-Type")
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > most:
-        raise _too_large(most)
-    raw = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for chunk in request.stream():
-                raw += chunk
-                if len(raw) > most:
-                    raise _too_large(most)
-    except TimeoutError:
-        raise Problem(
-            "too_slow", f"The body did not arrive within {BODY_S:.0f} s.", headers={"Connection": "close"}
-        ) from None
-    return bytes(raw)
-
-
-def _too_large(most: int) -> Problem:
-    return Problem("too_large", f"body: at most {most} bytes were expected.", headers={"Connection": "close"})
 
 
 def _problem(problem: Problem) -> Response:
