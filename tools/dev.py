@@ -335,6 +335,7 @@ def bench(arguments: list[str]) -> int:
     return become_openprepay("bench", *arguments)
 
 
+MANY_ORDERS = "tests/system/test_many_orders.py"
 SIMULATED = "tests/system/test_simcheck.py"
 KILLS = "tests/system/test_kill_cycles.py"
 RESTORES = "tests/system/test_restores.py"
@@ -390,10 +391,15 @@ def kill(seed: int) -> None:
 
 
 def simulate(seed: int) -> None:
-    """The whole system on 5 000 fresh seeds."""
+    """The whole system on 5 000 fresh seeds, and 100 000 orders for a few meters."""
     chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_SIM_RUNS": "5000"}
     if run(PYTHON, "-m", "pytest", "-q", "-n", "2", SIMULATED, "-k", "holds", env=chosen, check=False):
         raise Failed(f"A run failed; its seed is in the test's name. Replay with pytest {SIMULATED}, from {seed} on")
+    chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_ORDERS": "100000"}
+    if run(PYTHON, "-m", "pytest", "-q", MANY_ORDERS, env=chosen, check=False):
+        raise Failed(
+            f"100 000 orders failed; replay with: OPENPREPAY_SEED={seed} OPENPREPAY_ORDERS=100000 {MANY_ORDERS}"
+        )
 
 
 def other_database() -> None:

@@ -6,14 +6,20 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from headend.orders import confirm
+from headend import registry
+from headend.gate import freeze
+from headend.ledger import payments
+from headend.ledger.refunds import stating
+from headend.orders import confirm, outbox
 from headend.orders.confirm import CONFIRMED, Verdict
 from meter import apply, credit, energy, pricing, supply
 from meter.core import Meter
-from meterlink import billing
+from meterlink import billing, reasons
 from meterlink.tariff import Tariff
 from openprepay.simcheck import cli
 from openprepay.simcheck.invariants import Broken
@@ -21,15 +27,15 @@ from openprepay.simcheck.system import LONG, SHORT
 
 FIRST_SEED = int(os.environ.get("OPENPREPAY_SEED", "0"))
 SEEDS = int(os.environ.get("OPENPREPAY_SIM_RUNS", "50"))
-BRIEF = replace(SHORT, rounds=150, settle_rounds=220)
+BRIEF = replace(SHORT, rounds=120, settle_rounds=200)
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
 def test_a_seed_holds(seed: int) -> None:
-    system, invariants = cli.run(seed, meters=2 + seed % 2)
+    system, invariants = cli.run(seed, meters=2 + (seed % 5 == 0))
     assert system.network.lost > 0
     assert system.network.repeated > 0
-    assert invariants.checks > 3_000
+    assert invariants.checks > 2_000
 
 
 def test_a_long_run_with_the_waits_of_a_real_head_end_holds() -> None:
@@ -81,7 +87,7 @@ def ignore_expiry(patch: pytest.MonkeyPatch) -> None:
 def lose_the_remainder(patch: pytest.MonkeyPatch) -> None:
     charge = credit.Account.charge
 
-    def rounded(self: credit.Account, *arguments: object) -> None:
+    def rounded(self: credit.Account, *arguments: int) -> None:
         charge(self, *arguments)
         self.remainder = 0
 
@@ -107,6 +113,41 @@ def count_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(energy.Energy, "add", twice)
 
 
+def bar_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(registry, "bars", lambda *_: [])
+
+
+def forget_what_is_for_safety(patch: pytest.MonkeyPatch) -> None:
+    step = supply.Supply.step
+
+    def careless(self: supply.Supply, *arguments: object) -> None:
+        self.holds &= ~(1 << reasons.HOLD_SAFETY)
+        step(self, *arguments)
+
+    patch.setattr(supply.Supply, "step", careless)
+
+
+def send_past_the_gate(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(outbox, "_passes", lambda *_: True)
+
+
+def send_in_spite_of_a_freeze(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(freeze, "standing", lambda _conn: None)
+
+
+def answer_before_the_books(patch: pytest.MonkeyPatch) -> None:
+    take = payments.take
+
+    def hasty(conn: Connection, now_s: int, channel: str, payment_id: str, *rest: Any, **options: Any) -> Any:
+        return None if payment_id == "p5" else take(conn, now_s, channel, payment_id, *rest, **options)
+
+    patch.setattr(payments, "take", hasty)
+
+
+def pay_out_unproved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stating, "proves", lambda row, _report: row is not None)
+
+
 @pytest.mark.parametrize(
     ("sabotage", "number"),
     [
@@ -119,6 +160,16 @@ def count_twice(patch: pytest.MonkeyPatch) -> None:
         (lose_the_remainder, 7),
         (charge_days_twice, 7),
         (count_twice, 9),
+        (bar_nothing, 10),
+        pytest.param(
+            forget_what_is_for_safety,
+            11,
+            marks=pytest.mark.xfail(run=False, reason="no hold for safety is taken by a meter: expiry_required"),
+        ),
+        (send_past_the_gate, 12),
+        (send_in_spite_of_a_freeze, 12),
+        (answer_before_the_books, 13),
+        (pay_out_unproved, 14),
     ],
 )
 def test_a_broken_system_is_noticed(
@@ -126,7 +177,7 @@ def test_a_broken_system_is_noticed(
 ) -> None:
     sabotage(monkeypatch)
     with pytest.raises(Broken, match=f"^invariant {number}:"):
-        for seed in range(100, 108):
+        for seed in range(100, 112):
             cli.run(seed, meters=2)
 
 

@@ -43,7 +43,9 @@ def _run(seed: int, meters: int, shape: Shape) -> tuple[System, Invariants]:
             system.advance()
             invariants.check()
         system.calm()
-        for _ in range(shape.settle_rounds):
+        for number in range(shape.settle_rounds):
+            if number == shape.settle_rounds // 4:
+                people.theme.settle()
             system.advance()
             invariants.check()
         invariants.check_settled()
@@ -76,6 +78,7 @@ def main(argv: list[str]) -> int:
         print(
             f"seed {seed}: held; {arguments.meters} meters, {minutes} min, {network.sent} messages "
             f"({network.lost} lost, {network.repeated} repeated), {system.restarts} restarts of the head end, "
+            f"{system.restores} restores, "
             f"{invariants.checks} checks",
             flush=True,
         )

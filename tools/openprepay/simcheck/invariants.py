@@ -4,28 +4,58 @@ Numbers are those of the list in docs/architecture.md, chapter Invariants.
 """
 
 import struct
+import tempfile
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
+from headend.books import sealer, verifier
 from headend.ledger import balances, reconcile
+from headend.ledger.refunds.life import LIVE
 from headend.orders import lifecycle
-from headend.store.schema import entry, interval, meter_state, order, order_history
-from meterlink import events, records, states
+from headend.registry.kinds import KINDS
+from headend.store.schema import entry, interval, meter_state, order, order_history, payment
+from headend.store.schema_gate import gate_pass
+from headend.store.schema_refunds import refund
+from meterlink import bodies, events, reasons, records, states
 from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, ASPECT_TARIFF, Order
 from meterlink.reports import FIELDS, PAYLOAD_LENGTH, STRUCT
 from meterlink.shadow import Bill
 from metersim.board import MWS_PER_KWH
+from openprepay.simcheck import memory
 from openprepay.simcheck.people import HOLDS, People
-from openprepay.simcheck.system import STEP_S, SimulatedMeter, System
+from openprepay.simcheck.system import CHANNEL, STEP_S, SimulatedMeter, System
+from openprepay.simcheck.themes import ALONE, Office
 
+TRANSFERRED = "transfer/"  # how the head end names the payment to the right meter
 LOOK_EVERY = 40  # events between two looks at the whole ledger
 _TURNS = (
-    select(order_history.c.id, order_history.c.order_id, order_history.c.state)
+    select(order_history.c.id, order_history.c.order_id, order_history.c.event, order_history.c.state)
     .where(order_history.c.id > bindparam("after"))
     .order_by(order_history.c.id)
 )
 _ORDER = select(order).where(order.c.id == bindparam("of"))
+_PASS = select(gate_pass.c.order_id).where(gate_pass.c.order_id == bindparam("of"))
+_ALONE = (
+    select(func.count())
+    .select_from(gate_pass)
+    .where(
+        gate_pass.c.at_s > bindparam("since"), gate_pass.c.actor == bindparam("who"), gate_pass.c["class"] == "alone"
+    )
+)
+_PAID = select(payment.c.payment_id, payment.c.meter, payment.c.amount_uc, payment.c.allocated_uc).where(
+    payment.c.channel == CHANNEL
+)
+_RETURNED = (
+    select(refund.c.meter, func.sum(refund.c.amount_uc)).where(refund.c.state == "taken").group_by(refund.c.meter)
+)
+_OFF = (
+    select(refund.c.meter, func.sum(refund.c.amount_uc))
+    .where(refund.c.state.in_(("taken", "stated")))
+    .group_by(refund.c.meter)
+)
+_NET = select(meter_state.c.meter, meter_state.c.sold_uc - meter_state.c.refunded_uc)
+_OPEN_RETURNS = select(refund.c.id, refund.c.state).where(refund.c.state.in_(LIVE))
 _ENTRIES = select(entry).where(entry.c.id > bindparam("after"))
 COVER_SLACK_S = 60  # dwell, and steps that a power cut swallowed
 
@@ -52,13 +82,20 @@ class Invariants:
         self._judged = 0  # of the history of orders, up to which row
         self._last_s = system.now_s
         self._ledger_rows: dict[int, tuple[Any, ...]] = {}
+        self._safe: dict[int, bool] = {}
         self._held: dict[tuple[int, int], bytes] = {}
         self._events = -1
         self._looks = 0
+        self._restores = 0
+        self._closed_to = {meter.number: 0 for meter in system.meters}
         self.checks = 0
 
     def check(self) -> None:
         """Everything that must hold at any time."""
+        if self._restores != self._system.restores:  # the history of another database
+            self._restores = self._system.restores
+            self._judged = 0
+            self._ledger_rows = {}
         elapsed_s = self._system.now_s - self._last_s
         self._last_s = self._system.now_s
         for meter in self._system.meters:
@@ -66,9 +103,11 @@ class Invariants:
                 self._money(meter)
                 self._cover(meter, elapsed_s)
                 self._energy(meter)
+                self._safety(meter)
         if self._events != self._system.events:
             self._events = self._system.events
-            self._system.store.read(self._claims)
+            self._people.theme.follow()
+            self._system.store.read(self.check_claims)
             self._system.store.read(self._books)
             for meter in self._system.meters:
                 if meter.powered:
@@ -88,21 +127,24 @@ class Invariants:
         grown = all(new >= old for new, old in zip(terms, before, strict=True))
         require(1, grown, f"meter {meter.number}: terms {before} fell to {terms}")
         self._terms[meter.number] = terms
-        sold_uc = self._people.paid_uc[meter.number]
+        sold_uc = self._people.paid_uc[meter.number] + self._people.may_come_uc[meter.number]
         come = f"meter {meter.number}: credited {credited}, waiting {waiting}"
-        require(2, credited + waiting <= sold_uc, f"{come}, sold {sold_uc}")
+        # What went back, or could not go back and was credited again, is in both of the meter's totals.
+        require(2, credited + waiting - refunded <= sold_uc, f"{come}, refunded {refunded}, sold {sold_uc}")
         self.checks += 3
 
     def _cover(self, meter: SimulatedMeter, elapsed_s: int) -> None:
-        """Covered is what the balance, the overdraft and the emergency credit that the customer was given cover, and
-        all in friendly time; the meter's own idea of these does not count."""
+        """Covered is what the balance, the overdraft and the emergency credit that the customer was given cover, all in
+        friendly time, and all while the meter is told to protect; the meter's own idea of these does not count."""
         firmware, limits, granted_uc = meter.unit.meter, self._system.limits, self._people.granted_uc
         balance_uc = firmware.account.balance_uc()
         if balance_uc > limits.emergency_from_uc:
             granted_uc[meter.number] = 0
         lowest_uc = -limits.overdraft_uc - granted_uc[meter.number]
         lacks = balance_uc <= lowest_uc and not self._friendly(meter.board.true_s)
-        uncovered = lacks and firmware.supply.control == states.CONTROL_CONNECTED
+        uncovered = (
+            lacks and not _holds(meter, reasons.HOLD_PROTECTION) and firmware.supply.control == states.CONTROL_CONNECTED
+        )
         self._uncovered_s[meter.number] = self._uncovered_s.get(meter.number, 0) + elapsed_s if uncovered else 0
         longest_s = limits.trip_delay_s + limits.friendly_jitter_s + limits.dwell_s + COVER_SLACK_S
         require(
@@ -111,6 +153,17 @@ class Invariants:
             f"meter {meter.number}: closed without credit for {self._uncovered_s[meter.number]} s",
         )
         self.checks += 1
+
+    def _safety(self, meter: SimulatedMeter) -> None:
+        """The contact never closes while the newest order on the hold for safety that the meter holds sets it."""
+        held = _holds(meter, reasons.HOLD_SAFETY)
+        before, self._safe[meter.number] = self._safe.get(meter.number, False), held
+        known = self._closed_to[meter.number]
+        self._closed_to[meter.number] = len(meter.contact_changes)
+        if held and before:
+            for at_s, closed in meter.contact_changes[known:]:
+                require(11, not closed, f"meter {meter.number}: closed at {at_s}, held for safety")
+            self.checks += 1
 
     def _friendly(self, unix_s: int) -> bool:
         """Whether it is one of the friendly quarters of the local day: those of RULED hold every day, within it."""
@@ -141,17 +194,42 @@ class Invariants:
             in_time = not stated.not_after_s or self._system.now_s <= stated.not_after_s + STEP_S
             require(5, in_time, f"{what} applied after {stated.not_after_s}")
             require(5, (stated.meter, stated.account_epoch) == (meter.number, 1), f"{what} is for {stated.meter}")
-            require(5, not before or stated.version > Order(before).stated.version, f"{what} is an old one")
+            newer = not before or (stated.signing_epoch, stated.version) > _age(before)
+            require(5, newer, f"{what} is an old one")
             self.checks += 3
 
     # -- the head end --------------------------------------------------------------------------------------------------
 
-    def _claims(self, conn: Connection) -> None:
+    def check_claims(self, conn: Connection) -> None:
         """Each confirmed order was true at the meter time of its evidence."""
-        for number, order_id, state in conn.execute(_TURNS, {"after": self._judged}).all():
+        for number, order_id, event, state in conn.execute(_TURNS, {"after": self._judged}).all():
             self._judged = number
-            if state == lifecycle.CONFIRMED:
+            if event == "send":
+                self._send(conn, number, conn.execute(_ORDER, {"of": order_id}).one())
+            elif state == lifecycle.CONFIRMED:
                 self._claim(conn.execute(_ORDER, {"of": order_id}).one())
+
+    def _send(self, conn: Connection, number: int, row: Any) -> None:
+        """Row `number` of the history hands an order to a carrier. One that opens a relay has passed the gate, nothing
+        forbids it, and no freeze stands."""
+        if row.aspect != ASPECT_SUPPLY or row.selector == reasons.HOLD_PROTECTION:
+            return
+        if bodies.decode_supply(row.body)[0] != bodies.HOLD:
+            return
+        what = f"order {row.id}, hold {row.selector} on meter {row.meter}"
+        passed = conn.execute(_PASS, {"of": row.id}).one_or_none()
+        require(12, passed is not None, f"{what}, was sent without a pass")
+        self.checks += 1
+        office = self._people.theme
+        if not isinstance(office, Office):
+            return
+        require(12, office.frozen is None or number <= office.frozen, f"{what}, was sent in spite of a freeze")
+        used = conn.execute(_ALONE, {"since": self._system.now_s - 3600, "who": row.actor}).scalar_one()
+        require(12, used <= ALONE, f"{used} were sent in an hour by {row.actor} alone")
+        for exclusion, (meter, kind, mark) in office.standing.items():
+            barred = meter == row.meter and KINDS[kind].forbids(row.selector) and number > mark
+            require(10, not barred, f"{what}, was sent in spite of exclusion {exclusion}, {kind}")
+        self.checks += 2 + len(office.standing)
 
     def _claim(self, row: Any) -> None:
         meter = self._system.meter(row.meter)
@@ -186,13 +264,38 @@ class Invariants:
         require(
             8, sum(line.balance_uc for line in balances.trial_balance(conn)) == 0, "the ledger does not sum to zero"
         )
-        for meter in self._system.meters:
-            sold_uc = conn.execute(
-                select(meter_state.c.sold_uc).where(meter_state.c.meter == meter.number)
-            ).scalar_one()
-            paid_uc = self._people.paid_uc[meter.number]
-            require(8, sold_uc == paid_uc, f"meter {meter.number}: {sold_uc} sold, {paid_uc} paid")
+        self._returns(conn, self._payments(conn))
         self.checks += len(fresh) + 1
+
+    def _payments(self, conn: Connection) -> dict[int, int]:
+        """Every payment that was answered is in the books once, as it was; those that a copy lacks are known. Returns
+        what was paid for each meter."""
+        rows = conn.execute(_PAID).all()
+        own = {row.payment_id: (row.meter, row.amount_uc) for row in rows if not row.payment_id.startswith(TRANSFERRED)}
+        people = self._people
+        expected = {payment_id: people.taken[payment_id] for payment_id in people.in_books()}
+        require(13, own == expected, f"payments {sorted(set(own.items()) ^ set(expected.items()))} differ")
+        paid_uc = {meter.number: 0 for meter in self._system.meters}
+        for row in rows:
+            paid_uc[row.meter] += row.amount_uc - row.allocated_uc
+        if not self._system.restores:
+            off = dict(conn.execute(_OFF).all())
+            for number, net_uc in conn.execute(_NET):
+                left_uc = paid_uc[number] - off.get(number, 0)
+                require(
+                    8, net_uc == left_uc, f"meter {number}: {net_uc} sold and not refunded, {left_uc} paid and left"
+                )
+        self.checks += len(rows)
+        return paid_uc
+
+    def _returns(self, conn: Connection, paid_uc: dict[int, int]) -> None:
+        """Money that went back is no longer on the meter, by what the meter itself has committed."""
+        for number, returned_uc in conn.execute(_RETURNED):
+            committed = self._system.meter(number).unit.meter.committed()
+            net_uc = committed[5] + committed[25] - committed[7]
+            come = f"meter {number}: {paid_uc[number]} paid, {returned_uc} went back, {net_uc} is on the meter"
+            require(14, net_uc <= paid_uc[number] - returned_uc, come)
+            self.checks += 1
 
     def _whole_ledger(self, conn: Connection) -> None:
         rows = {row.id: tuple(row) for row in conn.execute(_ENTRIES, {"after": 0})}
@@ -205,15 +308,27 @@ class Invariants:
     def check_settled(self) -> None:
         """What must hold once faults have ended and everything had time to arrive."""
         self._system.store.read(self._settled)
+        sealer.seal_all(self._system.store, self._system.now_s, all_rows=True)
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/books.sqlite"
+            memory.copy(self._system.store).execute("VACUUM INTO ?", (path,))
+            verdict = verifier.verify(*verifier.from_sqlite(path), ())
+        require(8, not verdict.wrong, "; ".join(verdict.wrong))
 
     def _settled(self, conn: Connection) -> None:
         self._whole_ledger(conn)
+        require(13, not self._people.lost, f"never posted again: {self._people.lost}")
+        paid = self._payments(conn)
+        returned = dict(conn.execute(_RETURNED).all())
+        live = conn.execute(_OPEN_RETURNS).all()
+        require(14, not live, f"refunds {live} are still under way")
         for meter in self._system.meters:
             account = meter.unit.meter.account
-            paid_uc = self._people.paid_uc[meter.number]
+            paid_uc = paid[meter.number] - returned.get(meter.number, 0)
+            self._not_barred(meter)
             require(
                 2,
-                account.credited_uc + account.waiting_uc == paid_uc,
+                account.credited_uc + account.waiting_uc - account.refunded_uc == paid_uc,
                 f"meter {meter.number}: credited {account.credited_uc}, waiting {account.waiting_uc}, paid {paid_uc}",
             )
             explained = reconcile.explain(conn, meter.number)
@@ -222,15 +337,26 @@ class Invariants:
             self._intervals(conn, meter)
             self._shadow_bill(conn, meter)
 
+    def _not_barred(self, meter: SimulatedMeter) -> None:
+        """A customer who is excluded does not rest on a hold that is barred."""
+        office = self._people.theme
+        for exclusion, (number, kind, _) in office.standing.items() if isinstance(office, Office) else ():
+            for hold in HOLDS if number == meter.number else ():
+                barred = _holds(meter, hold) and KINDS[kind].forbids(hold)
+                require(10, not barred, f"meter {number} rests on hold {hold}, exclusion {exclusion}, {kind}")
+                self.checks += 1
+
     def _orders_ended(self, conn: Connection, meter: SimulatedMeter) -> None:
         open_orders = conn.execute(
-            select(order.c.id, order.c.state, order.c.wants).where(
+            select(order.c.id, order.c.state, order.c.wants, order.c.gate).where(
                 order.c.meter == meter.number, order.c.state.not_in(lifecycle.ENDS)
             )
         ).all()
         for row in open_orders:
             # What waits for the customer's key, for credit or for another hold is accepted, and rightly not confirmed.
             waits = row.state == lifecycle.ACCEPTED and row.wants in ("on", "permit", "off")
+            # So is what waits for room in a budget, and never runs out (a tariff).
+            waits = waits or (row.state == lifecycle.QUEUED and row.gate and isinstance(self._people.theme, Office))
             require(4, waits, f"meter {meter.number}: order {row.id} is still {row.state}")
         self.checks += 1
 
@@ -288,6 +414,17 @@ class Invariants:
         for debt in firmware.debts:
             require(1, debt.collected_uc <= debt.total_uc, f"meter {meter.number}: more collected than owed")
         self.checks += 1 + len(firmware.debts)
+
+
+def _holds(meter: SimulatedMeter, hold: int) -> bool:
+    """Whether the newest order on a hold that the meter holds sets it."""
+    raw = meter.unit.meter.held_order(ASPECT_SUPPLY, hold)
+    return bool(raw) and bodies.decode_supply(Order(raw).stated.body)[0] == bodies.HOLD
+
+
+def _age(raw: bytes) -> tuple[int, int]:
+    stated = Order(raw).stated
+    return stated.signing_epoch, stated.version
 
 
 def _ordered_s(firmware: Any, unknown_s: int) -> int:

@@ -19,12 +19,14 @@ class Network:
         self._delay_s = delay_s
         self._flying: list[tuple[int, int, Callable[[], None]]] = []
         self._number = 0
+        self.is_quiet = False
         self.sent = 0
         self.lost = 0
         self.repeated = 0
 
     def quiet(self) -> None:
         """End all faults."""
+        self.is_quiet = True
         self._loss = self._repeat = self._delay_s = 0
 
     def send(self, now_s: int, arrive: Callable[[], None]) -> None:

@@ -1,6 +1,7 @@
 """The world of one run: a head end, its meters, the network between them, and time."""
 
 import random
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -78,9 +79,9 @@ class Shape:
 SHORT = Shape(
     start_s=MONTH_S - 300,
     switch_s=MONTH_S + 900,
-    rounds=300,
+    rounds=240,
     act_every=3,
-    settle_rounds=220,
+    settle_rounds=200,
     policy=Policy(retry_max_s=30, slow_s=60, poll_s=240, gap_s=20, question_s=150),
 )
 LONG = Shape(YEAR_S, YEAR_S + 9_000, rounds=1200, act_every=8, settle_rounds=900, policy=Policy())
@@ -185,9 +186,11 @@ class System:
         self.network = Network(self.rng)
         self.store = memory.copy_of(memory.empty())
         self.keystore = KeyStore.generate(entropy=self.rng.randbytes, use=BENCH)
-        self.signer = Signer(self.keystore, SignerLog(None), self.clock, Caps(MAX_ORDER_UC))
+        self.signer_log = SignerLog(None)
+        self.signer = Signer(self.keystore, self.signer_log, self.clock, Caps(MAX_ORDER_UC))
         self.engine = self._engine()
         self.restarts = 0
+        self.restores = 0
         self.tariff = _tariff(self.rng, seed)
         self.limits = _limits(seed)
         self.store.write(self._establish).result()
@@ -215,8 +218,13 @@ class System:
         return Engine(self.store, self.keystore, self.clock, self.rng.randbytes, signer=self.signer, policy=policy)
 
     def _add(self, number: int) -> SimulatedMeter:
+        carrier, address = self.carrier_of(number)
         record = MeterRecord(
-            meter=number, carrier="mqtt", address="", tariff=self.tariff.encode(), limits=self.limits.encode()
+            meter=number,
+            carrier=carrier,
+            address=address,
+            tariff=self.tariff.encode(),
+            limits=self.limits.encode(),
         )
         self.store.write(add_meter, self.shape.start_s, record).result()
         provision = provision_record(
@@ -263,23 +271,42 @@ class System:
             board.true_s += STEP_S
             if board.true_s >= meter.outage_until_s:
                 meter.boot()
-                self._up(meter, topics.UP_STATE, meter.exchange.birth())
+                self.up(meter, topics.UP_STATE, meter.exchange.birth())
             return
+        self.steps(meter)
+        for message in self.said(meter):
+            self.up(meter, *message)
+
+    def steps(self, meter: SimulatedMeter) -> None:
+        """A round of a meter with power."""
         for _ in range(STEP_S):
-            board.advance(1)
-            was = board.closed
-            meter.unit.step()
-            if board.closed != was:
-                meter.contact_changes.append((board.true_s, board.closed))
+            self.step(meter, 1)
+
+    def step(self, meter: SimulatedMeter, stride_s: int) -> None:
+        board = meter.board
+        board.advance(stride_s)
+        was = board.closed
+        meter.unit.step()
+        if board.closed != was:
+            meter.contact_changes.append((board.true_s, board.closed))
+
+    def said(self, meter: SimulatedMeter) -> list[tuple[str, bytes]]:
+        """What the meter has to say now, some of it."""
+        messages: list[tuple[str, bytes]] = []
         for _ in range(4):
             message = meter.exchange.say(self.now_s * 1000)
             if message is None:
                 break
-            self._up(meter, *message)
+            messages.append(message)
+        return messages
+
+    def carrier_of(self, number: int) -> tuple[str, str]:
+        """How a meter is reached: carrier and address."""
+        return "mqtt", ""
 
     # -- the two directions ------------------------------------------------------------------------------------------
 
-    def _up(self, meter: SimulatedMeter, what: str, raw: bytes) -> None:
+    def up(self, meter: SimulatedMeter, what: str, raw: bytes) -> None:
         self._send(lambda: self.dispatch(self.engine.up(meter.number, what, raw, "mqtt")))
 
     def _send(self, arrive: Callable[[], None]) -> None:
@@ -298,13 +325,13 @@ class System:
         what = topics.DN_ASK
         if isinstance(action, Deliver):
             for piece in action.parcels:
-                self._send(partial(self._arrive, action.meter, topics.DN_PARCEL, piece))
+                self._send(partial(self.arrive, action.meter, topics.DN_PARCEL, piece))
             what = topics.DN_ORDER
         elif isinstance(action, Ack):
             what = topics.DN_ACK
-        self._send(partial(self._arrive, action.meter, what, action.raw))
+        self._send(partial(self.arrive, action.meter, what, action.raw))
 
-    def _arrive(self, number: int, what: str, raw: bytes) -> None:
+    def arrive(self, number: int, what: str, raw: bytes) -> None:
         meter = self.meter(number)
         if meter.powered:
             meter.exchange.hear(what, raw)
@@ -319,6 +346,18 @@ class System:
         self.network.quiet()
         for meter in self.meters:
             meter.outage_until_s = min(meter.outage_until_s, self.now_s + 60)
+
+    def put_back(self, kept: sqlite3.Connection, *, log_too: bool) -> None:
+        """The database is lost, and a copy is put in its place, under a new signing epoch; `log_too`: the signer's log
+        is lost with it."""
+        self.store.close()
+        self.store = memory.copy_of(kept)
+        if log_too:
+            self.signer_log = SignerLog(None)
+        self.keystore.open_epoch()
+        self.signer = Signer(self.keystore, self.signer_log, self.clock, Caps(MAX_ORDER_UC))
+        self.restart_head_end()
+        self.restores += 1
 
     def restart_head_end(self) -> None:
         """The head end's process ends and another begins on the same database."""

@@ -1,0 +1,23 @@
+"""Orders by the thousand over lossy carriers: whatever is called confirmed was so at the meter.
+
+`make soak` states 100 000; OPENPREPAY_ORDERS is how many.
+"""
+
+import os
+
+import pytest
+
+from openprepay.simcheck import farm
+
+ORDERS = int(os.environ.get("OPENPREPAY_ORDERS", "300"))
+SEED = int(os.environ.get("OPENPREPAY_SEED", "0"))
+
+
+def test_whatever_is_confirmed_was_true_and_everything_comes_to_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    made, ended, checks = farm.run(ORDERS, SEED, meters=6)
+    with capsys.disabled():
+        print(f"\n{ended.total()} orders: " + ", ".join(f"{count} {state}" for state, count in ended.most_common()))
+    assert ended.total() >= ORDERS
+    assert made.network.lost and made.network.repeated and made.spoiled and made.engine.counts["not_sent_deliver"]
+    assert ended["confirmed"] > ended.total() // 4 and checks > ended["confirmed"]
+    assert not set(ended) - {"confirmed", "accepted", "refused", "expired", "superseded"}
