@@ -14,7 +14,7 @@ from headend.web.words import CHANNEL_CONCERNS, CONCERNS
 from meterlink import reasons
 from tests.host.books import NOW_S
 from tests.host.peer import OPEN
-from tests.host.site import API, ONE, Site
+from tests.host.site import ALL, API, ONE, Site
 from tests.host.test_web_page import EVIL, Page
 
 READER = ("read-only", ONE["read"])
@@ -60,7 +60,7 @@ def test_it_tells_the_worst_in_the_language_of_its_reader(site: Site, language: 
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_channels_stand_there_for_those_who_see_everywhere(site: Site, language: str) -> None:
+def test_channels_stand_there_for_those_who_keep_the_books(site: Site, language: str) -> None:
     day = zone.read_day("day", "2027-01-14")
 
     def go_wrong(conn: Connection) -> None:
@@ -69,9 +69,11 @@ def test_channels_stand_there_for_those_who_see_everywhere(site: Site, language:
             settlements.settle(conn, NOW_S, "all", day, [(EVIL, 10)], 1, 10, "user:li.wei")
 
     site.store.write(go_wrong).result()
-    words = "\n".join(get(site, f"?lang={language}").words)
+    words = "\n".join(get(site, f"?lang={language}", ("all", ALL)).words)
+    untold = "\n".join(get(site, f"?lang={language}").words)  # who only reads meters
     for title, _ in CHANNEL_CONCERNS.values():
         assert title[LANGUAGES.index(language)] in words
+        assert title[LANGUAGES.index(language)] not in untold
     assert site.store.read(exceptions_channels.standing, language, ("north",)) == []  # an area: its meters alone
 
 

@@ -14,6 +14,8 @@ from starlette.responses import Response
 
 from headend import language as texts
 from headend.access.areas import covered
+from headend.access.caller import Caller
+from headend.access.permissions import BOOKS
 from headend.gate import freeze, proposals
 from headend.gate import words as gate_words
 from headend.refusals import Refused
@@ -63,28 +65,29 @@ def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], 
     pages = Rendering()
 
     async def answer(request: Request, visitor: Any) -> Response:
-        areas = await page.let_in(desk, admit, request, visitor)
+        caller = await page.let_in(desk, admit, request, visitor)
         query = wire.read_query(request.scope["query_string"], ExceptionsPageQuery)
         if query.kind and query.kind not in exceptions.CANDIDATES:
             raise Refused("kind", query.kind, f"one of {', '.join(exceptions.kinds())}")
         language = query.lang if query.lang in texts.LANGUAGES else ""
         language = language or words.choose(request.headers.get("accept-language", ""))
-        html = await desk.read(_read, pages, desk, language, query, areas)
+        html = await desk.read(_read, pages, desk, language, query, caller)
         return Response(html, 200, pages.headers(language), media_type="text/html; charset=utf-8")
 
     return answer
 
 
 def _read(
-    conn: Connection, pages: Rendering, desk: Desk, language: str, query: ExceptionsPageQuery, areas: tuple[str, ...]
+    conn: Connection, pages: Rendering, desk: Desk, language: str, query: ExceptionsPageQuery, caller: Caller
 ) -> str:
     """The whole page, made in a thread of the desk."""
+    areas, books = caller.areas, caller.may(BOOKS)  # what channels owe is for whoever keeps the books
     now_s = desk.clock.now_s()
     return pages.render(
         "exceptions.html",
         frozen=_frozen(conn, language),
         proposals=_proposals(conn, language, areas) if not query.kind else [],
-        channels=exceptions_channels.standing(conn, language, areas) if not query.kind else [],
+        channels=exceptions_channels.standing(conn, language, areas) if books and not query.kind else [],
         groups=_groups(conn, now_s, desk.report_every_s, language, query, areas),
         language=language,
         given_lang=query.lang,

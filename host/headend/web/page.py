@@ -76,7 +76,7 @@ def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], 
     renderer = Renderer()
 
     async def page(request: Request, visitor: Any) -> Response:
-        areas = await let_in(desk, admit, request, visitor)
+        areas = (await let_in(desk, admit, request, visitor)).areas
         query = wire.read_query(request.scope["query_string"], PageQuery)
         language = query.lang if query.lang in texts.LANGUAGES else ""
         language = language or words.choose(request.headers.get("accept-language", ""))
@@ -94,8 +94,8 @@ def _read(
     return renderer.render(shown, language, query, desk.currency)
 
 
-async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, visitor: Any) -> tuple[str, ...]:
-    """The areas that the reader may look at.
+async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, visitor: Any) -> access.Caller:
+    """The reader, with the areas that he may look at.
 
     By a token that may read; or everywhere by nothing, where the operator opened the page, for a browser on this
     machine.
@@ -105,7 +105,7 @@ async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, vis
     """
     host = request.headers.get("host", "")
     if desk.page_without_token and _PORT.sub("", host) in LOOPBACK_NAMES:
-        return (EVERYWHERE,)
+        return access.Caller("", {access.READ: (EVERYWHERE,)}).at(access.READ)
     try:
         caller: access.Caller = await visitor.callers.of_page(request, visitor.address)
     except Problem:
@@ -113,7 +113,7 @@ async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, vis
         raise
     visitor.is_known(caller)
     admit(visitor)
-    return caller.at(access.READ).areas
+    return caller.at(access.READ)
 
 
 def tone(code: str) -> str:
