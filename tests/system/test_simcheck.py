@@ -6,13 +6,14 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
 from headend import registry
-from headend.gate import freeze
+from headend.gate import checks
 from headend.ledger import payments
 from headend.ledger.refunds import stating
 from headend.orders import confirm, outbox
@@ -120,7 +121,7 @@ def bar_nothing(patch: pytest.MonkeyPatch) -> None:
 def forget_what_is_for_safety(patch: pytest.MonkeyPatch) -> None:
     step = supply.Supply.step
 
-    def careless(self: supply.Supply, *arguments: object) -> None:
+    def careless(self: supply.Supply, *arguments: Any) -> None:
         self.holds &= ~(1 << reasons.HOLD_SAFETY)
         step(self, *arguments)
 
@@ -132,7 +133,8 @@ def send_past_the_gate(patch: pytest.MonkeyPatch) -> None:
 
 
 def send_in_spite_of_a_freeze(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(freeze, "standing", lambda _conn: None)
+    for looks in (checks, outbox):
+        patch.setattr(looks, "freeze", SimpleNamespace(standing=lambda _conn: None))
 
 
 def answer_before_the_books(patch: pytest.MonkeyPatch) -> None:
