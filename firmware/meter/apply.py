@@ -85,7 +85,8 @@ def _seen(meter, order) -> int:
 def _expiry(meter, stated, takes: bool) -> int:
     """Why the time forbids it, or 0. `takes`: whether it takes something away from the customer."""
     if not stated.not_after_s:
-        if takes and stated.aspect == orders.ASPECT_SUPPLY:
+        # Danger does not end with a quarter of an hour: a hold for safety waits for its meter.
+        if takes and stated.aspect == orders.ASPECT_SUPPLY and stated.selector != reasons.HOLD_SAFETY:
             return results.EXPIRY_REQUIRED
     elif meter.clock.known:
         if meter.clock.unix_s > stated.not_after_s:

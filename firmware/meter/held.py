@@ -17,7 +17,9 @@ _VERSION_AT = 16  # of an order: signing epoch 2, version 4; before them, at 8, 
 
 
 def key(meter, aspect: int, selector: int) -> int:
-    """Where the journal keeps the last order of a subject; -1 for a credit source without a place."""
+    """Where the journal keeps the last order of a subject; -1 for what is no aspect, or a source without a place."""
+    if not orders.ASPECT_CREDIT <= aspect <= orders.ASPECT_LOAD:
+        return -1
     if aspect == orders.ASPECT_CREDIT:
         place = meter.account.index(selector) if selector else -1
         return aspect << 8 | place if place >= 0 else -1

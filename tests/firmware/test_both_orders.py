@@ -2,7 +2,7 @@
 
 from meter import store
 from meter.core import Meter
-from meterlink import bodies, events, orders, reasons, results, tariff
+from meterlink import bodies, events, orders, reasons, reports, results, tariff
 from tests.firmware import stated
 from tests.firmware.ramboard import METER, NONCE, START_S, Rig
 
@@ -101,6 +101,15 @@ def test_expiry():
     refused(rig, rig.hold(3, not_after_s=0), results.EXPIRY_REQUIRED)
     refused(rig, rig.release(8, not_after_s=0), results.EXPIRY_REQUIRED)
     refused(rig, rig.release(1, not_after_s=START_S + 1), results.EXPIRED)
+    assert rig.give(rig.hold(reasons.HOLD_SAFETY, not_after_s=0)) == results.APPLIED
+
+
+def test_a_question_about_anything_is_answered():
+    rig = ready()
+    rig.give(rig.hold(2, not_after_s=START_S + 100))
+    for aspect in (0, 1, 2, 14, 15, 255):
+        for selector in (0, 1, 2, 3, 31, 32, 65535):
+            assert len(rig.meter.report(reports.KIND_REPORT, bytes(8), aspect, selector)) == reports.LENGTH
 
 
 def test_an_order_that_expires_while_it_waits():

@@ -226,7 +226,6 @@ def test_a_relay_that_was_told_to_open_is_off_when_the_meter_senses_it(make: Mak
     world.until(lambda: world.state(stop) == lifecycle.CONFIRMED, 3600)
 
 
-@pytest.mark.xfail(strict=True, reason="the meter refuses a hold without a last second: expiry_required")
 def test_a_hold_for_safety_is_taken(make: Make) -> None:
     world = make()
     stop = world.write(statements.stop, METER, reasons.HOLD_SAFETY, OPERATOR, delay_s=0)

@@ -25,7 +25,6 @@ def test_whatever_is_confirmed_was_true_and_everything_comes_to_an_end(capsys: p
     assert not set(ended) - {"confirmed", "accepted", "refused", "expired", "superseded"}
 
 
-@pytest.mark.xfail(strict=True, reason="a question about aspect 0 raises within the meter")
 def test_a_question_about_what_no_aspect_is_is_answered() -> None:
     """Nothing guards a question; a spoiled one, or a stranger's, must not end the firmware."""
     one = meter(7, 2).meter

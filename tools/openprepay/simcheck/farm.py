@@ -61,7 +61,7 @@ class Farm(System):
             super().up(meter, what, self.spoil(raw))
 
     def arrive(self, number: int, what: str, raw: bytes) -> None:
-        super().arrive(number, what, raw if what == topics.DN_ASK else self.spoil(raw))
+        super().arrive(number, what, self.spoil(raw))
 
     def dispatch(self, actions: list[Action]) -> None:
         for action in actions:
