@@ -5,11 +5,18 @@ from headend.store import (  # noqa: F401 - loading them is what counts
     schema_access,
     schema_audit,
     schema_books,
+    schema_campaign,
+    schema_collection,
+    schema_configuration,
+    schema_fleet,
     schema_gate,
     schema_money,
     schema_people,
+    schema_quality,
+    schema_readings,
     schema_refunds,
     schema_registry,
+    schema_workers,
 )
 from headend.store.columns import metadata
 

@@ -1,0 +1,14 @@
+"""Collection: schedules, what was read by when, and how good each line is."""
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

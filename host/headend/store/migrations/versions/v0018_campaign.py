@@ -1,0 +1,14 @@
+"""Campaigns: groups, their pace, what was counted, and why one was stopped."""
+
+revision = "0018"
+down_revision = "0017"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

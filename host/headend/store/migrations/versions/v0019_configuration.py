@@ -1,0 +1,14 @@
+"""The daily audit of configuration: what was wanted of a meter, what it reported, and the difference."""
+
+revision = "0019"
+down_revision = "0018"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

@@ -1,0 +1,1 @@
+"""Tables of collection: schedules, what was read by when, and how good each line is."""
