@@ -13,6 +13,7 @@ from headend.ledger import accounts
 from headend.refusals import Refused
 from headend.store import UnknownMeter
 from headend.store.schema import meter, meter_state, meter_trust
+from headend.workers.homes import bus_of
 from meterlink import bodies, tariff
 from meterlink.orders import MAX_METER, OrderError
 
@@ -77,7 +78,7 @@ def add_meter(conn: Connection, now_s: int, record: MeterRecord) -> None:
     check(record)
     if conn.execute(select(meter.c.meter).where(meter.c.meter == record.meter)).one_or_none() is not None:
         raise MeterExists("meter", record.meter, "a number that is not in the fleet yet")
-    conn.execute(insert(meter).values(**vars(record), added_s=now_s))
+    conn.execute(insert(meter).values(**vars(record), bus=bus_of(record.carrier, record.address), added_s=now_s))
     conn.execute(insert(meter_state).values(meter=record.meter))
     conn.execute(insert(meter_trust).values(meter=record.meter))
     accounts.open_account(conn, accounts.of_meter(record.meter, record.account_epoch))

@@ -49,6 +49,7 @@ meter = Table(
     Column("added_s", BigInteger, nullable=False),
     # Where it stands in the utility, from the whole to the part, such as "north/feeder-3/t-17": who may act on it.
     Column("area", String(120), nullable=False, server_default=""),
+    Column("bus", Integer),  # modbus: the lease under which its link is (workers.homes)
     Index("ix_meter_area", "area"),
 )
 
@@ -333,6 +334,7 @@ decoder = Table(
     Column("base_date", Integer, nullable=False),  # year
     Column("next_tid", BigInteger, nullable=False, server_default="0"),  # lowest one that is free, under this key
     Column("compare_s", BigInteger, server_default="0"),  # when to hold its tokens against the signer's log; null: done
+    Index("ix_decoder_pan", "pan"),
     Index(
         "ix_decoder_compare",
         "compare_s",
