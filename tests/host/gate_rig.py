@@ -13,7 +13,7 @@ from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
 from headend.orders import statements
 from headend.store import Store
-from headend.store.schema import meter, order
+from headend.store.schema import meter, meter_state, order
 from headend.store.schema_gate import gate_pass, proposal, proposal_item
 from meterlink import reasons
 from tests.host.books import NOW_S, open_books
@@ -51,6 +51,12 @@ class Office(Rows):
         for at, number in enumerate(self.meters):
             here = {"carrier": "modbus", "area": areas[at % len(areas)]}
             conn.execute(update(meter).where(meter.c.meter == number).values(here))
+        self.hear(conn, *self.meters)
+
+    def hear(self, conn: Any, *numbers: int) -> None:
+        """A report of these meters was taken now: what is known of them is fresh."""
+        here = {"report_taken_s": self.clock.now_s()}
+        conn.execute(update(meter_state).where(meter_state.c.meter.in_(numbers)).values(here))
 
     def another(self) -> Engine:
         return Engine(self.store, self.keys, self.clock, self.noise, signer=self.signer)

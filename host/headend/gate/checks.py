@@ -11,12 +11,14 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Integer, and_, bindparam, case, func, select
 
 from headend import registry
+from headend.access.caller import USER
 from headend.gate import budget, freeze, policy, words
 from headend.gate.budget import Budget, Room
 from headend.gate.policy import ALONE, APPROVED, SAFETY, Policy
 from headend.language import ENGLISH, LANGUAGES, say, utc
 from headend.ledger import zone
-from headend.store.schema import meter, payment
+from headend.store.prepared import prepared
+from headend.store.schema import meter, meter_state, payment
 from headend.store.schema_gate import proposal
 from headend.store.schema_money import bill
 from meterlink import reasons
@@ -99,6 +101,8 @@ _BILLS = (
     .join(meter, (meter.c.meter == bill.c.meter) & (meter.c.account_epoch == bill.c.account_epoch))
     .where(bill.c.meter == bindparam("of"))
 )
+_HEARD = prepared(select(meter_state.c.report_taken_s).where(meter_state.c.meter == bindparam("of")))
+_KIND = prepared(select(proposal.c.kind).where(proposal.c.id == bindparam("of")))
 _PROPOSAL = select(proposal.c.state, proposal.c.policy_version, proposal.c.proposed_s, proposal.c.expires_s).where(
     proposal.c.id == bindparam("of")
 )
@@ -135,6 +139,7 @@ def forbids(conn: Connection, now_s: int, asked: Asked, rules: Policy) -> Iterat
         yield from _approval(conn, now_s, asked, rules)
         if asked.aspect == ASPECT_SUPPLY:
             yield from _stop(conn, now_s, asked)
+            yield from _unheard(conn, now_s, asked, rules)
     frozen = freeze.standing(conn)
     if frozen is not None:
         told = {"since": utc(frozen.set_s), "actor": frozen.set_by, "why": frozen.why, "freeze": frozen.id}
@@ -170,6 +175,25 @@ def _stop(conn: Connection, now_s: int, asked: Asked) -> Iterator[No]:
         hours = bar.rule == "calendar"
         again_s = 0 if bar.until_s is None else bar.until_s
         yield No(bar.rule, bar.text, bar.fields, HOLD if hours else CANCEL, again_s if hours else 0)
+
+
+def _unheard(conn: Connection, now_s: int, asked: Asked, rules: Policy) -> Iterator[No]:
+    """What is known of a meter is too old to stop it automatically."""
+    if not _automatic(conn, asked):
+        return
+    heard_s = _HEARD(conn, {"of": asked.meter}).scalar_one_or_none()
+    if heard_s is None:
+        yield No(words.NEVER_HEARD, words.NO[words.NEVER_HEARD], {}, HOLD, now_s + LOOK_AGAIN_S)
+    elif heard_s < now_s - rules.stale_s:
+        told = {"heard": utc(heard_s), "hours": rules.stale_s // 3600}
+        yield No(words.STALE, words.NO[words.STALE], told, HOLD, now_s + LOOK_AGAIN_S)
+
+
+def _automatic(conn: Connection, asked: Asked) -> bool:
+    """Whether no person looked at this one meter: a program or a rule states it, or it is one of a list."""
+    if not asked.actor.startswith(USER):
+        return True
+    return asked.proposal is not None and _KIND(conn, {"of": asked.proposal}).scalar_one() != "order"
 
 
 def over_budget(now_s: int, room: Room, rule: str = words.BUDGET) -> No:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert, select
 
 from headend import audit
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema_gate import gate_policy
 
 # As what an order passes the gate; "" in `order.gate`: it opens nothing and passes freely.
@@ -36,6 +37,7 @@ _FIELDS = {
     "feeder_level": (1, 6),
     "proposal_s": (600, 30 * 86_400),
     "recall_s_per_meter": (0, 60),
+    "stale_s": (3600, 30 * 86_400),
 }
 
 
@@ -71,7 +73,8 @@ class Policy:
     `limits`: class -> scope -> window -> Share · `always`: what one person never states alone: names of aspects
     ("tariff"), or of holds ("supply:legal") · `feeder_level`, `area_level`: how many parts of a meter's area name its
     feeder, its area · `proposal_s`: how long a proposal stays open · `recall_s_per_meter`: a recall spreads the closing
-    over so many seconds for each meter of a feeder.
+    over so many seconds for each meter of a feeder · `stale_s`: a meter that was not heard for longer is not stopped
+    automatically.
     """
 
     version: int = 0
@@ -83,6 +86,7 @@ class Policy:
     feeder_level: int = 2
     proposal_s: int = 86_400
     recall_s_per_meter: int = 2
+    stale_s: int = 86_400
 
     def share(self, kind: str, scope: str, window: str) -> Share:
         return self.limits[kind][scope][window]
@@ -149,13 +153,13 @@ def _whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-_NEWEST = select(gate_policy.c.version, gate_policy.c.rules).order_by(gate_policy.c.version.desc()).limit(1)
+_NEWEST = prepared(select(gate_policy.c.version, gate_policy.c.rules).order_by(gate_policy.c.version.desc()).limit(1))
 _SET = insert(gate_policy).returning(gate_policy.c.version)
 
 
 def get(conn: Connection) -> Policy:
     """The policy in force."""
-    row = conn.execute(_NEWEST).one_or_none()
+    row = _NEWEST(conn).one_or_none()
     return Policy() if row is None else read(row.version, json.loads(row.rules))
 
 

@@ -14,6 +14,8 @@ OTHER_POLICY = "gate.other_policy"
 CLOCK_BACK = "gate.clock_went_back"
 BUDGET = "gate.budget"
 NEEDS_APPROVAL = "gate.needs_approval"
+STALE = "gate.stale"
+NEVER_HEARD = "gate.never_heard"
 NO: Mapping[str, Text] = {
     FROZEN: (
         "Held: everything that may open a relay is frozen since {since} by {actor}: “{why}” (freeze {freeze}).",
@@ -24,6 +26,14 @@ NO: Mapping[str, Text] = {
         "不予停电：客户已于 {paid} 缴费，晚于停电申请（{stated}）。",
     ),
     NOTHING_OWED: ("Not stopped: no bill of the customer is overdue.", "不予停电：该客户没有逾期账单。"),
+    STALE: (
+        "Held: nothing was heard from the meter since {heard}; data older than {hours} h stops nobody automatically.",
+        "暂停：自 {heard} 起未收到电表数据；数据超过 {hours} 小时不得自动停电。",
+    ),
+    NEVER_HEARD: (
+        "Held: nothing was ever heard from the meter; nobody is stopped automatically without data.",
+        "暂停：从未收到该电表数据；无数据不得自动停电。",
+    ),
     LAPSED: (
         "Not sent: the approval of proposal {proposal} is {state}.",
         "不予下发：申请 {proposal} 的审批状态为{state}。",
