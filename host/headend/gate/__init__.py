@@ -7,7 +7,7 @@ of it. `orders.statements` and `orders.outbox` call the first three; nothing rea
 """
 
 from headend.gate.admission import admit, kind_of
-from headend.gate.checks import No, recheck
+from headend.gate.checks import No, Turn, recheck
 from headend.gate.opening import opens
 
-__all__ = ["No", "admit", "kind_of", "opens", "recheck"]
+__all__ = ["No", "Turn", "admit", "kind_of", "opens", "recheck"]

@@ -9,20 +9,24 @@ from headend.gate.budget import Budget
 from headend.gate.checks import No
 from headend.gate.policy import ALONE, APPROVED, COUNTS, REFUND, RESTATED, SAFETY
 from headend.orders import lifecycle
+from headend.store.prepared import prepared
 from headend.store.schema import meter, order, order_body
 from meterlink import names, reasons
 from meterlink.orders import ASPECT_CREDIT, ASPECT_LIMITS, ASPECT_RETIRE, ASPECT_SUPPLY, ASPECT_TARIFF
 
 # The books have moved with it already, and cannot wait for a person: held back at sending, never asked for.
 _STATED_WITH_BOOKS = (ASPECT_RETIRE,)
-_PROVISIONED = {ASPECT_TARIFF: meter.c.tariff, ASPECT_LIMITS: meter.c.limits}
+_PROVISIONED = {
+    aspect: prepared(select(column).where(meter.c.meter == bindparam("of")))
+    for aspect, column in ((ASPECT_TARIFF, meter.c.tariff), (ASPECT_LIMITS, meter.c.limits))
+}
 
 _mine = (
     order.c.meter == bindparam("of"),
     order.c.aspect == bindparam("about"),
     order.c.selector == bindparam("which"),
 )
-_SENT = (
+_SENT = prepared(
     select(order.c.body, order_body.c.body.label("apart"))
     .join(meter, (meter.c.meter == order.c.meter) & (meter.c.account_epoch == order.c.account_epoch))
     .outerjoin(order_body, order_body.c.order_id == order.c.id)
@@ -30,7 +34,7 @@ _SENT = (
     .order_by(order.c.signing_epoch.desc(), order.c.version.desc(), order.c.id.desc())
     .limit(1)
 )
-_ANY = select(order.c.id).where(*_mine).limit(1)
+_ANY = prepared(select(order.c.id).where(*_mine).limit(1))
 _GIVES_WAY = select(order.c.actor).where(*_mine, order.c.state == lifecycle.QUEUED, order.c.gate.in_(COUNTS[ALONE]))
 
 
@@ -45,13 +49,13 @@ def before(conn: Connection, meter_id: int, aspect: int, selector: int) -> bytes
     """What the meter has, or is about to have, of a subject: the newest statement that was sent, else what it was
     provisioned with. None: not known. What waits is no measure: it may never come."""
     subject = {"of": meter_id, "about": aspect, "which": selector}
-    row = conn.execute(_SENT, subject).one_or_none()
+    row = _SENT(conn, subject).one_or_none()
     if row is not None:
         return bytes(row.body if row.apart is None else row.apart)
-    column = _PROVISIONED.get(aspect)
-    if column is None or conn.execute(_ANY, subject).one_or_none() is not None:
+    provisioned = _PROVISIONED.get(aspect)
+    if provisioned is None or _ANY(conn, subject).one_or_none() is not None:
         return None
-    return bytes(conn.execute(select(column).where(meter.c.meter == meter_id)).scalar_one())
+    return bytes(provisioned(conn, {"of": meter_id}).scalar_one())
 
 
 def kind_of(

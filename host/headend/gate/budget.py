@@ -11,13 +11,14 @@ from sqlalchemy import BigInteger, BindParameter, Connection, String, bindparam,
 
 from headend.access.areas import within
 from headend.gate.policy import COUNTS, SCOPES, WINDOWS, Policy
+from headend.store.prepared import prepared
 from headend.store.schema import meter, order
 from headend.store.schema_gate import gate, gate_pass
 
 _TRY = select(gate.c.one).with_for_update(skip_locked=True)
 _HOLD = update(gate).values(touched=gate.c.touched + 1)
-_AREA = select(meter.c.area).where(meter.c.meter == bindparam("of"))
-_PASS = insert(gate_pass)
+_AREA = prepared(select(meter.c.area).where(meter.c.meter == bindparam("of")))
+_PASS = prepared(insert(gate_pass))
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def prefix(area: str, level: int) -> str:
 
 def place_of(conn: Connection, meter_id: int, actor: str, policy: Policy) -> Place:
     """The scopes of an order of `actor` to a meter."""
-    return place(conn.execute(_AREA, {"of": meter_id}).scalar_one(), actor, policy)
+    return place(_AREA(conn, {"of": meter_id}).scalar_one(), actor, policy)
 
 
 def place(area: str, actor: str, policy: Policy) -> Place:
@@ -109,7 +110,8 @@ _QUEUED = (
 
 
 class Budget:
-    """The limits of one class as they stand in this transaction; meters are counted once."""
+    """The limits of one class as they stand in this transaction. What has passed and how many meters a scope has is
+    counted once: whoever lets orders pass says so by `take`."""
 
     def __init__(self, conn: Connection, now_s: int, policy: Policy, kind: str, *, with_queued: bool = False) -> None:
         self._conn = conn
@@ -118,13 +120,14 @@ class Budget:
         self._kind = kind
         self._counted = list(COUNTS[kind])
         self._meters: dict[tuple[str, str], int] = {}
+        self._passed: dict[tuple[str, str, str], int] = {}
         self._taken: dict[tuple[str, str], int] = {}
         if with_queued:
             for row in conn.execute(_QUEUED, {"kinds": self._counted}):
                 self.take(place(row.area, row.actor, policy), row.number)
 
     def take(self, at: Place, number: int = 1) -> None:
-        """Count some that have no row yet."""
+        """Count some that had no row when this was made."""
         for scope in SCOPES:
             key = scope, at.name(scope)
             self._taken[key] = self._taken.get(key, 0) + number
@@ -140,7 +143,9 @@ class Budget:
         if scope != "utility":
             values["named"] = name
         count, nth = _AT[scope]
-        passed = int(self._conn.execute(count, values).scalar_one())
+        passed = self._passed.get((*key, window))
+        if passed is None:
+            passed = self._passed[*key, window] = int(self._conn.execute(count, values).scalar_one())
         used = passed + self._taken.get(key, 0)
         limit = share.least if used < share.least else share.of(self._meters_in(scope, name))
         free_s = 0
@@ -171,4 +176,4 @@ def passed(conn: Connection, now_s: int, row: Any, at: Place, kind: str) -> None
         "class": kind,
         "proposal": row.proposal,
     }
-    conn.execute(_PASS, values)
+    _PASS(conn, values)

@@ -6,6 +6,7 @@ stopped. They hold for the transaction that asks them: the meter's row is locked
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, and_, bindparam, case, func, select
@@ -69,7 +70,7 @@ class Asked:
     proposal: int | None = None
 
 
-_PAID = (
+_PAID = prepared(
     select(payment.c.taken_s)
     .join(meter, (meter.c.meter == payment.c.meter) & (meter.c.account_epoch == payment.c.account_epoch))
     .where(payment.c.meter == bindparam("of"), payment.c.taken_s > bindparam("since", type_=BigInteger))
@@ -78,7 +79,7 @@ _PAID = (
 )
 # Of the account in force: how many bills there were, and how many of them payments have to pay today. What the meter
 # collects is agreed on: a payment that leaves such a bill releases a stop, too.
-_BILLS = (
+_BILLS = prepared(
     select(
         func.count().label("known"),
         func.coalesce(
@@ -103,31 +104,67 @@ _BILLS = (
 )
 _HEARD = prepared(select(meter_state.c.report_taken_s).where(meter_state.c.meter == bindparam("of")))
 _KIND = prepared(select(proposal.c.kind).where(proposal.c.id == bindparam("of")))
-_PROPOSAL = select(proposal.c.state, proposal.c.policy_version, proposal.c.proposed_s, proposal.c.expires_s).where(
-    proposal.c.id == bindparam("of")
+_PROPOSAL = prepared(
+    select(proposal.c.state, proposal.c.policy_version, proposal.c.proposed_s, proposal.c.expires_s).where(
+        proposal.c.id == bindparam("of")
+    )
 )
 _RUNNING = ("approved", "done")
 
 
-def recheck(conn: Connection, now_s: int, row: Any) -> No | None:
+class Turn:
+    """One transaction's turn at the gate: it holds the gate from its first question on, so rules and counts stand."""
+
+    def __init__(self, conn: Connection, now_s: int) -> None:
+        self.conn = conn
+        self.now_s = now_s
+        self._held: bool | None = None
+        self._budgets: dict[str, Budget] = {}
+
+    @cached_property
+    def rules(self) -> Policy:
+        return policy.get(self.conn)
+
+    def hold(self) -> bool:
+        """Hold the gate, where nobody else does."""
+        if self._held is None:
+            self._held = budget.try_lock(self.conn)
+        return self._held
+
+    def counts(self, kind: str) -> Budget:
+        """Of a class of orders."""
+        if kind not in self._budgets:
+            self._budgets[kind] = Budget(self.conn, self.now_s, self.rules, kind)
+        return self._budgets[kind]
+
+    def passed(self, at: budget.Place, kind: str) -> None:
+        """One more has passed: whoever counts this class counts it."""
+        for counting, one in self._budgets.items():
+            if kind in policy.COUNTS[counting]:
+                one.take(at)
+
+
+def recheck(conn: Connection, now_s: int, row: Any, turn: Turn | None = None) -> No | None:
     """Whether an order that opens (`gate` not "") may become `sent` now; where it may, that is counted.
 
-    `row`: the order's id, meter, aspect, selector, gate, actor, issued_s and proposal. Its meter is locked. Writes its
-    row of `gate_pass` and returns None, or returns why not: rule BUSY where another worker counts just now.
+    `row`: the order's id, meter, aspect, selector, gate, actor, issued_s and proposal. Its meter is locked. `turn`: of
+    a transaction that asks for several orders. Writes its row of `gate_pass` and returns None, or returns why not: rule
+    BUSY where another worker counts just now.
     """
-    if not budget.try_lock(conn):
+    turn = turn or Turn(conn, now_s)
+    if not turn.hold():
         return No(BUSY, ("", ""))
-    rules = policy.get(conn)
     asked = Asked(row.meter, row.aspect, row.selector, row.gate, row.actor, row.issued_s, row.issued_s, row.proposal)
-    found = next(forbids(conn, now_s, asked, rules), None)
+    found = next(forbids(conn, now_s, asked, turn.rules), None)
     if found is not None:
         return found
-    place = budget.place_of(conn, row.meter, row.actor, rules)
+    place = budget.place_of(conn, row.meter, row.actor, turn.rules)
     if row.gate in policy.LIMITED:
-        room = Budget(conn, now_s, rules, row.gate).room(place)
+        room = turn.counts(row.gate).room(place)
         if room.left < 1:
             return over_budget(now_s, room)
     budget.passed(conn, now_s, row, place, row.gate)
+    turn.passed(place, row.gate)
     return None
 
 
@@ -149,7 +186,7 @@ def forbids(conn: Connection, now_s: int, asked: Asked, rules: Policy) -> Iterat
 def _approval(conn: Connection, now_s: int, asked: Asked, rules: Policy) -> Iterator[No]:
     if asked.proposal is None:
         return
-    row = conn.execute(_PROPOSAL, {"of": asked.proposal}).one()
+    row = _PROPOSAL(conn, {"of": asked.proposal}).one()
     state = "expired" if row.state in _RUNNING and row.expires_s < now_s else row.state
     if state not in _RUNNING:
         told = {"proposal": asked.proposal, "state": words.PROPOSAL_STATES[state]}
@@ -162,13 +199,13 @@ def _approval(conn: Connection, now_s: int, asked: Asked, rules: Policy) -> Iter
 def _stop(conn: Connection, now_s: int, asked: Asked) -> Iterator[No]:
     since_s = asked.since_s
     if asked.proposal is not None:
-        since_s = conn.execute(_PROPOSAL, {"of": asked.proposal}).one().proposed_s
+        since_s = _PROPOSAL(conn, {"of": asked.proposal}).one().proposed_s
     if asked.selector == reasons.HOLD_ARREARS:
-        paid_s = conn.execute(_PAID, {"of": asked.meter, "since": since_s}).scalar_one_or_none()
+        paid_s = _PAID(conn, {"of": asked.meter, "since": since_s}).scalar_one_or_none()
         if paid_s is not None:
             told = {"paid": utc(paid_s), "stated": utc(since_s)}
             yield No(words.PAID, words.NO[words.PAID], told, CANCEL)
-        bills = conn.execute(_BILLS, {"of": asked.meter, "today": zone.day_of(zone.of(conn), now_s)}).one()
+        bills = _BILLS(conn, {"of": asked.meter, "today": zone.day_of(zone.of(conn), now_s)}).one()
         if bills.known and not bills.overdue:
             yield No(words.NOTHING_OWED, words.NO[words.NOTHING_OWED], {}, CANCEL)
     for bar in registry.bars(conn, now_s, asked.meter, asked.selector):

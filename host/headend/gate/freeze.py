@@ -5,23 +5,24 @@ It holds from the COMMIT of `set` on: whoever sends such an order holds the gate
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from headend import audit
 from headend.gate import budget, words  # noqa: F401 - the words of the audit
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema_gate import freeze
 
 MAX_WHY = 200
 
-_STANDING = select(freeze).where(freeze.c.standing == 1)
+_STANDING = prepared(select(freeze).where(freeze.c.standing == 1))
 _SET = insert(freeze).returning(freeze.c.id)
 _LIFT = update(freeze).where(freeze.c.id == bindparam("of"), freeze.c.standing == 1)
 
 
-def standing(conn: Connection) -> Row[Any] | None:
+def standing(conn: Connection) -> Any | None:
     """The row of the freeze that stands, or None."""
-    return conn.execute(_STANDING).one_or_none()
+    return _STANDING(conn).one_or_none()
 
 
 def set(conn: Connection, now_s: int, actor: str, why: str) -> int:  # noqa: A001 - the word of the trade

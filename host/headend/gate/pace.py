@@ -16,6 +16,7 @@ from headend.gate.checks import Asked
 from headend.gate.policy import APPROVED, SCOPES
 from headend.orders import lifecycle
 from headend.store import lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import meter, order
 from headend.store.schema_gate import proposal, proposal_item
 
@@ -63,10 +64,12 @@ _DEAD = (
     .limit(1)
     .with_for_update(skip_locked=True, of=proposal)
 )
-_SET = update(proposal_item).where(
-    proposal_item.c.proposal == bindparam("of"), proposal_item.c.meter == bindparam("at_meter")
+_SET = prepared(
+    update(proposal_item).where(
+        proposal_item.c.proposal == bindparam("of"), proposal_item.c.meter == bindparam("at_meter")
+    )
 )
-_STATE = select(order.c.state).where(order.c.id == bindparam("of"))
+_STATE = prepared(select(order.c.state).where(order.c.id == bindparam("of")))
 
 
 def tick(conn: Connection, now_s: int) -> bool:
@@ -101,7 +104,7 @@ def items(conn: Connection, proposal_id: int, state: str, limit: int) -> list[Ro
 
 
 def set_item(conn: Connection, proposal_id: int, meter_id: int, **columns: Any) -> None:
-    conn.execute(_SET, {"of": proposal_id, "at_meter": meter_id, **columns})
+    _SET(conn, {"of": proposal_id, "at_meter": meter_id, **columns})
 
 
 def queue_some(conn: Connection, now_s: int, row: Row[Any], state_one: StateOne) -> int | None:
@@ -186,4 +189,4 @@ _DROP_ALL = update(proposal_item).where(proposal_item.c.proposal == bindparam("o
 
 
 def _state(conn: Connection, order_id: int) -> str:
-    return str(conn.execute(_STATE, {"of": order_id}).scalar_one())
+    return str(_STATE(conn, {"of": order_id}).scalar_one())

@@ -73,6 +73,7 @@ def claim(
     """
     actions: list[Action] = []
     lease_now_s = sql.now_s(conn) if policy.database_clock else now_s
+    turn = gate.Turn(conn, now_s)
     # In the order of the meters, so that workers on one database cannot wait for each other in a circle.
     for meter_number, order_id in sorted(_due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions)):
         lock_meter(conn, meter_number)
@@ -80,7 +81,7 @@ def claim(
             conn, {"of_order": order_id, "now": now_s, "soon": now_s + policy.lease_s, "lease_now": lease_now_s}
         ).one_or_none()
         if row is not None:
-            action = _act(conn, now_s, row, lease_now_s + policy.lease_s, policy, entropy)
+            action = _act(conn, now_s, row, lease_now_s + policy.lease_s, policy, entropy, turn)
             if action is not None:
                 actions.append(action)
     return actions
@@ -256,7 +257,13 @@ _ROW = prepared(_the_row())
 
 
 def _act(
-    conn: Connection, now_s: int, row: Row[Any], lease_until_s: int, policy: Policy, entropy: Entropy
+    conn: Connection,
+    now_s: int,
+    row: Row[Any],
+    lease_until_s: int,
+    policy: Policy,
+    entropy: Entropy,
+    turn: gate.Turn,
 ) -> Action | None:
     last_s = _last_s(row)
     late = 0 < last_s < now_s
@@ -273,7 +280,7 @@ def _act(
         if row.busy_until_s is not None and row.gate != SAFETY:
             _schedule(conn, row.id, row.busy_until_s)
             return None
-        if row.gate and not _passes(conn, now_s, row, policy):
+        if row.gate and not _passes(conn, now_s, row, policy, turn):
             return None
         lifecycle.move(conn, now_s, row.id, "send", sent_s=now_s)
         return _deliver(conn, now_s, row, lease_until_s, policy, entropy)
@@ -298,9 +305,9 @@ def _act(
     return questions.ask(conn, now_s, entropy, row.meter, kind, aspect=row.aspect, selector=row.selector)
 
 
-def _passes(conn: Connection, now_s: int, row: Row[Any], policy: Policy) -> bool:
+def _passes(conn: Connection, now_s: int, row: Row[Any], policy: Policy, turn: gate.Turn) -> bool:
     """Whether the gate lets an order through now; one that it does not ends here, or waits and says why, once."""
-    no = gate.recheck(conn, now_s, row)
+    no = gate.recheck(conn, now_s, row, turn)
     if no is None:
         return True
     if no.rule == checks.BUSY:  # another worker counts; the row stays as it is

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Connection, Row, and_, bindparam, func, or_, 
 from headend.ledger.openings import notice
 from headend.registry import rules, words
 from headend.registry.kinds import DAY_S, EVIDENCE_S, KINDS, Kind
+from headend.store.prepared import prepared
 from headend.store.schema import meter
 from headend.store.schema_registry import calendar, exclusion, exclusion_event
 from meterlink.labels import Text
@@ -41,7 +42,7 @@ STANDS = and_(
     or_(exclusion.c.until_s.is_(None), exclusion.c.until_s > _NOW),
     or_(exclusion.c.account_epoch.is_(None), exclusion.c.account_epoch == meter.c.account_epoch),
 )
-_STANDING = (
+_STANDING = prepared(
     select(
         meter.c.area,
         calendar.c.version,
@@ -77,7 +78,7 @@ def bars(conn: Connection, now_s: int, meter_id: int, reason: int) -> list[Bar]:
     """
     if reason == HOLD_SAFETY:
         return []
-    rows: Sequence[Any] = conn.execute(_STANDING, {"of": meter_id, "now": now_s}).all()
+    rows: Sequence[Any] = _STANDING(conn, {"of": meter_id, "now": now_s}).all()
     found = [bar for row in rows if row.id is not None for bar in _of_exclusion(conn, now_s, row, reason)]
     if rows and rows[0].version is not None:
         first = rows[0]

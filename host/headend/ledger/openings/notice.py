@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, select
 
 from headend.ledger.openings import words
+from headend.store.prepared import prepared
 from headend.store.schema import database, meter, meter_state
 from headend.store.schema_refunds import opening_import, opening_line, refund_policy
 from meterlink.labels import Text
@@ -18,7 +19,7 @@ from meterlink.reasons import HOLD_ARREARS
 NOTICE_S = 14 * 86_400  # where no policy says otherwise
 
 _NEWEST = select(refund_policy.c.notice_s).order_by(refund_policy.c.id.desc()).limit(1)
-_OPENING = (
+_OPENING = prepared(
     select(
         opening_line.c.done_s,
         opening_line.c.total_uc,
@@ -47,7 +48,7 @@ def standing(conn: Connection, now_s: int, number: int, reason: int = HOLD_ARREA
     """What forbids to stop the account in force of a meter for `reason` (reasons.HOLD_*), as it was taken over."""
     if reason != HOLD_ARREARS:
         return []
-    row = conn.execute(_OPENING, {"of": number}).one_or_none()
+    row = _OPENING(conn, {"of": number}).one_or_none()
     if row is None:
         return []
     waits = []
@@ -63,7 +64,7 @@ def standing(conn: Connection, now_s: int, number: int, reason: int = HOLD_ARREA
 
 def is_on_its_way(conn: Connection, number: int) -> bool:
     """Whether the credit that an account was taken over with is still to come to its meter."""
-    row = conn.execute(_OPENING, {"of": number}).one_or_none()
+    row = _OPENING(conn, {"of": number}).one_or_none()
     return row is not None and not _shown(row)
 
 
