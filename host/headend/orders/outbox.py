@@ -35,6 +35,7 @@ from headend.orders.policy import Entropy, Policy
 from headend.store import lock_meter, sql
 from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state, order, order_body, outbox
+from headend.workers import mine
 from meterlink import stating
 from meterlink.batches import KIND_RECEIPT, KIND_REPORT
 from meterlink.orders import ASPECT_CLOCK, ASPECT_CREDIT, ASPECT_EPOCH
@@ -49,12 +50,19 @@ FREE = {"lease": None, "lease_until_s": None}
 
 def due(conn: Connection, now_s: int, meter_id: int | None, limit: int) -> list[tuple[int, int]]:
     """(meter, order_id) of rows that want attention, longest waiting first; of one meter where `meter_id` is given."""
-    return _due(conn, now_s, now_s, meter_id, limit)
+    return _due(conn, now_s, now_s, meter_id, limit, "")
 
 
-def _due(conn: Connection, now_s: int, lease_now_s: int, meter_id: int | None, limit: int) -> list[tuple[int, int]]:
-    wanted = {"now": now_s, "lease_now": lease_now_s, "of": meter_id, "at_most": limit}
-    found = conn.execute(_DUE if meter_id is None else _DUE_OF_METER, wanted)
+def _due(
+    conn: Connection, now_s: int, lease_now_s: int, meter_id: int | None, limit: int, holder: str
+) -> list[tuple[int, int]]:
+    wanted = {"now": now_s, "lease_now": lease_now_s, "at_most": limit}
+    if meter_id is not None:
+        found = conn.execute(_DUE_OF_METER, {**wanted, "of": meter_id})
+    elif holder:
+        found = conn.execute(_DUE_OF_HOLDER, {**wanted, **mine.values(conn, holder)})
+    else:
+        found = conn.execute(_DUE, wanted)
     return [(meter_number, order_id) for meter_number, order_id in found]
 
 
@@ -66,16 +74,18 @@ def claim(
     *,
     meter_id: int | None = None,
     limit: int | None = None,
+    holder: str = "",
 ) -> list[Action]:
     """Take rows that want attention and return what to do for them; orders whose time has run out end here.
 
+    `holder`: of meters alone whose shard or bus this worker holds (`workers.mine`); "": there is no other worker.
     Each delivery holds a lease of its own, a token of 16 random bytes in it; `finished` wants the same one.
     """
     actions: list[Action] = []
     lease_now_s = sql.now_s(conn) if policy.database_clock else now_s
     turn = gate.Turn(conn, now_s)
     # In the order of the meters, so that workers on one database cannot wait for each other in a circle.
-    for meter_number, order_id in sorted(_due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions)):
+    for meter_number, order_id in sorted(_due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions, holder)):
         lock_meter(conn, meter_number)
         row = _ROW(
             conn, {"of_order": order_id, "now": now_s, "soon": now_s + policy.lease_s, "lease_now": lease_now_s}
@@ -181,6 +191,7 @@ _DUE = (
     .limit(bindparam("at_most"))
 )
 _DUE_OF_METER = _DUE.where(outbox.c.meter == bindparam("of"))
+_DUE_OF_HOLDER = mine.alone(_DUE, outbox.c.meter)
 _WAKE = update(outbox).where(outbox.c.meter == bindparam("of"), outbox.c.next_s > _NOW).values(next_s=_NOW)
 
 
