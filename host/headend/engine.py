@@ -11,16 +11,16 @@ goes through to the caller, who must then not acknowledge to the broker.
 from collections import Counter
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import BigInteger, Connection, bindparam, case, func, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, case, func, literal_column, select, update
 
 from headend.clock import Clock
 from headend.epochs import follow, readback
 from headend.gate import pace
 from headend.keys.signer_wire import SignerAway
 from headend.ledger import debts_on_meter, refunds
-from headend.orders import inbound, keys_held, outbox, questions, signing
+from headend.orders import inbound, keys_held, lifecycle, outbox, questions, signing
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.orders.policy import Entropy, Policy, spread
 from headend.reads import batches, gaps
@@ -28,8 +28,10 @@ from headend.refusals import Refused
 from headend.store import ORDERS, READS, Store, identity, lock_meter
 from headend.store.prepared import prepared
 from headend.store.schema import meter_state
+from headend.store.schema import order as order_row
 from headend.store.schema import outbox as outbox_row
 from headend.tokens import making, replacing, usage
+from headend.workers import mine
 from meterlink import reports, topics
 from meterlink.batches import (
     HEAD_LENGTH,
@@ -79,6 +81,18 @@ _REPORT_KIND = {
 _BATCH_KIND = {topics.UP_INTERVALS: KIND_INTERVALS, topics.UP_EVENTS: KIND_EVENTS}
 
 
+class Part(NamedTuple):
+    """What of the dispatcher's work is this process's, where several share a database.
+
+    `holder`: in whose name it holds shards and buses; only meters of these are sent anything unasked ·
+    `dispatches`: whether it sends at all · `signs()`: whether to have statements signed now.
+    """
+
+    holder: str
+    dispatches: bool
+    signs: Callable[[], bool]
+
+
 class Keys(Protocol):
     """What the engine needs of the key store."""
 
@@ -93,7 +107,7 @@ class Engine:
     """`due` and `up` return what to do next; `sent` hears what the carrier made of it. Thread-safe as the store is.
 
     `signer`: signs what `due` finds unsigned; without one, someone else does (`orders.signing.sign_pending`).
-    `entropy(n)` gives n random bytes (nonces, jitter, tokens of leases).
+    `entropy(n)` gives n random bytes (nonces, jitter, tokens of leases) · `part`: None where this is all there is.
     """
 
     def __init__(
@@ -105,8 +119,10 @@ class Engine:
         *,
         signer: Signer | None = None,
         policy: Policy | None = None,
+        part: Part | None = None,
     ) -> None:
         self._store = store
+        self._part = part
         self._keys = keys
         self._clock = clock
         self._entropy = entropy
@@ -134,9 +150,11 @@ class Engine:
         for _ in range(self._policy.batch_actions):  # of lists as many as it takes, each in a transaction of its own
             if not self._store.write(pace.tick, now_s, lane=ORDERS).result():
                 break
-        if self._signer is not None:
+        if self._signer is not None and (self._part is None or self._part.signs()):
             signing.sign_pending(self._store, self._signer, now_s, self._policy)
             making.make_waiting(self._store, self._signer, now_s)
+        if self._part is not None and not self._part.dispatches:
+            return []
         if self._handed[0] != now_s:
             self._handed = now_s, 0
         room = self._policy.per_second - self._handed[1]
@@ -148,7 +166,9 @@ class Engine:
 
     def next_s(self) -> int:
         """When `due` has something to do at the earliest, as things stand; NEVER without orders and meters."""
-        return self._store.read(_next_s)
+        if self._part is None:
+            return self._store.read(_next_s)
+        return self._store.read(_next_of_part_s, self._part)
 
     def sent(self, action: Action, ok: bool, note: str = "") -> None:
         """What the carrier said: `ok` when it took the message over. It never means that the meter has it.
@@ -182,13 +202,13 @@ class Engine:
 
     def _take_due(self, conn: Connection, now_s: int, room: int) -> list[Action]:
         batch = self._policy.batch_actions
-        actions = outbox.claim(conn, now_s, self._policy, self._entropy, limit=min(batch, room))
-        polled = conn.execute(
-            select(meter_state.c.meter)
-            .where(meter_state.c.next_ask_s <= now_s)
-            .order_by(meter_state.c.next_ask_s, meter_state.c.meter)
-            .limit(min(batch, room - len(actions)))
-        ).scalars()
+        holder = "" if self._part is None else self._part.holder
+        actions = outbox.claim(conn, now_s, self._policy, self._entropy, limit=min(batch, room), holder=holder)
+        wanted = {"now": now_s, "at_most": min(batch, room - len(actions))}
+        if holder:
+            polled = conn.execute(_POLLED_OF_HOLDER, {**wanted, **mine.values(conn, holder)}).scalars()
+        else:
+            polled = conn.execute(_POLLED, wanted).scalars()
         for number in sorted(polled):
             actions.append(self._poll(conn, now_s, number))
         return actions
@@ -414,6 +434,28 @@ _EARLIEST = select(
 )
 
 
+_POLLED = (
+    select(meter_state.c.meter)
+    .where(meter_state.c.next_ask_s <= bindparam("now", type_=BigInteger))
+    .order_by(meter_state.c.next_ask_s, meter_state.c.meter)
+    .limit(bindparam("at_most"))
+)
+_POLLED_OF_HOLDER = mine.alone(_POLLED, meter_state.c.meter)
+_UNSIGNED = (order_row.c.state == literal_column(f"'{lifecycle.QUEUED}'"), order_row.c.signed.is_(None))
+_EARLIEST_OF_HOLDER = (
+    mine.alone(
+        select(outbox_row.c.next_s)
+        .join(order_row, order_row.c.id == outbox_row.c.order_id)
+        .where(order_row.c.signed.is_not(None))
+        .order_by(outbox_row.c.next_s)
+        .limit(1),
+        outbox_row.c.meter,
+    ),
+    mine.alone(select(meter_state.c.next_ask_s).order_by(meter_state.c.next_ask_s).limit(1), meter_state.c.meter),
+)
+_EARLIEST_UNSIGNED = (
+    select(func.min(outbox_row.c.next_s)).join(order_row, order_row.c.id == outbox_row.c.order_id).where(*_UNSIGNED)
+)
 _ASK_AT = prepared(
     update(meter_state).where(meter_state.c.meter == bindparam("of")).values(next_ask_s=bindparam("at_s"))
 )
@@ -428,6 +470,17 @@ def _next_s(conn: Connection) -> int:
     """The earliest wish for attention; a row under lease may wish in vain."""
     earliest = (*conn.execute(_EARLIEST).one(), making.next_s(conn), pace.next_s(conn))
     return min(NEVER if at_s is None else at_s for at_s in earliest)
+
+
+def _next_of_part_s(conn: Connection, part: Part) -> int:
+    """The same for one of several workers. What no worker serves is nobody's wish."""
+    wishes = [pace.next_s(conn)]
+    if part.dispatches:
+        held = mine.values(conn, part.holder)
+        wishes += [conn.execute(one, held).scalar() for one in _EARLIEST_OF_HOLDER]
+    if part.signs():
+        wishes += [making.next_s(conn), conn.execute(_EARLIEST_UNSIGNED).scalar()]
+    return min(NEVER if at_s is None else at_s for at_s in wishes)
 
 
 def _ask_by(conn: Connection, number: int, soon_s: int) -> None:
