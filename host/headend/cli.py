@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import uvloop
 from sqlalchemy import make_url
 
 from headend import cli_epochs, cli_firmware, cli_gate, cli_keys
@@ -107,7 +108,8 @@ def _serve(given: argparse.Namespace, settings: Settings) -> None:
     if settings.signer == INSIDE:
         keys = open_keys(settings.keystore, os.environ, settings.passphrase_file)
     _make_folder(settings.database)
-    asyncio.run(_until_stopped(settings, keys))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_stopped(settings, keys))
 
 
 async def _until_stopped(settings: Settings, keys: KeyHolder | None) -> None:

@@ -97,12 +97,14 @@ CODES = {
     "too_many_requests": Kind(429, "Too many requests"),
     "too_many_attempts": Kind(429, "Too many attempts to sign in"),
     "too_many_errors": Kind(429, "Too many requests that could not be served"),
+    "head_too_large": Kind(431, "The head of the request is too large"),
     "failed": Kind(500, "The head end failed"),
     "not_stored": Kind(503, "Nothing was stored"),
     "outcome_unknown": Kind(503, "Whether it was stored is not known yet"),
     "no_database": Kind(503, "The database does not answer"),
     "not_made": Kind(503, "The signer has not made it"),
     "overloaded": Kind(503, "Too much waits to be stored"),
+    "too_many_connections": Kind(503, "Too many connections are open"),
     "stopping": Kind(503, "The head end is stopping"),
 }
 

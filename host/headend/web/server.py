@@ -12,9 +12,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from headend.refusals import Refused
+from headend.web.http1 import Connection
 
-CONNECTIONS = 512
-HEADER_BYTES = 16_384
 KEEP_ALIVE_S = 30
 CLOSING_S = 10  # for answers that are under way when the server stops
 BACKLOG = 256
@@ -60,16 +59,15 @@ class HttpServer:
         application: Any = app
         config = uvicorn.Config(
             application,
+            http=Connection,
             log_config=None,
             access_log=False,
             lifespan="off",
             ws="none",
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=CLOSING_S,
-            h11_max_incomplete_event_size=HEADER_BYTES,
         )
         logging.getLogger("uvicorn.access").disabled = True  # URLs hold what people typed, `access_log` only mutes it
         self._listening = listening
