@@ -15,7 +15,7 @@ from paho.mqtt.client import MQTTMessage
 
 from headend.clock import Clock, SystemClock
 from headend.links.mqtt_options import MAX_PAYLOAD, V311, MqttOptions
-from headend.links.mqtt_session import Session
+from headend.links.mqtt_session import Session, Tenancy
 from headend.links.port import Sent, Up, Upward
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from meterlink import reports, topics
@@ -40,26 +40,36 @@ class MqttCarrier:
     name = "mqtt"
 
     def __init__(
-        self, options: MqttOptions, clock: Clock | None = None, spread: Callable[[], float] = random.random
+        self,
+        options: MqttOptions,
+        clock: Clock | None = None,
+        spread: Callable[[], float] = random.random,
+        tenancy: Tenancy | None = None,
     ) -> None:
         self._options = options
         self._clock = clock or SystemClock()
         self._present: dict[int, bool] = {}  # by the last birth or will that came
         self._upward: Upward | None = None
+        self._own: Upward | None = None
         self._watch: asyncio.Task[None] | None = None
-        self.session = Session(options, self._take, spread)
+        self.session = Session(options, self._take, spread, tenancy)
         self.counts: Counter[str] = Counter()
 
     async def start(self, up: Up) -> None:
-        self._upward = Upward(up)
+        self._own = Upward(up)
+        self.begin(self._own)
+
+    def begin(self, upward: Upward) -> None:
+        """Start with a way up that several share, and that outlives this."""
+        self._upward = upward
         self.session.start()
         self._watch = asyncio.create_task(self._keep_alive())
 
     async def stop(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        if self._upward is not None:
-            await asyncio.to_thread(self._upward.close)
+        if self._own is not None:
+            await asyncio.to_thread(self._own.close)
         await asyncio.to_thread(self.session.stop)
 
     async def _keep_alive(self) -> None:

@@ -20,7 +20,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
@@ -41,6 +41,7 @@ TAKEN_OVER = 0x8E
 
 TRIES = 5  # of a message that fails while others are committed; then it is set aside
 _REMEMBERED = 1000  # messages that failed
+_NOT_OURS = "its lease has run out, or is another worker's"
 _TICK_S = 0.5
 
 
@@ -163,17 +164,40 @@ def _what_the_broker_said(reason: ReasonCode) -> Sent:
     return Sent(True, "The broker has it.")
 
 
+class Tenancy(Protocol):
+    """Whether a session is its process's to hold, where others may take it over. Called in the session's thread."""
+
+    def holds(self) -> bool:
+        """Now, without asking anybody: while it does not, nothing is connected or acknowledged."""
+
+    def lost(self) -> None:
+        """A connection ended, perhaps because somebody else came with the session's name: `holds` has to find out."""
+
+
+class Forever:
+    """The tenancy of a session that is nobody else's."""
+
+    def holds(self) -> bool:
+        return True
+
+    def lost(self) -> None:
+        return
+
+
 class Session:
-    """`take`: see `Taken` · `random()`: 0 <= x < 1, spreads reconnections.
+    """`take`: see `Taken` · `random()`: 0 <= x < 1, spreads reconnections · `tenancy`: whose the session is.
 
     Between `start` and `stop` it is connected, or tries to be. What is public may be used from any thread.
     `counts`: connections, sessions_begun (the broker had none of ours), acknowledged, failed, set_aside.
     `trouble`: why it is not connected, "" where it is.
     """
 
-    def __init__(self, options: MqttOptions, take: Taken, random: Callable[[], float]) -> None:
+    def __init__(
+        self, options: MqttOptions, take: Taken, random: Callable[[], float], tenancy: Tenancy | None = None
+    ) -> None:
         self._options = options
         self._take = take
+        self._tenancy = tenancy or Forever()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._bell, self._ear = socket.socketpair()  # a byte from any thread ends the session's wait
@@ -233,12 +257,17 @@ class Session:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            if not self._tenancy.holds():
+                self.trouble = _NOT_OURS
+                self._stopping.wait(_TICK_S)
+                continue
             started = time.monotonic()
             connection = _Connection()
             try:
                 self._serve(connection)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next connection starts afresh
                 self._note(error)
+                self._tenancy.lost()
             finally:
                 self._connection = None
                 connection.abandon()
@@ -259,6 +288,8 @@ class Session:
             selector.register(self._ear, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 self._exchange(connection, client, selector)
+                if not self._tenancy.holds():
+                    raise Broken(_NOT_OURS)
                 while connection.inbox:
                     self._arrived(connection, connection.inbox.popleft())
                 self._acknowledge(connection, client)
@@ -269,7 +300,8 @@ class Session:
                     self._publish_commands(connection, client)
                 elif time.monotonic() > ready_by:
                     raise Broken(f"the broker has not let us in within {self._options.answer_s:g} s")
-        self._acknowledge(connection, client)
+        if self._tenancy.holds():
+            self._acknowledge(connection, client)
 
     def _exchange(self, connection: _Connection, client: Client, selector: selectors.BaseSelector) -> None:
         """Wait for something to do, then let paho read and write."""
