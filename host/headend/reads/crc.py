@@ -35,10 +35,26 @@ _TABLES = _tables()
 
 def wrong(raw: bytes) -> bytes:
     """One byte for each record of 24 bytes in `raw`: 0 where its CRC is right."""
+    high, low = _columns(raw)
+    high ^= int.from_bytes(raw[_HIGH_AT::RECORD_LENGTH], "big")
+    low ^= int.from_bytes(raw[_LOW_AT::RECORD_LENGTH], "big")
+    return (high | low).to_bytes(len(raw) // RECORD_LENGTH, "big")
+
+
+def of(raw: bytes) -> list[int]:
+    """The right CRC of each record of 24 bytes in `raw`, whatever stands in its place."""
+    length = len(raw) // RECORD_LENGTH
+    return [
+        high << 8 | low for high, low in zip(*[half.to_bytes(length, "big") for half in _columns(raw)], strict=True)
+    ]
+
+
+def _columns(raw: bytes) -> tuple[int, int]:
+    """High bytes and low bytes of the CRCs of all records, each as one number."""
+    high = low = 0
     number = int.from_bytes
-    high, low = number(raw[_HIGH_AT::RECORD_LENGTH], "big"), number(raw[_LOW_AT::RECORD_LENGTH], "big")
     for place, to_high, to_low in _TABLES:
         column = raw[place::RECORD_LENGTH]
         high ^= number(column.translate(to_high), "big")
         low ^= number(column.translate(to_low), "big")
-    return (high | low).to_bytes(len(raw) // RECORD_LENGTH, "big")
+    return high, low
