@@ -76,13 +76,16 @@ class MqttOptions:
         """The topic filters of the shards."""
         return [f"op/1/{shard:02d}/+/up/#" for shard in sorted(self.shards)]
 
-    def client(self) -> Client:
-        """A paho client for one connection; raises OSError (also ssl.SSLError) where a file does not serve."""
+    def client(self, *, lasting: bool = True) -> Client:
+        """A paho client for one connection; raises OSError (also ssl.SSLError) where a file does not serve.
+
+        `lasting`: 3.1.1 says here already whether its session outlives it, MQTT 5 when it connects.
+        """
         five = self.version == V5
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self.client_id,
-            clean_session=None if five else False,
+            clean_session=None if five else not lasting,
             protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
             manual_ack=True,
