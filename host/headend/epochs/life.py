@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from headend.epochs import closing
+from headend.fleet import placement
+from headend.fleet.placement import UNREAD, Readings
 from headend.ledger import accounts, bills
 from headend.orders import account, lifecycle
 from headend.people import holdings
@@ -109,22 +111,42 @@ def open_epoch(
 
 
 def retire(
-    conn: Connection, now_s: int, number: int, actor: str, *, cause: str = REPAIRED, reason_text: str = ""
+    conn: Connection,
+    now_s: int,
+    number: int,
+    actor: str,
+    *,
+    cause: str = REPAIRED,
+    reason_text: str = "",
+    read: Readings = UNREAD,
 ) -> int:
-    """Close a meter's account for good: what is left goes to its former customer. Returns the order's id."""
+    """Close a meter's account for good: what is left goes to its former customer, and the meter stands nowhere any
+    more. `read`: its registers, as somebody read them. Returns the order's id."""
     if CAUSES.get(cause, 0) not in range(bodies_root.EPOCH_TENANT, bodies_root.EPOCH_REPAIRED + 1):
         raise Refused("cause", cause, f"one of {', '.join((TENANT, EXCHANGED, REPAIRED))}")
     state, standing = _lock(conn, number)
     moved_to = accounts.former_of(number, standing.account_epoch)
     holdings.follow(conn, now_s, (number, standing.account_epoch), None, actor)
+    placement.taken_away(conn, now_s, number, actor, read=read)
     return _retire(conn, now_s, state, standing.account_epoch, cause, moved_to, actor, reason_text)
 
 
-def exchange(conn: Connection, now_s: int, old_meter: int, new_meter: int, actor: str, *, reason_text: str = "") -> int:
+def exchange(
+    conn: Connection,
+    now_s: int,
+    old_meter: int,
+    new_meter: int,
+    actor: str,
+    *,
+    reason_text: str = "",
+    old_read: Readings = UNREAD,
+    new_read: Readings = UNREAD,
+) -> int:
     """Another meter takes the place of one: its account goes on there, and the old meter is retired.
 
-    The new meter is in the fleet, and nothing was booked on its account in force. Exclusions and a hold for safety go
-    on there. Returns the id of the order that retires the old one. Raises Refused.
+    The new meter is in the fleet, and nothing was booked on its account in force. Exclusions, a hold for safety and
+    the supply point go on there. `old_read`, `new_read`: registers, as somebody read them. Returns the id of the order
+    that retires the old one. Raises Refused.
     """
     if old_meter == new_meter:
         raise Refused("new_meter", new_meter, "another meter than the one that it takes the place of")
@@ -141,6 +163,7 @@ def exchange(conn: Connection, now_s: int, old_meter: int, new_meter: int, actor
     following.another_meter(conn, now_s, old_account, new_account, actor)
     holdings.follow(conn, now_s, old_account, new_account, actor)
     bills.follow(conn, now_s, old_meter, standing.account_epoch, (new_meter, epoch), actor)
+    placement.exchanged(conn, now_s, old_meter, new_meter, actor, old_read=old_read, new_read=new_read)
     return _retire(conn, now_s, state, standing.account_epoch, EXCHANGED, heir, actor, reason_text)
 
 

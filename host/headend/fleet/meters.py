@@ -8,11 +8,13 @@ from sqlalchemy import Connection, Row, insert, select
 
 from headend.access import areas
 from headend.access.areas import EVERYWHERE
-from headend.fleet import address
+from headend.fleet import address, identities
 from headend.ledger import accounts
 from headend.refusals import Refused
 from headend.store import UnknownMeter
 from headend.store.schema import meter, meter_state, meter_trust
+from headend.store.schema_fleet import meter_life
+from headend.store.schema_readings import meter_reads
 from headend.workers.homes import bus_of
 from meterlink import bodies, tariff
 from meterlink.orders import MAX_METER, OrderError
@@ -81,6 +83,10 @@ def add_meter(conn: Connection, now_s: int, record: MeterRecord) -> None:
     conn.execute(insert(meter).values(**vars(record), bus=bus_of(record.carrier, record.address), added_s=now_s))
     conn.execute(insert(meter_state).values(meter=record.meter))
     conn.execute(insert(meter_trust).values(meter=record.meter))
+    conn.execute(insert(meter_life).values(meter=record.meter, changed_s=now_s))
+    found_by = (identities.LABEL, record.label), (identities.ADDRESS, record.address)
+    identities.add_many(conn, ((record.meter, kind, text) for kind, text in found_by))
+    conn.execute(insert(meter_reads).values(meter=record.meter))
     accounts.open_account(conn, accounts.of_meter(record.meter, record.account_epoch))
 
 

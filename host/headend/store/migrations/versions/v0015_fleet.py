@@ -1,6 +1,7 @@
 """The grid and what hangs on it: substations down to supply points, meter types, placements of meters."""
 
 import unicodedata
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,8 +14,8 @@ branch_labels = None
 depends_on = None
 
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_OPEN = {"sqlite_where": sa.text("until_s is null"), "postgresql_where": sa.text("until_s is null")}
-_LIVE = {"sqlite_where": sa.text("ended_s is null"), "postgresql_where": sa.text("ended_s is null")}
+_OPEN: dict[str, Any] = {"sqlite_where": sa.text("until_s is null"), "postgresql_where": sa.text("until_s is null")}
+_LIVE: dict[str, Any] = {"sqlite_where": sa.text("ended_s is null"), "postgresql_where": sa.text("ended_s is null")}
 _TABLES = (
     "meter_identity",
     "placement",
