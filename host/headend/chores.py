@@ -21,19 +21,27 @@ log = logging.getLogger("openprepay.chores")
 
 @dataclass
 class Chore:
-    """`run(now_s)` every `every_s` seconds; True from it means that there is more to do at once."""
+    """`run(now_s)` every `every_s` seconds; True from it means that there is more to do at once.
+
+    `role`: of several workers only the one that has it does this (`workers.roles`); "": each does.
+    """
 
     name: str
     every_s: int
     run: Callable[[int], object]
+    role: str = ""
     next_s: int = field(default=0, init=False)
 
 
 class Chores:
-    """Runs chores until it is stopped. `trouble` tells which failed at their last try, and why."""
+    """Runs chores until it is stopped. `trouble` tells which failed at their last try, and why.
 
-    def __init__(self, chores: Sequence[Chore], clock: Clock) -> None:
+    `has(role)`: whether this process has a role at this moment.
+    """
+
+    def __init__(self, chores: Sequence[Chore], clock: Clock, has: Callable[[str], bool] = lambda role: True) -> None:
         self._chores = chores
+        self._has = has
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="chores")
         self._stopped = False
@@ -56,6 +64,9 @@ class Chores:
             now_s = self._clock.now_s()
             # A clock that was set back makes nothing wait longer than its pace.
             if self._stopped or chore.next_s - chore.every_s <= now_s < chore.next_s:
+                continue
+            if chore.role and not self._has(chore.role):
+                self._trouble.pop(chore.name, None)
                 continue
             try:
                 more = chore.run(now_s)

@@ -171,7 +171,9 @@ class Tenancy(Protocol):
         """Now, without asking anybody: while it does not, nothing is connected or acknowledged."""
 
     def lost(self) -> None:
-        """A connection ended, perhaps because somebody else came with the session's name: `holds` has to find out."""
+        """A connection that stood has ended, perhaps because somebody else came with the session's name: `holds` has
+        to find out.
+        """
 
 
 class Forever:
@@ -267,7 +269,8 @@ class Session:
                 self._serve(connection)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next connection starts afresh
                 self._note(error)
-                self._tenancy.lost()
+                if connection.ready:
+                    self._tenancy.lost()
             finally:
                 self._connection = None
                 connection.abandon()
