@@ -1,8 +1,8 @@
 """Statements about meters, narrowed to those whose home one worker holds at this moment, by the database's clock.
 
-    _ALL = select(outbox.c.order_id).where(…)
-    _MINE = mine.alone(_ALL, outbox.c.meter)
-    conn.execute(_MINE, {…, **mine.values(conn, holder)})
+_ALL = select(outbox.c.order_id).where(…)
+_MINE = mine.alone(_ALL, outbox.c.meter)
+conn.execute(_MINE, {…, **mine.values(conn, holder)})
 """
 
 from typing import Any
