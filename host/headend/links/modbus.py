@@ -16,6 +16,7 @@ from headend.links.meter import MeterOnBus
 from headend.links.port import Sent, Up, Upward
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.refusals import Refused
+from headend.workers.homes import home_of_link
 from meterlink import batches, names, reports, results, topics
 
 WAITING = 64  # actions that may wait for one bus
@@ -65,6 +66,14 @@ class ModbusCarrier:
             await bus.close()
         if upward is not None:
             await asyncio.to_thread(upward.close)
+
+    async def keep(self, holds: Callable[[int], bool]) -> None:
+        """Close the lines whose home (`workers.homes`) is not held: another master may come, and some take only one."""
+        for link, bus in list(self._buses.items()):
+            if not holds(home_of_link(bus.where)):
+                await bus.close()
+                self._buses.pop(link, None)
+                self._meters = {key: one for key, one in self._meters.items() if key[0] != link}
 
     def reaches(self, meter: int) -> bool:
         return self._address_of(meter) is not None
