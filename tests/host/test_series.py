@@ -1,10 +1,13 @@
 """The view of stored records, on both databases."""
 
-from sqlalchemy import Connection, insert
+from collections.abc import Callable
 
-from headend.reads import series
+import pytest
+from sqlalchemy import Connection, delete, insert
+
+from headend.reads import packing, series
 from headend.store import Store
-from headend.store.schema_readings import reading_hour, reading_recent
+from headend.store.schema_readings import meter_reads, reading_day, reading_hour, reading_recent
 from meterlink.records import pack_interval
 
 METER, OTHER = 17, 18
@@ -29,10 +32,20 @@ def runs(conn: Connection) -> None:
     put(conn, 6, METER, 1, record(1) + record(2, START_S - 5))
     put(conn, 6, METER, 1, record(1, START_S + 900), log_id=1)
     put(conn, 6, OTHER, 1, record(1))
+    conn.execute(insert(meter_reads), [{"meter": METER, "log_id": LOG}, {"meter": OTHER, "log_id": None}])
 
 
-def test_records_in_their_orders(any_store: Store) -> None:
-    any_store.write(runs).result()
+def packed(conn: Connection) -> None:
+    """The same, the first day of that log packed."""
+    runs(conn)
+    conn.execute(delete(reading_recent).where(reading_recent.c.first == 3))
+    row = {"meter": METER, "day": START_S // 86_400, "log_id": LOG, "first": 3, "last": 4}
+    conn.execute(insert(reading_day), {**row, "packed": packing.pack(record(3) + record(4))})
+
+
+@pytest.mark.parametrize("where", [runs, packed])
+def test_records_in_their_orders(any_store: Store, where: Callable[[Connection], None]) -> None:
+    any_store.write(where).result()
 
     def look(conn: Connection) -> None:
         whole = series.numbered(conn, METER, LOG, 1, 9)
@@ -43,7 +56,7 @@ def test_records_in_their_orders(any_store: Store) -> None:
         assert [(one.log_id, one.seq) for one in of_day] == [(1, 1), (LOG, 1), (LOG, 3), (LOG, 4)]
         assert [one.seq for one in series.between(conn, METER, START_S + 901, START_S + 3600)] == [3]
         assert series.newest(conn, METER) == whole[3]
-        assert series.newest(conn, 19) is None
+        assert series.newest(conn, OTHER) is None, "of no log that is known to be its own"
         assert [series.count(conn, METER, log) for log in (LOG, 1, 2)] == [4, 1, 0]
         assert series.raw(conn, METER, LOG, 2, 3) == record(2, START_S - 5) + record(3)
 

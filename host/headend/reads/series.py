@@ -1,17 +1,20 @@
 """The interval records of a meter, wherever they are stored: one view for all who read them.
 
 A record is identified by meter, log and sequence number; each is given once. Registers are modulo 2^32, energy of
-65 535 means that or more, as `meterlink.records` tells.
+65 535 means that or more, as `meterlink.records` tells. What lately came and packed days are read by one statement,
+hence in one state of the database: what the packer moves meanwhile is seen before or after, never twice or not at all.
+All raise Damaged where a packed day cannot be read.
 """
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, and_, bindparam, func, select
+from sqlalchemy import Connection, Integer, LargeBinary, and_, bindparam, func, literal_column, select
 
+from headend.reads import packing
 from headend.store.prepared import prepared
-from headend.store.schema_readings import reading_hour, reading_recent
+from headend.store.schema_readings import meter_reads, reading_day, reading_hour, reading_recent
 from meterlink.records import INTERVAL_FORMAT, RECORD_LENGTH
 
 DAY_S = 86_400
@@ -35,24 +38,42 @@ class Reading(NamedTuple):
     flags: int
 
 
-Run = tuple[int, bytes]  # log_id, records
-
-_recent = reading_recent.c
+_recent, _day = reading_recent.c, reading_day.c
 _OF = and_(_recent.hour == reading_hour.c.hour, _recent.meter == bindparam("of"))
+_LENGTH = func.length(_recent.records, type_=Integer) // RECORD_LENGTH
+_HEAD = func.substr(_day.packed, 1, packing.HEAD_LENGTH, type_=LargeBinary)
+_NO_HEAD = func.substr(_recent.records, 1, 0, type_=LargeBinary)
+_PLAIN = select(_recent.log_id, literal_column("0", Integer).label("packed"), _recent.records.label("raw"))
+_PLAIN = _PLAIN.join_from(reading_hour, reading_recent, _OF)
+_PACKED = select(_day.log_id, literal_column("1", Integer), _day.packed).where(_day.meter == bindparam("of"))
 _LOG = _recent.log_id == bindparam("log")
-_RECENT = prepared(select(_recent.log_id, _recent.records).join_from(reading_hour, reading_recent, _OF))
-_RECENT_NUMBERED = prepared(
-    select(_recent.log_id, _recent.records)
+_NUMBERS = _recent.first <= bindparam("high"), _recent.first + _LENGTH > bindparam("low")
+_DAY_NUMBERS = _day.log_id == bindparam("log"), _day.first <= bindparam("high"), _day.last >= bindparam("low")
+
+_DAYS = prepared(_PLAIN.union_all(_PACKED.where(_day.day >= bindparam("since"), _day.day <= bindparam("until"))))
+_NUMBERED = prepared(_PLAIN.where(_LOG, *_NUMBERS).union_all(_PACKED.where(*_DAY_NUMBERS)))
+_COUNTS = prepared(
+    select(_LENGTH.label("count"), _NO_HEAD.label("head"))
     .join_from(reading_hour, reading_recent, _OF)
-    .where(_LOG, _recent.first <= bindparam("high"))
-    .where(_recent.first + func.length(_recent.records, type_=Integer) // RECORD_LENGTH > bindparam("low"))
+    .where(_LOG)
+    .union_all(
+        select(literal_column("0", Integer), _HEAD).where(
+            _day.meter == bindparam("of"), _day.log_id == bindparam("log")
+        )
+    )
 )
+_AT_PRESENT = prepared(select(meter_reads.c.log_id).where(meter_reads.c.meter == bindparam("of")))
+_TOP_PLAIN = select((_recent.first + _LENGTH - 1).label("top")).join_from(reading_hour, reading_recent, _OF)
+_TOP_PACKED = select(_day.last).where(_day.meter == bindparam("of"), _day.log_id == bindparam("log"))
+_TOPS = _TOP_PLAIN.where(_LOG).union_all(_TOP_PACKED).subquery()
+_TOP = prepared(select(func.max(_TOPS.c.top)))
 
 
 def between(conn: Connection, meter: int, from_s: int, to_s: int) -> list[Reading]:
     """Periods that begin in `from_s`..`to_s` (the latter excluded), by start, then log, then number."""
-    found = (one for one in _decoded(_all(conn, meter)) if from_s <= one.start_s < to_s)
-    return sorted(_once(found), key=lambda one: (one.start_s, one.log_id, one.seq))
+    rows = _DAYS(conn, {"of": meter, "since": from_s // DAY_S, "until": (to_s - 1) // DAY_S})
+    found = [one for one in _readings(rows) if from_s <= one.start_s < to_s]
+    return sorted(found, key=lambda one: (one.start_s, one.log_id, one.seq))
 
 
 def day(conn: Connection, meter: int, day: int) -> list[Reading]:
@@ -62,29 +83,35 @@ def day(conn: Connection, meter: int, day: int) -> list[Reading]:
 
 def numbered(conn: Connection, meter: int, log_id: int, low: int, high: int) -> list[Reading]:
     """The stored records `low`..`high` of a log, by number."""
-    found = (one for one in _decoded(_numbered(conn, meter, log_id, low, high)) if low <= one.seq <= high)
-    return sorted(_once(found), key=lambda one: one.seq)
+    rows = _NUMBERED(conn, {"of": meter, "log": log_id, "low": low, "high": high})
+    return sorted([one for one in _readings(rows) if low <= one.seq <= high], key=lambda one: one.seq)
 
 
 def raw(conn: Connection, meter: int, log_id: int, low: int, high: int) -> bytes:
     """The stored records `low`..`high` of a log by number, 24 bytes each, bit for bit as the meter packed them."""
     found = {}
-    for _, records in _numbered(conn, meter, log_id, low, high):
+    for row in _NUMBERED(conn, {"of": meter, "log": log_id, "low": low, "high": high}):
+        records = packing.unpack(row.raw) if row.packed else row.raw
         for at in range(0, len(records), RECORD_LENGTH):
             seq = _SEQ.unpack_from(records, at)[0]
             if low <= seq <= high:
                 found[seq] = records[at : at + RECORD_LENGTH]
-    return b"".join(found[seq] for seq in sorted(found))
+    return b"".join([found[seq] for seq in sorted(found)])
 
 
 def newest(conn: Connection, meter: int) -> Reading | None:
-    """Of all that is stored of a meter, the record whose period began last; None where there is none."""
-    return max(_decoded(_all(conn, meter)), key=lambda one: (one.start_s, one.log_id, one.seq), default=None)
+    """The stored record with the highest number of the log that the meter writes at present; None without one."""
+    log_id = _AT_PRESENT(conn, {"of": meter}).scalar_one_or_none()
+    if log_id is None:
+        return None
+    top = _TOP(conn, {"of": meter, "log": log_id}).scalar_one()
+    return None if top is None else numbered(conn, meter, log_id, top, top)[0]
 
 
 def count(conn: Connection, meter: int, log_id: int) -> int:
     """How many records of a log are stored."""
-    return len({one.seq for one in _decoded(_numbered(conn, meter, log_id, 0, LAST_SEQ))})
+    rows = _COUNTS(conn, {"of": meter, "log": log_id})
+    return sum(row.count or packing.count(row.head) for row in rows)
 
 
 def decoded(log_id: int, records: bytes) -> Iterator[Reading]:
@@ -92,23 +119,11 @@ def decoded(log_id: int, records: bytes) -> Iterator[Reading]:
     return (Reading(log_id, *fields) for fields in _LAYOUT.iter_unpack(records))
 
 
-def _decoded(runs: Iterable[Run]) -> Iterator[Reading]:
-    for log_id, records in runs:
-        yield from decoded(log_id, records)
+def unpacked(log_id: int, packed: bytes) -> Iterator[Reading]:
+    """The readings of packed records; Damaged."""
+    return (Reading(log_id, *fields) for fields in zip(*packing.columns(packed)[:-1], strict=True))
 
 
-def _once(found: Iterable[Reading]) -> Iterable[Reading]:
-    """Each record once: where statements see two moments of the database, one that was packed between them comes
-    twice.
-    """
-    return {(one.log_id, one.seq): one for one in found}.values()
-
-
-def _all(conn: Connection, meter: int) -> Iterator[Run]:
-    for row in _RECENT(conn, {"of": meter}):
-        yield row.log_id, row.records
-
-
-def _numbered(conn: Connection, meter: int, log_id: int, low: int, high: int) -> Iterator[Run]:
-    for row in _RECENT_NUMBERED(conn, {"of": meter, "log": log_id, "low": low, "high": high}):
-        yield row.log_id, row.records
+def _readings(rows: Iterable[Any]) -> Iterator[Reading]:
+    for row in rows:
+        yield from (unpacked if row.packed else decoded)(row.log_id, row.raw)
