@@ -30,7 +30,7 @@ from headend.access.sealing import Sealer
 from headend.books import heads, sealer, sweep
 from headend.chores import Chore, Chores
 from headend.clock import Clock, SystemClock
-from headend.engine import Action, Engine, Policy
+from headend.engine import Action, Engine, Part, Policy
 from headend.keys.holder import KeyHolder
 from headend.keys.signer import Signer
 from headend.keys.signer_client import SignerClient
@@ -49,6 +49,11 @@ from headend.watch.metrics import Metrics
 from headend.web.app import build_app
 from headend.web.desk import Desk
 from headend.web.server import HttpServer, bind
+from headend.workers import roles
+from headend.workers.beating import Beating, ShardTenancy
+from headend.workers.homes import BUS, HOME, LINE, NUMBERS, SHARD
+from headend.workers.post import Post
+from headend.workers.tenure import Tenure
 
 ROUND_S = 1.0  # the longest between two looks for work
 LATE_S = 30.0  # a round that takes longer is trouble
@@ -70,7 +75,8 @@ R = TypeVar("R")
 class Service:
     """Started and stopped once. `url` is where HTTP answers; `engine`, `store` and `carriers` may be looked at.
 
-    `keys`: None where the signer is a process of its own, which holds them.
+    `keys`: None where the signer is a process of its own, which holds them · `post`: None where this process is all
+    there is, else what it is there for, beside others on the same database and broker (`headend.workers`).
     `carriers` as an argument: in place of those that the settings name. `settings.http_port` 0 takes any free port.
     """
 
@@ -87,8 +93,12 @@ class Service:
         entropy: Entropy = os.urandom,
         policy: Policy | None = None,
         carriers: Sequence[Carrier] | None = None,
+        post: Post | None = None,
     ) -> None:
         self.settings = settings
+        self.tenure: Tenure | None = None
+        self._post = post
+        self._beating: Beating | None = None
         self.carriers: dict[str, Carrier] = {}
         self._keys = keys
         self._client: SignerClient | None = None
@@ -117,14 +127,17 @@ class Service:
     async def _start(self) -> None:
         settings = self.settings
         self._loop = asyncio.get_running_loop()
-        listening = bind(settings.http_host, settings.http_port, settings.http_beyond_loopback)
-        self._stack.append(listening.close)
+        if self._serves(roles.API):
+            listening = bind(settings.http_host, settings.http_port, settings.http_beyond_loopback)
+            self._stack.append(listening.close)
         signer = self._open_signer()
         self.store = await asyncio.to_thread(open_store, settings.database)
         self._stack.append(partial(asyncio.to_thread, self.store.close))
         await asyncio.to_thread(self._establish)
         self._threads = ThreadPoolExecutor(SEND_THREADS, thread_name_prefix="engine")
         self._stack.append(self._threads.shutdown)
+        if self._post is not None:
+            self._take_post(self._post)
         self.engine = Engine(
             self.store,
             self._key_source(),
@@ -132,22 +145,63 @@ class Service:
             self._entropy,
             signer=signer,
             policy=replace(self._policy, database_clock=self.store.port.across_machines),
+            part=self._part(),
         )
-        for carrier in self._given if self._given is not None else self._carriers():
-            self.carriers[carrier.name] = carrier
-            self._stack.append(carrier.stop)
-            await carrier.start(partial(self._up, carrier))
+        if self._serves(roles.COLLECT):
+            for carrier in self._given if self._given is not None else self._carriers():
+                self.carriers[carrier.name] = carrier
+                self._stack.append(carrier.stop)
+                await carrier.start(partial(self._up, carrier))
         self.metrics = Metrics(self.store, self._troubles, lambda: self.engine.counts, _difference_uc)
         desk = self._desk = await asyncio.to_thread(self._make_desk, signer)
         self._stack.append(desk.close)
+        if self._beating is not None:
+            await self._begin_beating(self._beating)
         self._start_chores(signer)
         self._rounds = asyncio.create_task(self._go_round(), name="rounds")
         self._stack.append(self._halt)
-        self._server = HttpServer(build_app(desk), listening)
-        self._stack.append(self._server.stop)
-        await self._server.start()
-        self.url = self._server.url
-        log.info("HTTP answers at %s.", self.url)
+        if self._serves(roles.API):
+            self._server = HttpServer(build_app(desk), listening)
+            self._stack.append(self._server.stop)
+            await self._server.start()
+            self.url = self._server.url
+            log.info("HTTP answers at %s.", self.url)
+
+    # --- one of several -----------------------------------------------------------------------------------------------
+
+    def _serves(self, role: str) -> bool:
+        return self._post is None or role in self._post.roles
+
+    def _has(self, role: str) -> bool:
+        """Whether a role that one worker at a time has is this one's now."""
+        return self.tenure is None or (self._serves(role) and self.tenure.alone(role))
+
+    def _take_post(self, post: Post) -> None:
+        serves = set(post.roles) & set(roles.ALONE)
+        if roles.COLLECT in post.roles:
+            serves |= {SHARD} if self.settings.mqtt_url else set()
+            serves |= {BUS, LINE} if post.lines else {BUS}
+        self.tenure = Tenure(self.store, post.name, serves, post.patience)
+        self._beating = Beating(self.tenure, self._holds_home)
+        self._stack.append(self._beating.end)
+
+    def _part(self) -> Part | None:
+        if self.tenure is None:
+            return None
+        return Part(self.tenure.name, self._serves(roles.DISPATCH), partial(self._has, roles.SIGN))
+
+    def _holds_home(self, home: int) -> bool:
+        return self.tenure is None or any(home in NUMBERS[kind] and self.tenure.holds(kind, home) for kind in NUMBERS)
+
+    async def _begin_beating(self, beating: Beating) -> None:
+        await beating.once()
+        going = asyncio.create_task(beating.go(), name="beats")
+
+        async def end() -> None:
+            going.cancel()
+            await asyncio.wait({going})
+
+        self._stack.append(end)
 
     def _make_desk(self, signer: Signer | SignerClient) -> Desk:
         return Desk(
@@ -178,13 +232,14 @@ class Service:
         chores = self._chores = Chores(
             [
                 Chore("metrics", FOLLOW_S, self.metrics.follow),
-                Chore("seal", SEAL_S, partial(sealer.seal_all, store)),
-                Chore("reconcile", SWEEP_S, partial(sweep.sweep, store)),
-                Chore("shadow bills", SHADOW_S, partial(shadow_days.follow, store)),
-                Chore("daily head", HEAD_S, close_day),
-                Chore("retention", DAY_S, lambda now_s: retention.prune_some(store, now_s, kept_days)),
+                Chore("seal", SEAL_S, partial(sealer.seal_all, store), roles.SEAL),
+                Chore("reconcile", SWEEP_S, partial(sweep.sweep, store), roles.SEAL),
+                Chore("shadow bills", SHADOW_S, partial(shadow_days.follow, store), roles.BILL),
+                Chore("daily head", HEAD_S, close_day, roles.SEAL),
+                Chore("retention", DAY_S, lambda now_s: retention.prune_some(store, now_s, kept_days), roles.BILL),
             ],
             self._clock,
+            self._has,
         )
         going = asyncio.create_task(chores.go(), name="chores")
 
@@ -209,7 +264,9 @@ class Service:
     async def over(self) -> None:
         """Returns, or raises, only when a part that has to run has ended although nobody stopped it."""
         assert self._rounds is not None, "it was started"
-        parts = [asyncio.ensure_future(self._server.over()), asyncio.shield(self._rounds)]
+        parts: list[asyncio.Future[None]] = [asyncio.shield(self._rounds)]
+        if self._serves(roles.API):
+            parts.append(asyncio.ensure_future(self._server.over()))
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
@@ -276,7 +333,8 @@ class Service:
         actions = self.engine.due(now_s)
         if not actions:
             return [], self.engine.next_s()
-        carrier_of = self.store.read(_carriers_of, {action.meter for action in actions})
+        reached = self.store.read(_reached, {action.meter for action in actions})
+        carrier_of = {number: carrier for number, (carrier, home) in reached.items() if self._holds_home(home)}
         return [(action, carrier_of.get(action.meter, "")) for action in actions], now_s
 
     def _hand(self, action: Action, carrier: Carrier | None) -> None:
@@ -332,8 +390,8 @@ class Service:
             self._client = SignerClient(settings.signer)
             self._stack.append(self._client.close)
             return self._client
-        if self._keys is None:
-            raise Refused("signer", settings.signer, "the keys as well, or unix:PATH")
+        if self._keys is None or not self._serves(roles.SIGN):  # its log has one writer
+            raise Refused("signer", settings.signer, f"the keys and the role {roles.SIGN} as well, or unix:PATH")
         signed = SignerLog(Path(settings.signer_log) if settings.signer_log else None)
         self._stack.append(signed.close)
         return Signer(self._keys, signed, self._clock, settings.caps())
@@ -379,7 +437,10 @@ class Service:
         """The links that the settings name. A link's code is loaded only where it is used."""
         from headend.links.modbus import ModbusCarrier
 
-        found: list[Carrier] = [ModbusCarrier(partial(self.store.read, _address_of), clock=self._clock)]
+        modbus = ModbusCarrier(partial(self.store.read, _address_of), clock=self._clock)
+        found: list[Carrier] = [modbus]
+        if self._beating is not None:
+            self._beating.lines = modbus
         settings = self.settings
         if settings.mqtt_url:
             from headend.links.mqtt import MqttCarrier
@@ -393,7 +454,15 @@ class Service:
                 certificate=settings.mqtt_certificate,
                 key=settings.mqtt_key,
             )
-            found.append(MqttCarrier(options, self._clock))
+            if self.tenure is None or self._beating is None:
+                found.append(MqttCarrier(options, self._clock))
+            else:
+                from headend.links.mqtt_shards import ShardedMqtt
+
+                tenure, soon = self.tenure, self._beating.soon
+                shards = ShardedMqtt(options, lambda shard: ShardTenancy(tenure, shard, soon), self._clock)
+                self._beating.mqtt = shards
+                found.append(shards)
         return found
 
     def _troubles(self) -> dict[str, str]:
@@ -411,6 +480,10 @@ class Service:
             session = getattr(carrier, "session", None)  # a link with a standing connection: MQTT
             if session is not None and not session.connected:
                 found[name] = f"There is no connection: {session.trouble or 'it is being made'}."
+            if trouble := getattr(carrier, "trouble", ""):  # of one with several
+                found[name] = f"There is no connection: {trouble}."
+        if self._beating is not None and self._beating.trouble:
+            found["leases"] = self._beating.trouble
         return found
 
 
@@ -418,9 +491,10 @@ def _difference_uc(conn: Connection) -> int:
     return sweep.total_difference(conn).amount_uc
 
 
-def _carriers_of(conn: Connection, numbers: set[int]) -> dict[int, str]:
-    found = conn.execute(select(meter.c.meter, meter.c.carrier).where(meter.c.meter.in_(numbers)))
-    return dict(found.all())
+def _reached(conn: Connection, numbers: set[int]) -> dict[int, tuple[str, int]]:
+    """Meter -> its carrier and its home."""
+    found = conn.execute(select(meter.c.meter, meter.c.carrier, HOME).where(meter.c.meter.in_(numbers)))
+    return {number: (carrier, home) for number, carrier, home in found}
 
 
 def _highest_key_version(conn: Connection) -> int:

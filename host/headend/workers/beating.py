@@ -2,17 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
-from headend.links.mqtt_shards import ShardedMqtt
 from headend.workers.homes import SHARD
 from headend.workers.tenure import Tenure
 
 log = logging.getLogger("openprepay.workers")
-
-Follow = Callable[[], Awaitable[None]]
 
 
 class ShardTenancy:
@@ -31,6 +28,19 @@ class ShardTenancy:
         self._doubted()
 
 
+class Sessions(Protocol):
+    """A link with a session for each shard (`links.mqtt_shards`)."""
+
+    shards: dict[int, Any]
+
+    @property
+    def connected(self) -> int: ...
+
+    async def hold(self, shards: Collection[int]) -> None: ...
+
+    async def answers(self) -> bool: ...
+
+
 class Lines(Protocol):
     """A link whose lines are leased."""
 
@@ -45,7 +55,7 @@ class Beating:
     """
 
     def __init__(self, tenure: Tenure, holds_home: Callable[[int], bool]) -> None:
-        self.mqtt: ShardedMqtt | None = None
+        self.mqtt: Sessions | None = None
         self.lines: Lines | None = None
         self.trouble = ""
         self._tenure = tenure

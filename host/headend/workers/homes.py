@@ -10,6 +10,7 @@ import hashlib
 from sqlalchemy import ColumnElement, func
 
 from headend.fleet import address
+from headend.fleet.address import ModbusAddress
 from headend.store.schema import meter
 from meterlink import topics
 
@@ -27,11 +28,13 @@ NUMBERS = {SHARD: SHARDS, BUS: BUSES, LINE: LINES}
 
 def bus_of(carrier: str, where: str) -> int | None:
     """What stands in `meter.bus`: the home of a Modbus address, None for a meter that has its shard."""
-    if carrier != "modbus":
-        return None
-    parsed = address.parse(where)
-    numbers = LINES if parsed.kind == address.SERIAL else BUSES
-    link = parsed.path if parsed.kind == address.SERIAL else parsed.link
+    return home_of_link(address.parse(where)) if carrier == "modbus" else None
+
+
+def home_of_link(where: ModbusAddress) -> int:
+    """The home of all meters on the link of this address."""
+    serial = where.kind == address.SERIAL
+    numbers, link = (LINES, where.path) if serial else (BUSES, where.link)
     return numbers[int.from_bytes(hashlib.sha256(link.encode()).digest()[:4], "big") % len(numbers)]
 
 
