@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import BigInteger, Connection, bindparam, case, func, literal_column, select, update
 
+from headend.campaigns import following as campaigns
 from headend.clock import Clock
 from headend.epochs import follow, readback
 from headend.gate import pace
@@ -66,6 +67,8 @@ BAD_CRC = "bad_crc_record"  # of a genuine batch
 DIFFERING = "differing_record"  # other content than what is stored under its number
 
 NEVER = 1 << 62
+
+PARTS_OF_LISTS = 8
 
 WILL = "will"
 WILL_LATE = "will_late"
@@ -147,7 +150,8 @@ class Engine:
         self._looked_s = now_s
         if self.next_s() > now_s:
             return []
-        for _ in range(self._policy.batch_actions):  # of lists as many as it takes, each in a transaction of its own
+        campaigns.follow(self._store, now_s)
+        for _ in range(PARTS_OF_LISTS):  # each in a transaction of its own, and what is queued goes out in between
             if not self._store.write(pace.tick, now_s, lane=ORDERS).result():
                 break
         if self._signer is not None and (self._part is None or self._part.signs()):
@@ -335,34 +339,53 @@ class Engine:
             raise _NotTaken(FORGED) from error
         if batch.kind != _BATCH_KIND[what]:
             raise _NotTaken(WRONG_KIND)
-        arguments = (self._clock.now_s(), batch, key, fresh_key)
-        taken, actions = self._store.write(self._store_batch, *arguments, lane=READS).result()
+        now_s = self._clock.now_s()
+        store = self._store_intervals if batch.kind == KIND_INTERVALS else self._store_events
+        taken, more = self._store.write(store, now_s, batch, fresh_key, lane=READS).result()
+        if batch.kind == KIND_INTERVALS and taken.wants_more:
+            more = self._store.write(self._follow_batch, now_s, number, batch.kind, taken, lane=READS).result()
         self._count(BAD_CRC, taken.bad_crc)
         self._count(DIFFERING, taken.differing)
-        return taken.outcome, actions
+        actions: list[Action] = []
+        # To a batch behind a gap that comes again nothing new is to be said, and an answer would bring it once more.
+        if taken.ack_to and (taken.outcome != batches.REPEATED or taken.ack_to >= batch.first):
+            actions.append(Ack(number, pack_ack(batch.kind, number, batch.log_id, taken.ack_to, key)))
+        return taken.outcome, actions + more
 
-    def _store_batch(
-        self, conn: Connection, now_s: int, batch: Batch, key: MacKey, fresh_key: bool
+    def _store_intervals(
+        self, conn: Connection, now_s: int, batch: Batch, fresh_key: bool
     ) -> tuple[batches.TakenBatch, list[Action]]:
+        """But for a key that comes into force, the meter's row is not touched: no payment waits for a reading."""
+        if fresh_key:
+            keys_held.spoke(conn, batch.meter, batch.tag_key_version)
+        return batches.take(conn, now_s, batch, self._policy.question_s), []
+
+    def _store_events(
+        self, conn: Connection, now_s: int, batch: Batch, fresh_key: bool
+    ) -> tuple[batches.TakenBatch, list[Action]]:
+        lock_meter(conn, batch.meter)
         if fresh_key:
             keys_held.spoke(conn, batch.meter, batch.tag_key_version)
         taken = batches.take(conn, now_s, batch, self._policy.question_s)
-        if batch.kind == KIND_EVENTS and taken.new:
+        if taken.new:
             usage.told(conn, now_s, batch.meter, batch.log_id, batch.first)
             replacing.settle(conn, now_s, batch.meter)
             refunds.token_settled(conn, now_s, batch.meter)
             debts_on_meter.told(conn, now_s, batch.meter, batch.log_id, batch.first)
+            outbox.wake(conn, now_s, batch.meter)
+        return taken, self._follow_batch(conn, now_s, batch.meter, batch.kind, taken)
+
+    def _follow_batch(
+        self, conn: Connection, now_s: int, number: int, kind: int, taken: batches.TakenBatch
+    ) -> list[Action]:
+        """What a batch leads to: the next question for what is missing, and what waits for the meter."""
+        lock_meter(conn, number)
         actions: list[Action] = []
-        # To a batch behind a gap that comes again nothing new is to be said, and an answer would bring it once more.
-        if taken.ack_to and (taken.outcome != batches.REPEATED or taken.ack_to >= batch.first):
-            actions.append(Ack(batch.meter, pack_ack(batch.kind, batch.meter, batch.log_id, taken.ack_to, key)))
         if taken.outcome == batches.STORED:  # what brought nothing new is not followed by more of it
-            actions += self._fill(conn, now_s, batch.meter, (batch.kind,))
-            if batch.kind == KIND_EVENTS:
-                outbox.wake(conn, now_s, batch.meter)
+            actions = self._fill(conn, now_s, number, (kind,))
         elif taken.outcome == batches.OTHER_LOG:
-            _next_ask(conn, batch.meter, now_s)
-        return taken, actions + self._claim(conn, now_s, batch.meter)
+            _next_ask(conn, number, now_s)
+        return actions + self._claim(conn, now_s, number)
 
     def _claim(self, conn: Connection, now_s: int, number: int) -> list[Action]:
         return outbox.claim(conn, now_s, self._policy, self._entropy, meter_id=number)

@@ -14,6 +14,7 @@ from headend.keys.keystore import KeyStore
 from headend.keys.signer import Signer
 from headend.keys.signer_books import Caps
 from headend.keys.signer_log import SignerLog
+from headend.reads import cursors
 from headend.store import Store
 from headend.store.schema import meter_state, outbox
 from meterlink import batches, records, reports, results, states, topics
@@ -221,6 +222,10 @@ class Bench(Rows):
     def meter(self) -> Any:
         mine = meter_state.c.meter == self.peer.number
         return self.store.read(lambda conn: conn.execute(select(meter_state).where(mine)).one())
+
+    def reads(self) -> Any:
+        """The cursors of the meter's logs."""
+        return self.store.read(cursors.of, self.peer.number)
 
     def outbox(self) -> list[int]:
         return self.store.read(lambda conn: list(conn.execute(select(outbox.c.order_id)).scalars()))

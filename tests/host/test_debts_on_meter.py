@@ -14,7 +14,7 @@ from headend.gate import policy, proposals
 from headend.ledger import accounts, bills, debts_on_meter, entries
 from headend.ledger.debts_on_meter import Terms
 from headend.refusals import Refused
-from headend.store.schema import meter_state
+from headend.store.schema_readings import meter_reads
 from meterlink import bodies
 from meterlink.orders import ASPECT_DEBT
 from tests.host.refund_rig import CASHIER, MANAGER, small_world
@@ -102,7 +102,7 @@ def test_events_that_come_again_are_booked_once(world: World) -> None:
 
 
 def _log_id(world: World) -> int:
-    found: int = world.read(lambda conn: conn.execute(select(meter_state.c.log_id)).scalar_one())
+    found: int = world.read(lambda conn: conn.execute(select(meter_reads.c.log_id)).scalar_one())
     return found
 
 

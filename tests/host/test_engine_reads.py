@@ -9,9 +9,9 @@ from sqlalchemy import select
 
 from headend.engine import Ack, Action, Ask, Policy
 from headend.orders import statements
-from headend.reads import completeness, gaps, logs
+from headend.reads import completeness, gaps, logs, series
 from headend.store import UnknownMeter
-from headend.store.schema import interval, lost_range, meter_event
+from headend.store.schema import lost_range, meter_event
 from meterlink import batches, records, reports, topics
 from meterlink.orders import ASPECT_SUPPLY
 from tests.host.books import METER, NOW_S
@@ -28,8 +28,7 @@ def bench() -> Iterator[Bench]:
 
 
 def stored(bench: Bench) -> list[int]:
-    columns = interval.c.seq, interval.c.log_id
-    return bench.store.read(lambda conn: sorted(row.seq for row in conn.execute(select(*columns))))
+    return sorted(one.seq for one in bench.store.read(series.between, METER, 0, 1 << 32))
 
 
 def lost(bench: Bench) -> list[tuple[int, int, int, str]]:
@@ -77,8 +76,8 @@ def answering(bench: Bench) -> list[Action]:
 def test_a_pushed_batch_is_stored_decoded_and_acknowledged(bench: Bench) -> None:
     bench.peer.record(3)
     assert acks(push(bench, 1), bench) == [3]
-    row = bench.store.read(lambda conn: conn.execute(select(interval).where(interval.c.seq == 2)).one())
-    assert tuple(row) == (METER, 7, 2, NOW_S + 1800, 200, 0, 100, 0, 15, 0)
+    assert bench.store.read(series.numbered, METER, 7, 2, 2) == [(7, 2, NOW_S + 1800, 200, 0, 100, 0, 15, 0)]
+    assert bench.store.read(series.raw, METER, 7, 1, 3) == b"".join(bench.peer.intervals.values())
 
 
 def test_the_same_batch_again_stores_nothing_and_is_acknowledged_again(bench: Bench) -> None:
@@ -94,7 +93,7 @@ def test_an_acknowledgement_never_goes_beyond_a_gap(bench: Bench) -> None:
     actions = push(bench, 5, 2)
     assert acks(actions, bench) == [2]
     assert asked(actions) == [(3, 4)], "what is missing is asked for at once"
-    assert (missing(bench), bench.meter().interval_newest) == ([(3, 4)], 6)
+    assert (missing(bench), bench.reads().interval_newest) == ([(3, 4)], 6)
     assert acks(push(bench, 3, 2), bench) == [6]
     assert missing(bench) == []
 
@@ -137,7 +136,7 @@ def test_records_that_the_meter_no_longer_holds_are_listed_as_lost(bench: Bench)
     counted = count(bench)
     assert (counted.expected, counted.stored, counted.lost, counted.missing) == (50, 30, 20, 0)
     assert not counted.whole
-    assert bench.meter().interval_whole_to == 50
+    assert bench.reads().interval_whole_to == 50
 
 
 def test_a_hole_in_the_meters_own_log_is_listed_as_lost_once_the_meter_passed_over_it(bench: Bench) -> None:
@@ -149,7 +148,7 @@ def test_a_hole_in_the_meters_own_log_is_listed_as_lost_once_the_meter_passed_ov
     assert lost(bench) == []
     answering(bench)
     assert lost(bench) == [(7, 11, 12, "asked for and not held by the meter")]
-    assert (bench.meter().interval_whole_to, count(bench).missing) == (30, 0)
+    assert (bench.reads().interval_whole_to, count(bench).missing) == (30, 0)
 
 
 def test_lost_records_at_the_end_are_listed_too(bench: Bench) -> None:
@@ -194,7 +193,7 @@ def test_an_answer_counts_once_so_it_cannot_bring_an_old_log_back(bench: Bench) 
     bench.peer.boot, bench.peer.log_id, bench.peer.intervals = 2, 8, {}
     bench.up(topics.UP_STATE, bench.peer.report(reports.KIND_BIRTH))
     bench.up(*answer)
-    assert (bench.meter().log_id, bench.counts["other_log"]) == (8, 1)
+    assert (bench.reads().log_id, bench.counts["other_log"]) == (8, 1)
 
 
 def test_a_new_log_starts_over_and_what_was_not_fetched_of_the_old_one_is_lost(bench: Bench) -> None:
@@ -207,11 +206,11 @@ def test_a_new_log_starts_over_and_what_was_not_fetched_of_the_old_one_is_lost(b
     bench.up(topics.UP_STATE, bench.peer.report(reports.KIND_BIRTH))
     assert lost(bench) == [(7, 5, 10, "the meter began a new log")]
     answering(bench)
-    assert (bench.meter().log_id, bench.meter().interval_whole_to) == (8, 3)
+    assert (bench.reads().log_id, bench.reads().interval_whole_to) == (8, 3)
     assert (count(bench).expected, count(bench).whole) == (3, True)
     actions = bench.up(topics.UP_INTERVALS, old)
     assert (actions, bench.counts["other_log"]) == ([], 1), "a batch of old is not acknowledged …"
-    assert (bench.meter().log_id, bench.meter().interval_whole_to) == (8, 3), "… does not turn the cursor back …"
+    assert (bench.reads().log_id, bench.reads().interval_whole_to) == (8, 3), "… does not turn the cursor back …"
     assert len(stored(bench)) == 4 + 3 + 6, "… and its records are the meter's all the same"
 
 
@@ -224,7 +223,7 @@ def test_a_push_from_an_unknown_log_brings_a_question_who_is_right(bench: Bench)
     assert push(bench, 1) == []
     assert bench.engine.next_s() == bench.clock.now_s(), "the meter is asked for a report at once"
     answering(bench)
-    assert (bench.meter().log_id, bench.meter().interval_whole_to) == (8, 2)
+    assert (bench.reads().log_id, bench.reads().interval_whole_to) == (8, 2)
 
 
 def test_a_record_with_a_wrong_crc_is_left_out_and_counted(bench: Bench) -> None:
@@ -345,5 +344,5 @@ def test_whatever_is_lost_on_the_way_every_record_held_is_stored_once(
     assert stored(bench) == sorted(held)
     counted = count(bench)
     assert (counted.expected, counted.missing, counted.stored + counted.lost) == (made, 0, made)
-    assert bench.meter().interval_whole_to == made
+    assert bench.reads().interval_whole_to == made
     bench.close()

@@ -18,6 +18,7 @@ from headend.orders import outbox as dispatch
 from headend.orders import signing
 from headend.store import Store
 from headend.store.schema import meter, meter_state, meter_trust, order, outbox
+from headend.store.schema_readings import meter_reads
 from tests.host.books import CHANNEL, NOW_S, open_books, record
 from tests.host.peer import Noise
 
@@ -39,7 +40,7 @@ def store(any_store_url: str) -> Iterator[Store]:
 
 
 def copy(conn: Connection) -> None:
-    for table in (meter, meter_state, meter_trust, order, outbox):
+    for table in (meter, meter_state, meter_trust, meter_reads, order, outbox):
         model = dict(conn.execute(select(table)).mappings().one())
         keys = [name for name in ("id", "order_id") if name in model]
         rows = [

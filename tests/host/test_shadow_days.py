@@ -17,6 +17,7 @@ from headend.reads import shadow_days
 from headend.store import Store
 from headend.store.schema import closing, interval, meter, meter_event, meter_state
 from headend.store.schema_books import shadow_anchor, shadow_day
+from headend.store.schema_readings import meter_reads
 from meterlink import bodies, calendar, events, states, topics
 from meterlink.reports import FIELDS
 from meterlink.tariff import PER_DAY, PER_MONTH, Tariff
@@ -237,12 +238,13 @@ def told(store: Store, day: int, **fields: Any) -> None:
     """A report at noon of a day, with the records that it speaks of."""
     values = {"time_s": NOW_S - NOW_S % DAY_S + day * DAY_S + DAY_S // 2, "clock": states.CLOCK_SET, "log_id": 3}
     made = report(KEYS, **{**values, "counter": day + 1, "interval_newest": day, **fields})
-    facts = {"report": made.raw, "report_time_s": made.time_s, "interval_whole_to": day + 1, "log_id": 3}
+    facts = {"report": made.raw, "report_time_s": made.time_s}
     row = {"meter": METER, "log_id": 3, "seq": day, "start_s": made.time_s - DAY_S, "import_wh": 1000}
     row |= {"import_reg_wh": made.import_wh, "export_reg_wh": 0, "export_wh": 0, "minutes": 60, "flags": 0}
 
     def write(conn: Connection) -> None:
         conn.execute(update(meter_state).values(**facts))
+        conn.execute(update(meter_reads).values(interval_whole_to=day + 1, log_id=3))
         if day:
             conn.execute(insert(interval), [row])
 

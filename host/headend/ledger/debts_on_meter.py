@@ -22,8 +22,9 @@ from headend.ledger.allocation import Allocation, ToBill
 from headend.orders import lifecycle, terms
 from headend.refusals import Refused
 from headend.store import lock_meter
-from headend.store.schema import lost_range, meter, meter_event, meter_state, order
+from headend.store.schema import lost_range, meter, meter_event, order
 from headend.store.schema_money import bill
+from headend.store.schema_readings import meter_reads
 from headend.store.schema_refunds import meter_debt, meter_debt_bill, meter_debt_event
 from meterlink import bodies, events, topics
 from meterlink.batches import KIND_EVENTS
@@ -103,8 +104,8 @@ _OPENED_AFTER = (
     .order_by(meter_event.c.seq)
     .limit(1)
 )
-_WHOLE = select(meter_state.c.event_whole_to >= meter_state.c.event_newest).where(
-    meter_state.c.meter == bindparam("of")
+_WHOLE = select(meter_reads.c.event_whole_to >= meter_reads.c.event_newest).where(
+    meter_reads.c.meter == bindparam("of")
 )
 _LOST = select(func.count()).where(
     lost_range.c.meter == bindparam("of"),

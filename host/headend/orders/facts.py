@@ -15,6 +15,7 @@ from headend.access.areas import EVERYWHERE
 from headend.fleet.meters import get_meter, list_meters
 from headend.orders import lifecycle
 from headend.store.schema import meter, meter_state, order, payment
+from headend.store.schema_readings import meter_reads
 from meterlink import bodies, reasons, reports, states
 from meterlink.orders import ASPECT_SUPPLY
 from meterlink.reports import Report
@@ -36,10 +37,11 @@ _OUTRANKS = (
 
 @dataclass(frozen=True)
 class Facts:
-    """One meter: rows of `meter` and `meter_state`, its newest report, and the orders that matter now."""
+    """One meter: its rows of `meter`, `meter_state`, `meter_reads`, its newest report, the orders that matter now."""
 
     meter: Row[Any]
     state: Row[Any]
+    reads: Row[Any]
     report: Report | None
     supply: tuple[Row[Any], ...]  # the ruling supply order of each reason, by reason
     under_way: tuple[Row[Any], ...]  # orders that have not ended, unknown ones first
@@ -119,6 +121,9 @@ def _gather(conn: Connection, meters: Sequence[Row[Any]]) -> list[Facts]:
     states_of = {
         row.meter: row for row in conn.execute(select(meter_state).where(meter_state.c.meter.in_(numbers))).all()
     }
+    reads_of = {
+        row.meter: row for row in conn.execute(select(meter_reads).where(meter_reads.c.meter.in_(numbers))).all()
+    }
     newest = (
         select(func.max(order.c.id))
         .where(order.c.meter.in_(numbers), order.c.aspect == ASPECT_SUPPLY, order.c.state.in_(RULING))
@@ -150,6 +155,7 @@ def _gather(conn: Connection, meters: Sequence[Row[Any]]) -> list[Facts]:
         Facts(
             meter=row,
             state=states_of[row.meter],
+            reads=reads_of[row.meter],
             report=stored_report(raw) if (raw := states_of[row.meter].report) is not None else None,
             supply=tuple(supply.get(row.meter, ())),
             under_way=tuple(under_way.get(row.meter, ())),

@@ -189,7 +189,7 @@ def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrie
     )
     if present and (not state.online or report.kind == KIND_BIRTH):
         outbox.wake(conn, now_s, report.meter)
-    logs.seen(conn, now_s, state, report)
+    logs.seen(conn, now_s, report)
     consumption.book(conn, now_s, report)
     if report.aspect == ASPECT_CREDIT and report.selector == identity.source_of(conn, report.meter):
         epoch = conn.execute(_ACCOUNT_EPOCH, {"of": report.meter}).scalar_one()

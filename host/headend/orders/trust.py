@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from headend.orders import keys_held, lifecycle
 from headend.orders.statements import WANTS_MODE, WANTS_TAG, WANTS_VERSION, state, state_long
+from headend.reads import cursors
 from headend.refusals import Refused
 from headend.store import lock_meter
 from headend.store.schema import meter_trust, order
@@ -104,9 +105,10 @@ def clear_latches(
     if not 0 < latches <= stating.ALL_LATCHES:
         raise Refused("latches", latches, f"1..{stating.ALL_LATCHES}")
     row = lock_meter(conn, meter_id)
-    seen = row.event_newest if up_to_event is None else up_to_event
-    if row.report is None or not 0 <= seen <= row.event_newest:
-        raise Refused("up_to_event", seen, f"0..{row.event_newest}, an event that the meter has reported")
+    newest = cursors.of(conn, meter_id).event_newest
+    seen = newest if up_to_event is None else up_to_event
+    if row.report is None or not 0 <= seen <= newest:
+        raise Refused("up_to_event", seen, f"0..{newest}, an event that the meter has reported")
     body = stating.clear(latches, seen)
     return state(conn, now_s, meter_id, ASPECT_CLEAR, 0, body, WANTS_VERSION, actor, reason_text)
 
@@ -122,11 +124,13 @@ def set_firmware(
     actor: str,
     *,
     reason_text: str = "",
+    proposal: int | None = None,
 ) -> int:
     """Say which image the meter is to run: its release, legal version, length in bytes and SHA-256."""
     body = stating.firmware(release, legal_version, length, sha256)
     lock_meter(conn, meter_id)
-    return state(conn, now_s, meter_id, ASPECT_FIRMWARE, 0, body, WANTS_VERSION, actor, reason_text)
+    subject = meter_id, ASPECT_FIRMWARE, 0
+    return state(conn, now_s, *subject, body, WANTS_VERSION, actor, reason_text, proposal=proposal)
 
 
 def set_signing_keys(

@@ -21,6 +21,7 @@ from headend.reads import shadow, shadow_facts
 from headend.store import READS, Store
 from headend.store.schema import meter, meter_state
 from headend.store.schema_books import shadow_anchor, shadow_day
+from headend.store.schema_readings import meter_reads
 from meterlink import calendar, states
 from meterlink.billing import Running
 from meterlink.reports import Report
@@ -30,16 +31,18 @@ from meterlink.tariff import decode
 WAIT_S = 2 * 86_400  # for records that are missing, before the day is priced without them
 BATCH = 50
 
-_anchor, _state = shadow_anchor.c, meter_state.c
+_anchor, _state, _reads = shadow_anchor.c, meter_state.c, meter_reads.c
 _READY = or_(
     _anchor.coming_s <= bindparam("patience"),
-    and_(_state.interval_whole_to >= _anchor.need_interval, _state.event_whole_to >= _anchor.need_event),
+    and_(_reads.interval_whole_to >= _anchor.need_interval, _reads.event_whole_to >= _anchor.need_event),
 )
 _DUE = (
     select(
-        *[_state[name] for name in ("meter", "report", "interval_whole_to", "event_whole_to")],
+        _state.meter,
+        _state.report,
         *[_anchor[name].label(f"anchor_{name}") for name in ("report", "tariff", "step_wh", "coming")],
     )
+    .join(meter_reads, _reads.meter == _state.meter)
     .outerjoin(shadow_anchor, _anchor.meter == _state.meter)
     .where(_state.meter > bindparam("behind"), _state.report.is_not(None))
     .where(

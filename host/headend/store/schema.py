@@ -72,13 +72,6 @@ meter_state = Table(
     Column("report_taken_s", BigInteger),
     Column("online", Integer, nullable=False, server_default="0"),  # mqtt: birth seen and no will since
     Column("online_boot", BigInteger),
-    # Interval log: what is stored without a gap, and what the meter holds.
-    Column("log_id", BigInteger),
-    Column("interval_whole_to", BigInteger, nullable=False, server_default="0"),
-    Column("interval_newest", BigInteger, nullable=False, server_default="0"),
-    Column("interval_oldest", BigInteger, nullable=False, server_default="0"),
-    Column("event_whole_to", BigInteger, nullable=False, server_default="0"),
-    Column("event_newest", BigInteger, nullable=False, server_default="0"),
     Column("next_ask_s", BigInteger, nullable=False, server_default="0"),  # when to ask for the next report
     Column("replacing", BigInteger),  # the typed token that our credit statements name, until that is settled
     # Of the newest report, for whoever looks for meters by how they stand; none until the first report.
@@ -459,7 +452,7 @@ question = Table(
     Index("ix_question_meter", "meter", "kind"),
 )
 
-# Records that the meter no longer holds and that were never stored: told by the meter itself, listed, never filled.
+# Records that the meter no longer holds and that were never stored: told by the meter itself. What turns up leaves it.
 lost_range = Table(
     "lost_range",
     metadata,

@@ -22,7 +22,8 @@ meter_reads = Table(
     Column("event_newest", BigInteger, nullable=False, server_default="0"),
 )
 
-# Runs of intervals that are stored beyond the cursor of their log, neither overlapping nor touching each other.
+# Runs of intervals that are stored beyond the cursor, or in another log than the meter's present one; they neither
+# overlap nor touch each other.
 reading_island = Table(
     "reading_island",
     metadata,

@@ -13,9 +13,10 @@ from headend.keys import signer_tokens
 from headend.keys.signer import MAX_MADE
 from headend.keys.signer_lines import TokenLine
 from headend.keys.signer_tokens import TokenWanted
+from headend.reads import cursors
 from headend.refusals import Refused
 from headend.store import ORDERS, Store, identity, lock_meter
-from headend.store.schema import decoder, meter_state, token
+from headend.store.schema import decoder, token
 from headend.tokens import book, lost, usage
 from headend.tokens import decoder as decoders
 from headend.tokens.lost import Found
@@ -43,7 +44,6 @@ _WAITING = (
     .limit(bindparam("at_most"))
 )
 _SINCE = select(func.min(decoder.c.compare_s)).where(_DUE)
-_LOG = select(meter_state.c.log_id).where(meter_state.c.meter == bindparam("of"))
 
 
 class Log(Protocol):
@@ -159,7 +159,7 @@ def _take(conn: Connection, now_s: int, meter_id: int, found: Sequence[Found], n
     if newest_s is not None:
         _move_reserved(conn, now_s, meter_id, newest)
     if lost.note(conn, now_s, held, found):
-        log_id = conn.execute(_LOG, {"of": meter_id}).scalar_one()
+        log_id = cursors.of(conn, meter_id).log_id
         usage.told(conn, now_s, meter_id, log_id, 0)  # one may have been typed already
 
 

@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
 from headend.epochs import findings
+from headend.reads import cursors
 from headend.store.schema import (
     closing,
     finding,
     lost_range,
     meter,
     meter_event,
-    meter_state,
     meter_trust,
     payment,
     token,
@@ -97,7 +97,7 @@ def was_typed(conn: Connection, row: Row[Any]) -> bool | None:
     """
     if row.used_s is not None:
         return True
-    state = conn.execute(select(meter_state).where(meter_state.c.meter == row.meter)).one()
+    state = cursors.of(conn, row.meter)
     if state.event_whole_to < state.event_newest:
         return None
     if log_is_whole(conn, row.meter):
@@ -111,7 +111,7 @@ def was_typed(conn: Connection, row: Row[Any]) -> bool | None:
 
 def log_is_whole(conn: Connection, meter_id: int) -> bool:
     """Whether every event that the meter is known to have logged is stored, none of this log having been lost."""
-    state = conn.execute(select(meter_state).where(meter_state.c.meter == meter_id)).one()
+    state = cursors.of(conn, meter_id)
     lost = exists().where(
         lost_range.c.meter == meter_id, lost_range.c.log_id == state.log_id, lost_range.c.kind == KIND_EVENTS
     )

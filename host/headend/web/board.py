@@ -193,7 +193,7 @@ def _concerns(conn: Connection, now_s: int, report_every_s: int, one: Facts) -> 
     heard_s = one.state.report_taken_s or one.meter.added_s
     if now_s - heard_s > FRESH_ROUNDS * report_every_s:
         yield "silent" if one.report else "never", {"time": _time(heard_s)}
-    behind = one.state.interval_newest - one.state.interval_whole_to
+    behind = one.reads.interval_newest - one.reads.interval_whole_to
     if behind > GAP_RECORDS:
         yield "reads_behind", {"behind": behind}
     if one.report and one.report.alarms & (1 << states.ALARM_STORAGE | 1 << states.ALARM_HISTORY_LOST):

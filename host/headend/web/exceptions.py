@@ -23,6 +23,7 @@ from sqlalchemy import (
 from headend.access.areas import EVERYWHERE, within
 from headend.orders import facts, lifecycle
 from headend.store.schema import finding, meter, meter_state, order, payment, token
+from headend.store.schema_readings import meter_reads
 from headend.tokens import book
 from headend.web import board
 from headend.web.board import Concern
@@ -79,7 +80,9 @@ CANDIDATES: Mapping[str, Select[Any]] = {
     "storage": _where(meter_state.c.alarms > 0, meter_state.c.alarms.op("&")(_STORAGE) > 0),
     "never": _where(meter_state.c.report_taken_s.is_(None)),
     "silent": _where(meter_state.c.report_taken_s < _NOW - bindparam("silent_s", type_=BigInteger)),
-    "reads_behind": _where(meter_state.c.interval_newest - meter_state.c.interval_whole_to > board.GAP_RECORDS),
+    "reads_behind": select(meter_reads.c.meter.label("meter"))
+    .where(meter_reads.c.interval_newest - meter_reads.c.interval_whole_to > board.GAP_RECORDS)
+    .where(meter_reads.c.meter > _AFTER),
 }
 
 

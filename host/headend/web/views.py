@@ -163,7 +163,7 @@ def _fields(one: Facts) -> dict[str, Any]:
             in_flight=wire.amount(one.in_flight_uc),
         ),
         "alarms": names.of_bits(names.ALARM, report.alarms) if report else [],
-        "reads": Reads(state.interval_newest, state.interval_whole_to),
+        "reads": Reads(one.reads.interval_newest, one.reads.interval_whole_to),
         "orders_under_way": [orders.brief(row) for row in one.under_way],
     }
 

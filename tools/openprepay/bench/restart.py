@@ -21,6 +21,7 @@ from headend.keys.signer_log import SignerLog
 from headend.ledger import payments
 from headend.store import open_store
 from headend.store.schema import meter, meter_state, meter_trust, order, outbox
+from headend.store.schema_readings import meter_reads
 from meterlink.bodies import MAX_UC
 from metersim.workbench import DEFAULT_LIMITS, DEFAULT_TARIFF
 from openprepay.bench import postgres
@@ -86,7 +87,7 @@ def _copy(conn: Connection, waiting: int) -> None:
         conn.execute(text("SET LOCAL session_replication_role = replica"))  # their keys are not looked up one by one
     number = select(literal(1).label("n")).cte("number", recursive=True)
     number = number.union_all(select(number.c.n + 1).where(number.c.n < waiting - 1))
-    for table in (meter, meter_state, meter_trust, order, outbox):
+    for table in (meter, meter_state, meter_trust, meter_reads, order, outbox):
         numbered = ("meter", "order_id", *(("id",) if table is order else ()))
         columns = [column + number.c.n if column.name in numbered else column for column in table.c]
         conn.execute(insert(table).from_select(table.c.keys(), select(*columns).join_from(table, number, true())))

@@ -1,0 +1,26 @@
+"""Writing runs of records to `reading_recent`, under the hour in which they came."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from headend.store import sql
+from headend.store.prepared import prepared
+from headend.store.schema_readings import reading_hour, reading_recent
+
+HOUR_S = 3600
+
+_THERE = prepared(select(reading_hour.c.hour).where(reading_hour.c.hour == bindparam("at")))
+_OPEN = prepared(insert(reading_hour))
+
+Run = tuple[int, int, int, bytes]  # meter, log_id, number of the first record, records of 24 bytes without a gap
+
+
+def put(conn: Connection, now_s: int, runs: Sequence[Run]) -> None:
+    """Store runs of records that are stored nowhere yet."""
+    if not runs:
+        return
+    hour = now_s // HOUR_S
+    if not _THERE(conn, {"at": hour}).all():
+        _OPEN(conn, {"hour": hour})
+    sql.copy_in(conn, reading_recent, [(hour, *run) for run in runs])
