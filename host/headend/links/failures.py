@@ -15,6 +15,7 @@ STALE = "stale"  # the block holds the answer to another question
 DAMAGED = "damaged"  # a record whose CRC or sequence number is wrong
 OTHER_METER = "other_meter"  # another meter answers at this address
 BUSY = "busy"  # too much waits for this bus
+RESTING = "resting"  # it was silent several times in a row, and is not asked for a while
 
 EXCEPTIONS = {
     1: "illegal function",
