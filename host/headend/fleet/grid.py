@@ -36,6 +36,9 @@ _CHILDREN = (
     .where(grid_node.c.parent == bindparam("of"), grid_node.c.ended_s.is_(None))
     .order_by(grid_node.c.path)
 )
+_SIBLING = select(grid_node.c.id).where(
+    grid_node.c.parent == bindparam("of"), grid_node.c.code == bindparam("named"), grid_node.c.ended_s.is_(None)
+)
 _ROOTS = select(grid_node).where(grid_node.c.parent.is_(None), grid_node.c.ended_s.is_(None)).order_by(grid_node.c.path)
 _NEW = insert(grid_node).returning(grid_node.c.id)
 _CHANGE = update(grid_node).where(grid_node.c.id == bindparam("of"))
@@ -167,7 +170,7 @@ def at(conn: Connection, path: str) -> Row[Any] | None:
 def below(conn: Connection, node: int | None) -> list[Row[Any]]:
     """The nodes right below one, by path; None: the substations."""
     found = conn.execute(_ROOTS) if node is None else conn.execute(_CHILDREN, {"of": node})
-    return list(found.all())
+    return [*found]
 
 
 def chain(conn: Connection, node: int) -> list[Row[Any]]:
@@ -221,7 +224,9 @@ def _path_below(conn: Connection, kind: str, parent: int | None, code: str) -> s
         raise Refused("parent", parent, f"a {PARENT[kind]}" if PARENT[kind] else f"none: a {kind} is at the top")
     path = code if parent is None else f"{locked(conn, parent, PARENT[kind]).path}/{code}"
     areas.check(path, "code")
-    if at(conn, path) is not None:
+    # During a move a sibling may have its path from before, and what moved away its path from here.
+    sibling = conn.execute(_SIBLING, {"of": parent, "named": code}).first() if parent is not None else None
+    if sibling is not None or at(conn, path) is not None:
         raise Refused("code", code, f"a code that is not taken there ({path})")
     return path
 

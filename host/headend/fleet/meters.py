@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, insert, select
 
 from headend.access import areas
 from headend.access.areas import EVERYWHERE
+from headend.collection.enrolment import enrol
 from headend.fleet import address, identities
 from headend.ledger import accounts
 from headend.refusals import Refused
@@ -87,6 +88,7 @@ def add_meter(conn: Connection, now_s: int, record: MeterRecord) -> None:
     found_by = (identities.LABEL, record.label), (identities.ADDRESS, record.address)
     identities.add_many(conn, ((record.meter, kind, text) for kind, text in found_by))
     conn.execute(insert(meter_reads).values(meter=record.meter))
+    enrol(conn, now_s, record.meter)
     accounts.open_account(conn, accounts.of_meter(record.meter, record.account_epoch))
 
 
