@@ -9,25 +9,27 @@ goes through to the caller, who must then not acknowledge to the broker.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import BigInteger, Connection, bindparam, case, func, literal_column, select, update
+from sqlalchemy import Connection, case, func, literal_column, select, update
 
 from headend.campaigns import following as campaigns
 from headend.clock import Clock
-from headend.epochs import follow, readback
+from headend.collection import turns
+from headend.collection.policy import Rule
+from headend.epochs import follow
 from headend.gate import pace
 from headend.keys.signer_wire import SignerAway
 from headend.ledger import debts_on_meter, refunds
 from headend.orders import inbound, keys_held, lifecycle, outbox, questions, signing
 from headend.orders.actions import Ack, Action, Ask, Deliver
-from headend.orders.policy import Entropy, Policy, spread
-from headend.reads import batches, gaps
+from headend.orders.policy import Entropy, Policy
+from headend.reads import batches
 from headend.refusals import Refused
 from headend.store import ORDERS, READS, Store, identity, lock_meter
-from headend.store.prepared import prepared
 from headend.store.schema import meter_state
 from headend.store.schema import order as order_row
 from headend.store.schema import outbox as outbox_row
@@ -131,6 +133,7 @@ class Engine:
         self._entropy = entropy
         self._signer = signer
         self._policy = policy or Policy()
+        self._pace = Rule(report_s=self._policy.poll_s, gap_s=self._policy.gap_s)  # where no rules were set
         self._handed = (0, 0)  # (second, actions of `due` in it)
         self._looked_s: int | None = None  # when `due` was last called, by the clock
         self.counts: Counter[str] = Counter()  # what came up, by what became of it
@@ -202,28 +205,27 @@ class Engine:
     def _clock_went_back(self, conn: Connection, now_s: int, by_s: int) -> None:
         """At the start, and where the clock says less than before: nothing waits for what is far ahead."""
         outbox.clock_went_back(conn, now_s, self._policy, by_s)
-        conn.execute(_ASK_TOO_FAR, {"far": now_s + 2 * self._policy.poll_s, "now": now_s})
+        turns.clock_went_back(conn, now_s, self._pace)
 
     def _take_due(self, conn: Connection, now_s: int, room: int) -> list[Action]:
         batch = self._policy.batch_actions
         holder = "" if self._part is None else self._part.holder
         actions = outbox.claim(conn, now_s, self._policy, self._entropy, limit=min(batch, room), holder=holder)
-        wanted = {"now": now_s, "at_most": min(batch, room - len(actions))}
-        if holder:
-            polled = conn.execute(_POLLED_OF_HOLDER, {**wanted, **mine.values(conn, holder)}).scalars()
-        else:
-            polled = conn.execute(_POLLED, wanted).scalars()
-        for number in sorted(polled):
-            actions.append(self._poll(conn, now_s, number))
-        return actions
+        limit = min(batch, room - len(actions))
+        wanted = turns.due(conn, now_s, self._entropy, self._pace, limit, holder)
+        return actions + self._questions(conn, now_s, wanted)
 
-    def _poll(self, conn: Connection, now_s: int, number: int) -> Action:
-        """Ask for a report unprompted, about our credit source, so that its totals come with it."""
-        lock_meter(conn, number)
-        pace_s = self._policy.gap_s if readback.holds_money(conn, number) else self._policy.poll_s
-        _ASK_AT(conn, {"of": number, "at_s": now_s + spread(pace_s, self._entropy)})
-        source = identity.source_of(conn, number)
-        return questions.ask(conn, now_s, self._entropy, number, KIND_REPORT, aspect=ASPECT_CREDIT, selector=source)
+    def _questions(self, conn: Connection, now_s: int, wanted: Iterable[turns.Due]) -> list[Action]:
+        """Questions of collection, written down. A report is asked for about our credit source, so that its totals come
+        with it."""
+        asks: list[Action] = []
+        for one in wanted:
+            about = {"first": one.first, "count": one.count}
+            if one.kind == KIND_REPORT:
+                about = {"aspect": ASPECT_CREDIT, "selector": identity.source_of(conn, one.meter)}
+            asked = questions.ask(conn, now_s, self._entropy, one.meter, one.kind, **about)
+            asks.append(replace(asked, waited_for=one.lane == turns.ON_DEMAND))
+        return asks
 
     # --- up -----------------------------------------------------------------------------------------------------------
 
@@ -299,7 +301,8 @@ class Engine:
             wanted = {"aspect": ASPECT_CREDIT, "selector": selector} if selector else {}
             actions.append(questions.ask(conn, now_s, self._entropy, report.meter, kind, **wanted))
         if taken.newest:
-            actions += self._fill(conn, now_s, report.meter, (KIND_INTERVALS, KIND_EVENTS))
+            missing = turns.reported(conn, now_s, self._entropy, self._pace, report)
+            actions += self._questions(conn, now_s, missing)
         return taken.outcome, actions + self._claim(conn, now_s, report.meter)
 
     def _take_closing(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
@@ -382,25 +385,14 @@ class Engine:
         lock_meter(conn, number)
         actions: list[Action] = []
         if taken.outcome == batches.STORED:  # what brought nothing new is not followed by more of it
-            actions = self._fill(conn, now_s, number, (kind,))
+            wanted = turns.stored(conn, now_s, self._entropy, self._pace, number, (kind,))
+            actions = self._questions(conn, now_s, wanted)
         elif taken.outcome == batches.OTHER_LOG:
             _next_ask(conn, number, now_s)
         return actions + self._claim(conn, now_s, number)
 
     def _claim(self, conn: Connection, now_s: int, number: int) -> list[Action]:
         return outbox.claim(conn, now_s, self._policy, self._entropy, meter_id=number)
-
-    def _fill(self, conn: Connection, now_s: int, number: int, kinds: tuple[int, ...]) -> list[Action]:
-        """Ask for records that are missing, and come back soon to see whether they came."""
-        asks: list[Action] = []
-        for kind in kinds:
-            wanted = gaps.next_question(conn, now_s, number, kind, self._policy.gap_s)
-            if wanted is not None:
-                first, count = wanted
-                asks.append(questions.ask(conn, now_s, self._entropy, number, kind, first=first, count=count))
-        if asks:
-            _ask_by(conn, number, now_s + spread(self._policy.gap_s, self._entropy))
-        return asks
 
     def _key(self, number: int, raw: bytes, version: int) -> tuple[MacKey, bool]:
         """The meter's key of `version`, where the message names that meter and a version that it holds; and whether
@@ -451,47 +443,26 @@ _TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action
 }
 
 
-_EARLIEST = select(
-    select(func.min(outbox_row.c.next_s)).scalar_subquery(),
-    select(func.min(meter_state.c.next_ask_s)).scalar_subquery(),
-)
+_EARLIEST = select(func.min(outbox_row.c.next_s))
 
 
-_POLLED = (
-    select(meter_state.c.meter)
-    .where(meter_state.c.next_ask_s <= bindparam("now", type_=BigInteger))
-    .order_by(meter_state.c.next_ask_s, meter_state.c.meter)
-    .limit(bindparam("at_most"))
-)
-_POLLED_OF_HOLDER = mine.alone(_POLLED, meter_state.c.meter)
 _UNSIGNED = (order_row.c.state == literal_column(f"'{lifecycle.QUEUED}'"), order_row.c.signed.is_(None))
-_EARLIEST_OF_HOLDER = (
-    mine.alone(
-        select(outbox_row.c.next_s)
-        .join(order_row, order_row.c.id == outbox_row.c.order_id)
-        .where(order_row.c.signed.is_not(None))
-        .order_by(outbox_row.c.next_s)
-        .limit(1),
-        outbox_row.c.meter,
-    ),
-    mine.alone(select(meter_state.c.next_ask_s).order_by(meter_state.c.next_ask_s).limit(1), meter_state.c.meter),
+_EARLIEST_OF_HOLDER = mine.alone(
+    select(outbox_row.c.next_s)
+    .join(order_row, order_row.c.id == outbox_row.c.order_id)
+    .where(order_row.c.signed.is_not(None))
+    .order_by(outbox_row.c.next_s)
+    .limit(1),
+    outbox_row.c.meter,
 )
 _EARLIEST_UNSIGNED = (
     select(func.min(outbox_row.c.next_s)).join(order_row, order_row.c.id == outbox_row.c.order_id).where(*_UNSIGNED)
-)
-_ASK_AT = prepared(
-    update(meter_state).where(meter_state.c.meter == bindparam("of")).values(next_ask_s=bindparam("at_s"))
-)
-_ASK_TOO_FAR = (
-    update(meter_state)
-    .where(meter_state.c.next_ask_s > bindparam("far", type_=BigInteger))
-    .values(next_ask_s=bindparam("now", type_=BigInteger))
 )
 
 
 def _next_s(conn: Connection) -> int:
     """The earliest wish for attention; a row under lease may wish in vain."""
-    earliest = (*conn.execute(_EARLIEST).one(), making.next_s(conn), pace.next_s(conn))
+    earliest = (conn.execute(_EARLIEST).scalar(), turns.next_s(conn), making.next_s(conn), pace.next_s(conn))
     return min(NEVER if at_s is None else at_s for at_s in earliest)
 
 
@@ -500,7 +471,7 @@ def _next_of_part_s(conn: Connection, part: Part) -> int:
     wishes = [pace.next_s(conn)]
     if part.dispatches:
         held = mine.values(conn, part.holder)
-        wishes += [conn.execute(one, held).scalar() for one in _EARLIEST_OF_HOLDER]
+        wishes += [conn.execute(_EARLIEST_OF_HOLDER, held).scalar(), turns.next_s(conn, part.holder)]
     if part.signs():
         wishes += [making.next_s(conn), conn.execute(_EARLIEST_UNSIGNED).scalar()]
     return min(NEVER if at_s is None else at_s for at_s in wishes)

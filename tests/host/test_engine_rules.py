@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Row, select, update
 
 from headend.clock import ManualClock
+from headend.collection import turns
 from headend.engine import NEVER, Ask, Deliver, Engine, Policy
 from headend.ledger import payments
 from headend.orders import lifecycle, outbox, policy, questions, statements
@@ -44,9 +45,8 @@ def deliveries(actions: Sequence[object]) -> list[int]:
 # --- leases ---------------------------------------------------------------------------------------------------------
 
 
-def another(bench: Bench, entropy: Any = None) -> Engine:
-    entropy = entropy or (lambda n: bytes(range(100, 100 + n)))
-    return Engine(bench.store, bench.keys, bench.clock, entropy)
+def another(bench: Bench) -> Engine:
+    return Engine(bench.store, bench.keys, bench.clock, bench.noise)
 
 
 def test_what_one_engine_took_another_leaves_alone(bench: Bench) -> None:
@@ -123,7 +123,7 @@ def test_a_round_hands_out_no_more_than_the_policy_says() -> None:
     engine = Engine(store, bench.keys, bench.clock, bench.noise, policy=Policy(batch_actions=7))
     asked = [len(engine.due(NOW_S)) for _ in range(6)]
     assert asked == [7, 7, 7, 7, 2, 0]
-    assert engine.next_s() >= NOW_S + Policy().poll_s
+    assert engine.next_s() >= NOW_S + turns.RETRY_S
 
 
 def test_next_s_tells_when_there_is_work(bench: Bench) -> None:
@@ -131,7 +131,7 @@ def test_next_s_tells_when_there_is_work(bench: Bench) -> None:
     assert empty.next_s() == NEVER and empty.due(NOW_S) == []
     bench.due()
     later_s = bench.engine.next_s()
-    assert later_s >= NOW_S + Policy().poll_s
+    assert later_s >= NOW_S + turns.RETRY_S
     stop(bench)
     assert bench.engine.next_s() == NOW_S
 
@@ -381,7 +381,7 @@ def test_a_clock_that_goes_back_holds_nothing_up(bench: Bench, back_s: int) -> N
     held = bench.write(statements.release, METER, reasons.HOLD_LEGAL, "operator:ann")
     assert deliveries(bench.due()) == [held]
     bench.clock = ManualClock(NOW_S - back_s)
-    engine = another(bench, bench.noise)
+    engine = another(bench)
     took = engine.due(NOW_S - back_s)
     assert any(isinstance(one, Ask) for one in took), "a lease by the clock that was ahead has run out"
     rows = bench.store.read(lambda conn: conn.execute(select(outbox_row)).all())

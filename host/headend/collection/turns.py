@@ -116,14 +116,17 @@ _CHANGE = prepared(
     _MINE.values({name: bindparam(name) for name in collect_turn.c.keys() if name not in ("meter", "whole_day")})
 )
 _EARLIEST = tuple(
-    (one, mine.alone(one, _turn.meter))
-    for one in (
-        select(_turn.daily_s).order_by(_turn.daily_s).limit(1),
-        select(_turn.fill_s).where(_turn.fill_s.is_not(None)).order_by(_turn.fill_s).limit(1),
+    (one, mine.alone(one, number))
+    for one, number in (
+        (select(_state.next_ask_s).order_by(_state.next_ask_s).limit(1), _state.meter),
+        (select(_turn.daily_s).order_by(_turn.daily_s).limit(1), _turn.meter),
+        (select(_turn.fill_s).where(_turn.fill_s.is_not(None)).order_by(_turn.fill_s).limit(1), _turn.meter),
     )
 )
-_FILL_TOO_FAR = update(collect_turn).where(_turn.fill_s > bindparam("far", type_=BigInteger)).values(fill_s=_NOW)
-_LOOK_TOO_FAR = update(collect_turn).where(_turn.daily_s > bindparam("far", type_=BigInteger)).values(daily_s=_NOW)
+_FAR = bindparam("far", type_=BigInteger)
+_ASK_TOO_FAR = update(meter_state).where(_state.next_ask_s > _FAR).values(next_ask_s=_NOW)
+_FILL_TOO_FAR = update(collect_turn).where(_turn.fill_s > _FAR).values(fill_s=_NOW)
+_LOOK_TOO_FAR = update(collect_turn).where(_turn.daily_s > _FAR).values(daily_s=_NOW)
 
 
 def next_s(conn: Connection, holder: str = "") -> int | None:
@@ -133,10 +136,15 @@ def next_s(conn: Connection, holder: str = "") -> int | None:
     return min((at_s for at_s in (*wishes, requests.next_s(conn, held)) if at_s is not None), default=None)
 
 
-def clock_went_back(conn: Connection, now_s: int) -> None:
+def clock_went_back(conn: Connection, now_s: int, base: Rule) -> None:
     """The clock says less than before: nothing waits for what is far ahead."""
-    conn.execute(_FILL_TOO_FAR, {"now": now_s, "far": now_s + 2 * FILL_MAX_S})
-    conn.execute(_LOOK_TOO_FAR, {"now": now_s, "far": now_s + 2 * DAY_S})
+    longest_s = max(rule.report_s for rule in policy.standing(conn, base).rules)
+    for statement, far_s in (
+        (_ASK_TOO_FAR, 2 * longest_s),
+        (_FILL_TOO_FAR, 2 * FILL_MAX_S),
+        (_LOOK_TOO_FAR, 2 * DAY_S),
+    ):
+        conn.execute(statement, {"now": now_s, "far": now_s + far_s})
     requests.clock_went_back(conn, now_s)
 
 

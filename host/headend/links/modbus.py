@@ -28,7 +28,7 @@ AddressOf = Callable[[int], str | None]
 def _urgency(action: Action) -> int:
     if isinstance(action, Deliver):
         return turns.ORDERS
-    if isinstance(action, Ask) and action.raw[1:2] in _RECORD_KINDS:
+    if isinstance(action, Ask) and not action.waited_for and action.raw[1:2] in _RECORD_KINDS:
         return turns.RECORDS
     return turns.QUESTIONS
 

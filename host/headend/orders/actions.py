@@ -21,10 +21,11 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Put this question to the meter, and hand its answer up."""
+    """Put this question to the meter, and hand its answer up. `waited_for`: by somebody who wants to see it now."""
 
     meter: int
     raw: bytes
+    waited_for: bool = False
 
 
 @dataclass(frozen=True, slots=True)
