@@ -33,8 +33,9 @@ CASE_STATES: Mapping[str, Text] = {
 }
 
 # How a visit ended.
-SPOKE, BY_PERSON = "spoke", "person"
+SPOKE, BY_PERSON, AWAY = "spoke", "person", "away"
 VISIT_ENDS: Mapping[str, Text] = {
     SPOKE: ("the meter spoke again", "电表恢复通信"),
+    AWAY: ("the meter was taken away", "电表已拆除"),
     BY_PERSON: ("closed by a person", "人工关闭"),
 }

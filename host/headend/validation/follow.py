@@ -1,0 +1,114 @@
+"""The daily run: each meter's day is judged once it is over, and again when records of it come late.
+
+A chore: it looks at some meters at a time, by rising number, and goes on where it stopped. What it finds is worked out
+without a lock and written where nobody judged the meter meanwhile.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Integer, and_, bindparam, or_, select
+
+from headend.ledger import zone
+from headend.reads import series
+from headend.store import READS, Store
+from headend.store.prepared import prepared
+from headend.store.schema import meter
+from headend.store.schema_quality import quality_meter
+from headend.store.schema_readings import meter_reads
+from headend.validation import judging, verdicts
+from headend.validation.judging import REACH_DAYS
+from headend.validation.verdicts import NEVER, Cursor, Outcome
+
+READ_BY_S = 6 * 3600  # after midnight, the day before is read as far as it can be
+BATCH = 50  # meters in a transaction
+MANY = 10  # batches in a run
+
+_mine, _there = quality_meter.c, meter_reads.c
+_MOVED = or_(
+    _mine.log_id.is_distinct_from(_there.log_id),
+    _mine.whole_to != _there.interval_whole_to,
+    _mine.newest != _there.interval_newest,
+)
+_DUE = prepared(
+    select(
+        _there.meter,
+        _mine.day_to,
+        _mine.log_id.label("judged_log"),
+        _mine.whole_to,
+        _there.log_id,
+        _there.interval_whole_to,
+        _there.interval_newest,
+    )
+    .join_from(meter_reads, meter, meter.c.meter == _there.meter)
+    .outerjoin(quality_meter, _mine.meter == _there.meter)
+    .where(
+        _there.meter > bindparam("behind", type_=BigInteger),
+        _there.log_id.is_not(None),
+        or_(_mine.meter.is_(None), _mine.day_to < bindparam("due", type_=Integer), and_(_mine.waits == 1, _MOVED)),
+    )
+    .order_by(_there.meter)
+    .limit(bindparam("most", type_=Integer))
+)
+
+
+class Step(NamedTuple):
+    """What is to be written of a meter."""
+
+    outcome: Outcome
+    cursor: Cursor
+
+
+class Follower:
+    """Goes over the meters of a store, some at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._behind = 0
+
+    def follow(self, now_s: int) -> bool:
+        """Judge what is due of the next meters; whether there is more to do at once."""
+        for _ in range(MANY):
+            steps, behind = self._store.read(due_steps, now_s, self._behind)
+            if steps:
+                self._store.write(_keep, now_s, steps, lane=READS).result()
+            self._behind = behind
+            if not behind:
+                return False
+        return True
+
+
+def due_steps(conn: Connection, now_s: int, behind: int) -> tuple[list[Step], int]:
+    """Judge the next meters above `behind` that are due; (what to write, where to go on: 0 at the end)."""
+    tz = zone.of(conn)
+    due = zone.day_of(tz, now_s - READ_BY_S) - 1
+    rows: Sequence[Any] = _DUE(conn, {"behind": behind, "due": due, "most": BATCH}).all()
+    steps = [_step(conn, now_s, row, due) for row in rows]
+    return steps, rows[-1].meter if len(rows) == BATCH else 0
+
+
+def _step(conn: Connection, now_s: int, row: Any, due: int) -> Step:
+    judged = NEVER if row.day_to is None else row.day_to
+    days = _late_days(conn, row, judged) if judged != NEVER else set()
+    if judged < due:
+        days |= {due, max(judged + 1, due - REACH_DAYS) if judged != NEVER else due}
+    if not days:
+        outcome = Outcome(row.meter, [], True)
+    else:
+        outcome = judging.judge(conn, now_s, row.meter, min(days), max(days))
+    cursor = Cursor(max(judged, due), row.log_id, row.interval_whole_to, row.interval_newest, outcome.waits)
+    return Step(outcome, cursor)
+
+
+def _late_days(conn: Connection, row: Any, judged: int) -> set[int]:
+    """Judged days of which records have come since; at most as far back as gaps are followed."""
+    low = row.whole_to + 1 if row.judged_log == row.log_id else 1
+    tz = zone.of(conn)
+    new = series.numbered(conn, row.meter, row.log_id, low, row.interval_newest)
+    found = {zone.day_of(tz, one.start_s) for one in new}
+    return {day for day in found if judged - REACH_DAYS < day <= judged}
+
+
+def _keep(conn: Connection, now_s: int, steps: Sequence[Step]) -> None:
+    for step in steps:
+        verdicts.keep(conn, now_s, step.outcome, step.cursor)
