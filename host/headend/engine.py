@@ -9,7 +9,8 @@ goes through to the caller, who must then not acknowledge to the broker.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +23,7 @@ from headend.collection import turns
 from headend.collection.policy import Rule
 from headend.epochs import follow
 from headend.gate import pace
+from headend.intake import Intake, Message, Stored, waves
 from headend.keys.signer_wire import SignerAway
 from headend.ledger import debts_on_meter, refunds
 from headend.orders import inbound, keys_held, lifecycle, outbox, questions, signing
@@ -69,6 +71,7 @@ BAD_CRC = "bad_crc_record"  # of a genuine batch
 DIFFERING = "differing_record"  # other content than what is stored under its number
 
 NEVER = 1 << 62
+FOLLOWED = 50  # meters whose gaps are looked at in one transaction
 
 PARTS_OF_LISTS = 8
 
@@ -134,6 +137,7 @@ class Engine:
         self._signer = signer
         self._policy = policy or Policy()
         self._pace = Rule(report_s=self._policy.poll_s, gap_s=self._policy.gap_s)  # where no rules were set
+        self._intake = Intake(store, keys, self._policy.question_s)
         self._handed = (0, 0)  # (second, actions of `due` in it)
         self._looked_s: int | None = None  # when `due` was last called, by the clock
         self.counts: Counter[str] = Counter()  # what came up, by what became of it
@@ -241,6 +245,74 @@ class Engine:
         self._count(outcome)
         return actions
 
+    def up_many(self, messages: Sequence[Message]) -> list[list[Action] | BaseException]:
+        """`up` for many messages, those of a meter in order; of each what to send now, or what the store raised.
+
+        Batches of intervals are taken together, in few transactions. One message never spoils another.
+        """
+        found: list[list[Action] | BaseException] = [[] for _ in messages]
+        for intervals, places in waves(messages):
+            if intervals and len(places) > 1:
+                some = self._up_intervals([messages[place] for place in places])
+            else:
+                some = [self._up_or_error(messages[place]) for place in places]
+            for place, one in zip(places, some, strict=True):
+                found[place] = one
+        return found
+
+    def _up_or_error(self, message: Message) -> list[Action] | BaseException:
+        try:
+            return self.up(*message)
+        except Exception as error:  # noqa: BLE001 - the carrier keeps this message, and no other
+            return error
+
+    def _up_intervals(self, messages: Sequence[Message]) -> list[list[Action] | BaseException]:
+        now_s = self._clock.now_s()
+        taken = self._intake.take(now_s, messages)
+        found: list[list[Action] | BaseException] = [[] for _ in messages]
+        newest = {one.batch.meter: (place, one) for place, one in enumerate(taken) if isinstance(one, Stored)}
+        self._count(batches.STORED, sum(isinstance(one, Stored) for one in taken))
+        asked = self._follow_all(now_s, sorted(meter for meter, (_, one) in newest.items() if one.wants_more))
+        for meter, (place, one) in newest.items():  # one acknowledgement for all that came of a meter
+            found[place] = [Ack(meter, one.acknowledgement()), *asked.get(meter, ())]
+        started: list[tuple[int, _Started | None]] = []
+        for place, outcome in enumerate(taken):
+            if isinstance(outcome, BaseException):
+                found[place] = outcome
+            elif outcome is None:
+                started.append((place, self._begun(messages[place])))
+        for place, begun in started:
+            if begun is not None:
+                found[place] = self._ended(*begun)
+        return found
+
+    def _begun(self, message: Message) -> "_Started | None":
+        """A batch that wants a closer look, on its way into the store; None where it was refused."""
+        number, what, raw, _ = message
+        try:
+            return self._start_batch(number, what, bytes(raw))
+        except _NotTaken as refusal:
+            self._count(refusal.why)
+            return None
+
+    def _ended(self, batch: Batch, key: MacKey, now_s: int, stored: "Future[_Stored]") -> list[Action] | BaseException:
+        try:
+            outcome, actions = self._end_batch(batch, key, now_s, stored)
+        except Exception as error:  # noqa: BLE001 - as above
+            return error
+        self._count(outcome)
+        return actions
+
+    def _follow_all(self, now_s: int, meters: Sequence[int]) -> dict[int, list[Action]]:
+        """Batches of these meters were stored, and something of their logs is missing."""
+        asked: dict[int, list[Action]] = {}
+        for at in range(0, len(meters), FOLLOWED):
+            asked |= self._store.write(self._follow_some, now_s, meters[at : at + FOLLOWED], lane=READS).result()
+        return asked
+
+    def _follow_some(self, conn: Connection, now_s: int, meters: Sequence[int]) -> dict[int, list[Action]]:
+        return {number: self._follow_batch(conn, now_s, number, KIND_INTERVALS, batches.STORED) for number in meters}
+
     def _count(self, name: str, number: int = 1) -> None:
         if number:
             with self._counting:
@@ -333,6 +405,10 @@ class Engine:
         return outcome, self._store.write(self._claim, self._clock.now_s(), number, lane=ORDERS).result()
 
     def _take_batch(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        return self._end_batch(*self._start_batch(number, what, raw))
+
+    def _start_batch(self, number: int, what: str, raw: bytes) -> "_Started":
+        """Verify a batch and hand it to the store."""
         if not HEAD_LENGTH + MAC_LENGTH <= len(raw) <= MAX_LENGTH:
             raise _NotTaken(MALFORMED)
         key, fresh_key = self._key(number, raw, raw[_KEY_VERSION_AT])
@@ -344,9 +420,15 @@ class Engine:
             raise _NotTaken(WRONG_KIND)
         now_s = self._clock.now_s()
         store = self._store_intervals if batch.kind == KIND_INTERVALS else self._store_events
-        taken, more = self._store.write(store, now_s, batch, fresh_key, lane=READS).result()
+        return batch, key, now_s, self._store.write(store, now_s, batch, fresh_key, lane=READS)
+
+    def _end_batch(self, batch: Batch, key: MacKey, now_s: int, stored: "Future[_Stored]") -> tuple[str, list[Action]]:
+        """Wait for the store, and say what is to be sent."""
+        number = batch.meter
+        taken, more = stored.result()
         if batch.kind == KIND_INTERVALS and taken.wants_more:
-            more = self._store.write(self._follow_batch, now_s, number, batch.kind, taken, lane=READS).result()
+            arguments = (now_s, number, batch.kind, taken.outcome)
+            more = self._store.write(self._follow_batch, *arguments, lane=READS).result()
         self._count(BAD_CRC, taken.bad_crc)
         self._count(DIFFERING, taken.differing)
         actions: list[Action] = []
@@ -376,18 +458,16 @@ class Engine:
             refunds.token_settled(conn, now_s, batch.meter)
             debts_on_meter.told(conn, now_s, batch.meter, batch.log_id, batch.first)
             outbox.wake(conn, now_s, batch.meter)
-        return taken, self._follow_batch(conn, now_s, batch.meter, batch.kind, taken)
+        return taken, self._follow_batch(conn, now_s, batch.meter, batch.kind, taken.outcome)
 
-    def _follow_batch(
-        self, conn: Connection, now_s: int, number: int, kind: int, taken: batches.TakenBatch
-    ) -> list[Action]:
+    def _follow_batch(self, conn: Connection, now_s: int, number: int, kind: int, outcome: str) -> list[Action]:
         """What a batch leads to: the next question for what is missing, and what waits for the meter."""
         lock_meter(conn, number)
         actions: list[Action] = []
-        if taken.outcome == batches.STORED:  # what brought nothing new is not followed by more of it
+        if outcome == batches.STORED:  # what brought nothing new is not followed by more of it
             wanted = turns.stored(conn, now_s, self._entropy, self._pace, number, (kind,))
             actions = self._questions(conn, now_s, wanted)
-        elif taken.outcome == batches.OTHER_LOG:
+        elif outcome == batches.OTHER_LOG:
             _next_ask(conn, number, now_s)
         return actions + self._claim(conn, now_s, number)
 
@@ -421,6 +501,10 @@ class Engine:
             return self._keys.mac_key(number, version)
         except Refused as error:
             raise _NotTaken(NO_KEY) from error
+
+
+_Stored = tuple[batches.TakenBatch, list[Action]]
+_Started = tuple[Batch, MacKey, int, "Future[_Stored]"]
 
 
 class _NotTaken(Exception):
@@ -462,13 +546,14 @@ _EARLIEST_UNSIGNED = (
 
 def _next_s(conn: Connection) -> int:
     """The earliest wish for attention; a row under lease may wish in vain."""
-    earliest = (conn.execute(_EARLIEST).scalar(), turns.next_s(conn), making.next_s(conn), pace.next_s(conn))
+    of_orders = conn.execute(_EARLIEST).scalar(), turns.next_s(conn), making.next_s(conn)
+    earliest = (*of_orders, pace.next_s(conn), campaigns.next_s(conn))
     return min(NEVER if at_s is None else at_s for at_s in earliest)
 
 
 def _next_of_part_s(conn: Connection, part: Part) -> int:
     """The same for one of several workers. What no worker serves is nobody's wish."""
-    wishes = [pace.next_s(conn)]
+    wishes = [pace.next_s(conn), campaigns.next_s(conn)]
     if part.dispatches:
         held = mine.values(conn, part.holder)
         wishes += [conn.execute(_EARLIEST_OF_HOLDER, held).scalar(), turns.next_s(conn, part.holder)]

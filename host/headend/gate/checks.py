@@ -120,6 +120,7 @@ class Turn:
         self.now_s = now_s
         self._held: bool | None = None
         self._budgets: dict[str, Budget] = {}
+        self.lists: dict[int, str] = {}  # proposal -> how its campaign stands
 
     @cached_property
     def rules(self) -> Policy:

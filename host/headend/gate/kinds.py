@@ -13,17 +13,18 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select
 from headend.access.permissions import APPROVE
 from headend.gate import admission, freeze, pace, policy, proposals, recall, words
 from headend.gate.proposals import KINDS, Kind, Payload
-from headend.orders import lifecycle, statements, terms
+from headend.orders import lifecycle, statements, terms, trust
 from headend.refusals import Refused
 from headend.store import lock_meter, sql
 from headend.store.schema import meter
 from headend.store.schema_gate import proposal_item
-from meterlink import bodies, names, reasons, tariff
+from meterlink import bodies, bodies_root, names, reasons, tariff
 from meterlink.labels import LABEL
-from meterlink.orders import ASPECT_LIMITS, ASPECT_LOAD, ASPECT_SUPPLY, ASPECT_TARIFF
+from meterlink.orders import ASPECT_FIRMWARE, ASPECT_LIMITS, ASPECT_LOAD, ASPECT_SUPPLY, ASPECT_TARIFF
 
 MAX_METERS = 1_000_000
 PART = 1_000  # meters of a list that are noted in one transaction: payments wait for it
+OF_CAMPAIGN = frozenset({"campaign", "plan", "dry_run"})  # of a list that a campaign carries on (`headend.campaigns`)
 
 _ITEM = insert(proposal_item)
 _KNOWN = select(meter.c.meter, meter.c.area).where(meter.c.meter.in_(bindparam("some", expanding=True)))
@@ -67,12 +68,14 @@ def _order_fields(payload: Payload) -> dict[str, Any]:
 
 class Stated(NamedTuple):
     """What a list states to each meter: `state(conn, now_s, meter, payload, author, options)` returns the order's id;
-    `check(payload)` raises Refused or OrderError; `keys`: what the payload holds beside `meters`."""
+    `check(payload)` raises Refused or OrderError; `keys`: what the payload holds beside `meters` · `gives`: it opens no
+    relay, so no budget limits it, and a recall has nothing to give back."""
 
     aspect: int
     keys: frozenset[str]
     check: Callable[[Payload], object]
     state: Callable[[Connection, int, int, Payload, str, dict[str, Any]], int]
+    gives: bool = False
 
 
 def _check_stop(payload: Payload) -> None:
@@ -106,6 +109,24 @@ def _load(conn: Connection, now_s: int, number: int, payload: Payload, author: s
     return terms.set_load(conn, now_s, number, bodies.decode_load(_hex(payload)), author, **options)
 
 
+def _connect(conn: Connection, now_s: int, number: int, payload: Payload, author: str, options: dict[str, Any]) -> int:
+    how = {"close": payload.get("close", bodies.CLOSE_PERMIT), "spread_s": payload.get("spread_s", bodies.DEFAULT)}
+    return statements.release(conn, now_s, number, payload["reason"], author, **{**how, **options})
+
+
+def _check_connect(payload: Payload) -> None:
+    _check_stop({"reason": payload.get("reason")})
+    close, spread_s = payload.get("close", bodies.CLOSE_PERMIT), payload.get("spread_s", bodies.DEFAULT)
+    if close not in (bodies.CLOSE_PERMIT, bodies.CLOSE_DIRECT):
+        raise Refused("close", close, f"{bodies.CLOSE_PERMIT} (the customer closes) or {bodies.CLOSE_DIRECT}")
+    if isinstance(spread_s, bool) or not isinstance(spread_s, int) or not 0 <= spread_s <= bodies.DEFAULT:
+        raise Refused("spread_s", spread_s, f"0..{bodies.DEFAULT}")
+
+
+def _firmware(conn: Connection, now_s: int, number: int, payload: Payload, author: str, options: dict[str, Any]) -> int:
+    return trust.set_firmware(conn, now_s, number, *bodies_root.decode_firmware(_hex(payload)), author, **options)
+
+
 def _hex(payload: Payload) -> bytes:
     try:
         return bytes.fromhex(payload["body"])
@@ -119,6 +140,10 @@ LISTS: dict[str, Stated] = {
     "unprotect": Stated(ASPECT_SUPPLY, frozenset(), lambda _: None, _unprotect),
     "tariff": Stated(ASPECT_TARIFF, _BODY, lambda payload: tariff.decode(_hex(payload)), _tariff),
     "limits": Stated(ASPECT_LIMITS, _BODY, lambda payload: bodies.decode_limits(_hex(payload)), _limits),
+    "connect": Stated(ASPECT_SUPPLY, frozenset({"reason", "close", "spread_s"}), _check_connect, _connect, gives=True),
+    "firmware": Stated(
+        ASPECT_FIRMWARE, _BODY, lambda payload: bodies_root.decode_firmware(_hex(payload)), _firmware, gives=True
+    ),
     "load": Stated(ASPECT_LOAD, _BODY, lambda payload: bodies.decode_load(_hex(payload)), _load),
 }
 
@@ -128,7 +153,7 @@ def _list_kind(name: str) -> Kind:
 
     def begin(conn: Connection, now_s: int, proposal_id: int, payload: Payload, _author: str) -> None:
         meters = _meters(payload)
-        unknown = sorted(set(payload) - what.keys - {"meters"})
+        unknown = sorted(set(payload) - what.keys - {"meters", *OF_CAMPAIGN})
         if unknown:
             raise Refused(unknown[0], payload[unknown[0]], "nothing of that name")
         what.check(payload)
@@ -144,16 +169,20 @@ def _list_kind(name: str) -> Kind:
             return recall.go_on(conn, now_s, row, what.aspect, payload)
         options = {"proposal": row.id, "reason_text": row.why}
 
-        def one(conn: Connection, now_s: int, item: Row[Any]) -> int:
-            selector = _selector(name, payload)
+        def one(conn: Connection, now_s: int, item: Row[Any], **more: Any) -> int:
+            selector = selector_of(name, payload)
             before = admission.before(conn, item.meter, what.aspect, selector)
             pace.set_item(conn, row.id, item.meter, before=before)
-            return what.state(conn, now_s, item.meter, payload, row.author, options)
+            return what.state(conn, now_s, item.meter, payload, row.author, {**options, **more})
 
-        return pace.queue_some(conn, now_s, row, one)
+        if "campaign" in payload:
+            from headend.campaigns import carrying  # which is built on lists
+
+            return carrying.go_on(conn, now_s, row, one, gives=what.gives)
+        return pace.queue_some(conn, now_s, row, one, gives=what.gives)
 
     def subject(row: Row[Any]) -> tuple[int, int]:
-        return what.aspect, _selector(name, proposals.parsed(row.payload))
+        return what.aspect, selector_of(name, proposals.parsed(row.payload))
 
     def fields(payload: Payload) -> dict[str, Any]:
         code = names.of(names.HOLD, payload["reason"]) if "reason" in payload else ""
@@ -197,7 +226,8 @@ def _prepare(conn: Connection, now_s: int, row: Row[Any], meters: list[int]) -> 
     return expires_s + 1
 
 
-def _selector(name: str, payload: Payload) -> int:
+def selector_of(name: str, payload: Payload) -> int:
+    """The selector of the orders of a list."""
     return reasons.HOLD_PROTECTION if name == "unprotect" else int(payload.get("reason", 0))
 
 

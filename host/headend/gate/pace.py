@@ -5,14 +5,14 @@ for them in every scope, and each is asked everything again when it is sent. A l
 an exclusion or a freeze stops no customer whom these protect.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, func, select, update
 
 from headend.gate import budget, checks, policy, proposals
 from headend.gate.budget import Budget
-from headend.gate.checks import Asked
+from headend.gate.checks import Asked, No
 from headend.gate.policy import APPROVED, SCOPES
 from headend.orders import lifecycle
 from headend.store import lock_meter
@@ -24,6 +24,7 @@ WAITING, QUEUED, DROPPED, RELEASED = "waiting", "queued", "dropped", "released"
 LIMIT = 25  # meters in one transaction: others wait for it
 SCAN = 5_000  # meters that are looked at to find them,
 PAGE = 200  # … so many at a time
+PART = 1_000  # meters of a list that are dropped in one transaction
 AGAIN_S = 60  # until a list is looked at again that could not go on
 MAX_NOTE = 200
 
@@ -85,6 +86,8 @@ def tick(conn: Connection, now_s: int) -> bool:
     early = row.state in (proposals.PREPARING, proposals.APPROVED)
     if row.state == proposals.OPEN or (early and row.expires_s < now_s):
         proposals.expire(conn, now_s, row.id)
+    elif row.state in proposals.GIVEN_UP:
+        proposals.change(conn, row.id, next_s=now_s if drop_some(conn, row.id, row.note) else None)
     else:
         go_on = proposals.kind_of(row.kind).go_on
         next_s = None if go_on is None else go_on(conn, now_s, row)
@@ -107,56 +110,91 @@ def set_item(conn: Connection, proposal_id: int, meter_id: int, **columns: Any) 
     _SET(conn, {"of": proposal_id, "at_meter": meter_id, **columns})
 
 
-def queue_some(conn: Connection, now_s: int, row: Row[Any], state_one: StateOne) -> int | None:
+class Round:
+    """One look at a list, in one transaction: which of its meters have their turn. `gives`: its orders open nothing, so
+    they have no budget and need no room."""
+
+    def __init__(
+        self, conn: Connection, now_s: int, row: Row[Any], state_one: StateOne, *, gives: bool = False
+    ) -> None:
+        self._conn = conn
+        self._now_s = now_s
+        self._row = row
+        self._state_one = state_one
+        self._gives = gives
+        self._rules = policy.get(conn)
+        subject = proposals.kind_of(row.kind).subject
+        self._aspect, self._selector = (0, 0) if subject is None else subject(row)
+        self._room = None if gives else Budget(conn, now_s, self._rules, APPROVED, with_queued=True)
+        self.full: dict[tuple[str, str], int] = {}  # scopes without room, and when they have some again
+        self.queued = 0
+
+    @property
+    def shut(self) -> bool:
+        """Whether nothing more has room, whatever its meter."""
+        return any(scope in self.full for scope in (("actor", self._row.author), ("utility", "")))
+
+    def offer(self, item: Row[Any]) -> str:
+        """Queue, drop or leave (`WAITING`) a meter that waits; returns its state from now on. `item`: with its area."""
+        conn, row = self._conn, self._row
+        place = budget.place(item.area, row.author, self._rules)
+        if self._room is not None:
+            if any((scope, place.name(scope)) in self.full for scope in SCOPES):
+                return WAITING
+            left = self._room.room(place)
+            if left.left < 1:
+                self.full[left.scope, left.name] = left.free_s
+                return WAITING
+        lock_meter(conn, item.meter)
+        if item.order_id is not None and _state(conn, item.order_id) != lifecycle.APPROVED:
+            set_item(conn, row.id, item.meter, state=DROPPED, note="its order ended before its turn")
+            return DROPPED
+        no = None if self._gives else next(self._forbids(item.meter), None)
+        if no is not None:
+            if not no.ends:
+                return WAITING
+            _drop(conn, self._now_s, row.id, item, no.say())
+            return DROPPED
+        if self._room is not None:
+            self._room.take(place)
+        self.queued += 1
+        set_item(conn, row.id, item.meter, state=QUEUED, order_id=self._state_one(conn, self._now_s, item))
+        return QUEUED
+
+    def _forbids(self, number: int) -> Iterator[No]:
+        row = self._row
+        asked = Asked(number, self._aspect, self._selector, APPROVED, row.author, row.proposed_s, self._now_s, row.id)
+        return checks.forbids(self._conn, self._now_s, asked, self._rules)
+
+
+def queue_some(conn: Connection, now_s: int, row: Row[Any], state_one: StateOne, *, gives: bool = False) -> int | None:
     """Queue what there is room for; returns when to go on, or None where nothing waits any more.
 
     `state_one(conn, now_s, item)`: states or queues the order of an item, whose meter is locked, and returns its id.
     """
-    rules = policy.get(conn)
-    subject = proposals.kind_of(row.kind).subject
-    aspect, selector = (0, 0) if subject is None else subject(row)
-    room = Budget(conn, now_s, rules, APPROVED, with_queued=True)
-    full: dict[tuple[str, str], int] = {}  # scopes without room, and when they have some again
-    queued = seen = last = 0
-    while seen < SCAN and queued < LIMIT and not any(scope in full for scope in _everywhere(row.author)):
+    turn = Round(conn, now_s, row, state_one, gives=gives)
+    seen = last = 0
+    while seen < SCAN and turn.queued < LIMIT and not turn.shut:
         some = conn.execute(_WAITING, {"of": row.id, "after": last, "at_most": PAGE}).all()
         if not some:
             break
         for item in some:
-            if queued >= LIMIT:
+            if turn.queued >= LIMIT:
                 break
             last, seen = item.meter, seen + 1
-            place = budget.place(item.area, row.author, rules)
-            if any((scope, place.name(scope)) in full for scope in SCOPES):
-                continue
-            left = room.room(place)
-            if left.left < 1:
-                full[left.scope, left.name] = left.free_s
-                continue
-            lock_meter(conn, item.meter)
-            if item.order_id is not None and _state(conn, item.order_id) != lifecycle.APPROVED:
-                set_item(conn, row.id, item.meter, state=DROPPED, note="its order ended before its turn")
-                continue
-            asked = Asked(item.meter, aspect, selector, APPROVED, row.author, row.proposed_s, now_s, row.id)
-            no = next(checks.forbids(conn, now_s, asked, rules), None)
-            if no is not None:
-                if no.ends:
-                    _drop(conn, now_s, row.id, item, no.say())
-                continue
-            room.take(place)
-            queued += 1
-            set_item(conn, row.id, item.meter, state=QUEUED, order_id=state_one(conn, now_s, item))
-    if not conn.execute(_WAITING, {"of": row.id, "after": 0, "at_most": 1}).all():
+            turn.offer(item)
+    if not waiting(conn, row.id):
         proposals.change(conn, row.id, state=proposals.DONE)
         return None
-    if queued >= LIMIT:
-        return now_s + 1
+    if turn.queued >= LIMIT:
+        return now_s
     expires_s: int = row.expires_s
-    return max(now_s + 1, min([now_s + AGAIN_S, expires_s + 1, *full.values()]))
+    return max(now_s + 1, min([now_s + AGAIN_S, expires_s + 1, *turn.full.values()]))
 
 
-def _everywhere(author: str) -> tuple[tuple[str, str], ...]:
-    return ("actor", author), ("utility", "")
+def waiting(conn: Connection, proposal_id: int) -> bool:
+    """Whether a meter of a list waits for its turn."""
+    return bool(conn.execute(_WAITING, {"of": proposal_id, "after": 0, "at_most": 1}).all())
 
 
 def _drop(conn: Connection, now_s: int, proposal_id: int, item: Row[Any], why: str) -> None:
@@ -166,14 +204,24 @@ def _drop(conn: Connection, now_s: int, proposal_id: int, item: Row[Any], why: s
 
 
 def give_up(conn: Connection, now_s: int, row: Row[Any], event: str, note: str) -> None:
-    """A proposal ended without having been carried out to the end: what waits of it is dropped."""
+    """A proposal ended without having been carried out to the end: what waits of it is dropped, of a long list in
+    parts (`tick`). None of it is queued any more: its proposal is not approved."""
     for item in conn.execute(_WITH_ORDERS, {"of": row.id}).all():
         lock_meter(conn, item.meter)
         state = _state(conn, item.order_id)
         if state in lifecycle.WAITING:
             known = (state, event) in lifecycle.SUPPLY
             lifecycle.move(conn, now_s, item.order_id, event if known else "cancel", note)
-    conn.execute(_DROP_ALL, {"of": row.id, "note": note[:MAX_NOTE], "state": DROPPED})
+    if drop_some(conn, row.id, note):
+        proposals.change(conn, row.id, next_s=now_s)
+
+
+def drop_some(conn: Connection, proposal_id: int, note: str) -> bool:
+    """Drop a part of what waits; whether there may be more."""
+    some = conn.execute(_SOME_WAITING, {"of": proposal_id, "at_most": PART}).scalars().all()
+    if some:
+        conn.execute(_DROP, {"of": proposal_id, "some": some, "note": note[:MAX_NOTE], "state": DROPPED})
+    return len(some) == PART
 
 
 _WITH_ORDERS = (
@@ -185,7 +233,15 @@ _WITH_ORDERS = (
     )
     .order_by(proposal_item.c.meter)
 )
-_DROP_ALL = update(proposal_item).where(proposal_item.c.proposal == bindparam("of"), proposal_item.c.state == WAITING)
+_SOME_WAITING = (
+    select(proposal_item.c.meter)
+    .where(proposal_item.c.proposal == bindparam("of"), proposal_item.c.state == WAITING)
+    .order_by(proposal_item.c.meter)
+    .limit(bindparam("at_most"))
+)
+_DROP = update(proposal_item).where(
+    proposal_item.c.proposal == bindparam("of"), proposal_item.c.meter.in_(bindparam("some", expanding=True))
+)
 
 
 def _state(conn: Connection, order_id: int) -> str:

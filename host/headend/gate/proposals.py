@@ -37,6 +37,7 @@ VOID = "void"
 RECALLING = "recalling"
 RECALLED = "recalled"
 STATES = tuple(words.PROPOSAL_STATES)
+GIVEN_UP = (REFUSED, WITHDRAWN, EXPIRED)  # what waits of a long list is dropped in parts
 
 MAX_PAYLOAD = 32_000_000  # characters
 MAX_WHY = 200

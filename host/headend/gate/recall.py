@@ -13,6 +13,7 @@ from headend.gate import budget, pace, policy, proposals
 from headend.orders import lifecycle, statements, terms
 from headend.refusals import Refused
 from headend.store import lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import meter, order
 from headend.store.schema_gate import proposal_item
 from meterlink import bodies, tariff
@@ -22,7 +23,8 @@ MAX_SPREAD_S = 3600
 _RAN = (proposals.APPROVED, proposals.DONE, proposals.EXPIRED, proposals.WITHDRAWN)
 WHY = "recall of proposal {}"
 
-_NEWEST = (
+_AREA = prepared(select(meter.c.area).where(meter.c.meter == bindparam("of")))
+_NEWEST = prepared(
     select(order.c.id, order.c.state)
     .where(
         order.c.meter == bindparam("of"),
@@ -33,7 +35,7 @@ _NEWEST = (
     .order_by(order.c.id.desc())
     .limit(1)
 )
-_ORDER = select(order.c.state, order.c.selector, order.c.account_epoch).where(order.c.id == bindparam("of"))
+_ORDER = prepared(select(order.c.state, order.c.selector, order.c.account_epoch).where(order.c.id == bindparam("of")))
 _ON_FEEDER = (
     select(meter.c.area, func.count().label("number"))
     .join(proposal_item, proposal_item.c.meter == meter.c.meter)
@@ -52,7 +54,8 @@ def recall(conn: Connection, now_s: int, proposal_id: int, actor: str) -> None:
         return
     from headend.gate.kinds import LISTS  # it carries recalls on
 
-    if row.kind not in LISTS or row.approver is None or row.state not in _RAN:
+    given = row.kind in LISTS and not LISTS[row.kind].gives
+    if not given or row.approver is None or row.state not in _RAN:
         raise Refused("proposal", proposal_id, f"a list that was approved; this is {row.kind}, {row.state}")
     pace.give_up(conn, now_s, row, "cancel", WHY.format(proposal_id))
     proposals.change(conn, proposal_id, state=proposals.RECALLING, recalled_by=actor, next_s=now_s)
@@ -60,7 +63,9 @@ def recall(conn: Connection, now_s: int, proposal_id: int, actor: str) -> None:
 
 
 def go_on(conn: Connection, now_s: int, row: Row[Any], aspect: int, payload: Any) -> int | None:
-    """Give back to the next meters of the list."""
+    """Give back to the next meters of the list, once all that waits of it is dropped."""
+    if pace.drop_some(conn, row.id, WHY.format(row.id)):
+        return now_s
     stated = pace.items(conn, row.id, pace.QUEUED, pace.LIMIT)
     if not stated:
         proposals.change(conn, row.id, state=proposals.RECALLED)
@@ -69,11 +74,11 @@ def go_on(conn: Connection, now_s: int, row: Row[Any], aspect: int, payload: Any
     spread_s = {} if aspect != ASPECT_SUPPLY else _spreads(conn, row.id, rules)
     for item in stated:
         lock_meter(conn, item.meter)
-        area = conn.execute(select(meter.c.area).where(meter.c.meter == item.meter)).scalar_one()
+        area = _AREA(conn, {"of": item.meter}).scalar_one()
         feeder = budget.prefix(area, rules.feeder_level)
         made = _give_back(conn, now_s, row, item, aspect, spread_s.get(feeder, 0))
         pace.set_item(conn, row.id, item.meter, state=pace.RELEASED, release_id=made)
-    return now_s + 1
+    return now_s
 
 
 def _spreads(conn: Connection, proposal_id: int, rules: policy.Policy) -> dict[str, int]:
@@ -87,13 +92,13 @@ def _spreads(conn: Connection, proposal_id: int, rules: policy.Policy) -> dict[s
 
 def _give_back(conn: Connection, now_s: int, row: Row[Any], item: Row[Any], aspect: int, spread_s: int) -> int | None:
     """The id of the order that gives back, where there is something to give back."""
-    done = conn.execute(_ORDER, {"of": item.order_id}).one()
+    done = _ORDER(conn, {"of": item.order_id}).one()
     why = WHY.format(row.id)
     if done.state == lifecycle.QUEUED:
         lifecycle.move(conn, now_s, item.order_id, "cancel", why)
         return None
     subject = {"of": item.meter, "about": aspect, "which": done.selector}
-    newest = conn.execute(_NEWEST, subject).one_or_none()
+    newest = _NEWEST(conn, subject).one_or_none()
     if newest is None or newest.id != item.order_id:
         return None  # it never took effect, or somebody stated something newer since
     return _STATE_BEFORE[aspect](conn, now_s, row, item, done.selector, spread_s, why)

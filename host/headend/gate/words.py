@@ -94,6 +94,8 @@ LISTS: Mapping[str, Text] = {
     "tariff": ("Set the tariff of {meters} meters", "下发电价 {meters} 户"),
     "limits": ("Set the limits of {meters} meters", "下发限值 {meters} 户"),
     "load": ("Limit the load of {meters} meters", "负荷控制 {meters} 户"),
+    "connect": ("Release {meters} meters from the hold for {reason}", "复电 {meters} 户，解除停电原因：{reason}"),
+    "firmware": ("Set the firmware of {meters} meters", "升级固件 {meters} 户"),
 }
 ORDER: Text = ("Order {order}: {aspect} of meter {meter}", "指令 {order}：电表 {meter} 的{aspect}")
 POLICY: Text = ("Change budgets and rules of the gate", "变更停电额度与规则")

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from headend import gate
+from headend.campaigns import sending
 from headend.gate import checks, freeze
 from headend.gate.policy import SAFETY
 from headend.orders import lifecycle, questions
@@ -85,7 +86,9 @@ def claim(
     lease_now_s = sql.now_s(conn) if policy.database_clock else now_s
     turn = gate.Turn(conn, now_s)
     # In the order of the meters, so that workers on one database cannot wait for each other in a circle.
-    for meter_number, order_id in sorted(_due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions, holder)):
+    for meter_number, order_id in sorted(
+        _due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions, holder)
+    ):
         lock_meter(conn, meter_number)
         row = _ROW(
             conn, {"of_order": order_id, "now": now_s, "soon": now_s + policy.lease_s, "lease_now": lease_now_s}
@@ -282,6 +285,8 @@ def _act(
         if late:
             lifecycle.move(conn, now_s, row.id, "expire", "its last second passed before it was sent")
             return None
+        if row.proposal is not None and not _has_its_turn(conn, now_s, row, turn):
+            return None
         if row.absent:  # nothing is left with a broker for a meter that is not there; `wake` tells when it comes
             _schedule(conn, row.id, _no_later(now_s + policy.slow_s, last_s, now_s))
             return None
@@ -297,6 +302,7 @@ def _act(
         return _deliver(conn, now_s, row, lease_until_s, policy, entropy)
     again = row.state != lifecycle.ACCEPTED and not late and not row.outranked
     again = again and not (row.gate and freeze.standing(conn) is not None)
+    again = again and (row.proposal is None or sending.stands(conn, row.proposal, turn.lists) == sending.GOES)
     state = row.state
     if state == lifecycle.SENT and row.attempts >= policy.attempts and (row.step == DELIVER or not again):
         state = lifecycle.move(conn, now_s, row.id, "lose", f"no proof after {row.attempts} tries")
@@ -314,6 +320,17 @@ def _act(
         return None
     kind = KIND_RECEIPT if row.step == RECEIPT else KIND_REPORT
     return questions.ask(conn, now_s, entropy, row.meter, kind, aspect=row.aspect, selector=row.selector)
+
+
+def _has_its_turn(conn: Connection, now_s: int, row: Row[Any], turn: gate.Turn) -> bool:
+    """Whether the campaign of an order goes on; one that waits for it is looked at again, one of another state ends."""
+    how = sending.stands(conn, row.proposal, turn.lists)
+    if how == sending.ENDED:
+        lifecycle.move(conn, now_s, row.id, "cancel", "its campaign was stopped before it was sent")
+    elif how != sending.GOES:
+        wait_s = 1 if how == sending.BUSY else checks.LOOK_AGAIN_S
+        _schedule(conn, row.id, _no_later(now_s + wait_s, _last_s(row), now_s))
+    return how == sending.GOES
 
 
 def _passes(conn: Connection, now_s: int, row: Row[Any], policy: Policy, turn: gate.Turn) -> bool:

@@ -198,6 +198,7 @@ def release(
     close: int = bodies.CLOSE_PERMIT,
     spread_s: int = bodies.DEFAULT,
     reason_text: str = "",
+    proposal: int | None = None,
 ) -> int:
     """Release the hold `reason`; other holds stay as they are.
 
@@ -205,7 +206,7 @@ def release(
     """
     _check_hold(reason)
     lock_meter(conn, meter_id)
-    return _release(conn, now_s, meter_id, reason, actor, close, spread_s, reason_text)
+    return _release(conn, now_s, meter_id, reason, actor, close, spread_s, reason_text, proposal)
 
 
 def protect(conn: Connection, now_s: int, meter_id: int, actor: str, *, reason_text: str = "") -> int:
@@ -410,11 +411,20 @@ def release_arrears_if_stopped(
 
 
 def _release(
-    conn: Connection, now_s: int, meter_id: int, reason: int, actor: str, close: int, spread_s: int, reason_text: str
+    conn: Connection,
+    now_s: int,
+    meter_id: int,
+    reason: int,
+    actor: str,
+    close: int,
+    spread_s: int,
+    reason_text: str,
+    proposal: int | None = None,
 ) -> int:
     body = bodies.encode_supply(bodies.RELEASE, close=close, spread_s=spread_s)
     wants = WANTS_ON if close == bodies.CLOSE_DIRECT else WANTS_PERMIT
-    return state(conn, now_s, meter_id, ASPECT_SUPPLY, reason, body, wants, actor, reason_text)
+    subject = meter_id, ASPECT_SUPPLY, reason
+    return state(conn, now_s, *subject, body, wants, actor, reason_text, proposal=proposal)
 
 
 def state(

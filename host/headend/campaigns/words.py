@@ -1,0 +1,52 @@
+"""What campaigns say to people, in English and Chinese, and what they record in the audit."""
+
+from collections.abc import Mapping
+
+from headend import audit
+from meterlink.labels import Text
+
+AUDIT = {
+    "campaign.made": ("a campaign was asked for", "建立批量任务"),
+    "campaign.proposed": ("a campaign was proposed", "提交批量任务"),
+    "campaign.dropped": ("a campaign was given up", "放弃批量任务"),
+    "campaign.paused": ("a campaign was paused", "暂停批量任务"),
+    "campaign.resumed": ("a campaign was resumed", "恢复批量任务"),
+    "campaign.let_go_on": ("the next group of a campaign was let begin", "放行批量任务下一组"),
+    "campaign.aborted": ("a campaign was stopped", "中止批量任务"),
+    "campaign.recalled": ("a campaign was recalled", "召回批量任务"),
+}
+audit.ACTIONS.update(AUDIT)
+
+VERDICTS: Mapping[str, Text] = {
+    "in": ("in", "纳入"),
+    "there": ("as wanted already", "已符合"),
+    "barred": ("excluded", "排除"),
+}
+
+# Why a meter is not in, beside what the gate and the registry say. Rule -> sentence.
+UNKNOWN = "campaign.unknown"
+RETIRED = "campaign.retired"
+LIFE = "campaign.life"
+NO_RELAY = "campaign.no_relay"
+OTHER_TYPE = "campaign.other_type"
+OTHER_CARRIER = "campaign.other_carrier"
+PROTECTED = "campaign.protected"
+OTHER_CAMPAIGN = "campaign.other"
+THERE = "campaign.there"
+RULES: Mapping[str, Text] = {
+    UNKNOWN: ("No meter of this fleet has this number.", "系统中无此表号。"),
+    RETIRED: ("The meter says that it is retired.", "电表上报已退役。"),
+    LIFE: ("The meter is {state}, not in its place.", "电表状态为 {state}，不在运行位置。"),
+    NO_RELAY: ("Meters of type {type} have no relay.", "型号 {type} 无拉合闸继电器。"),
+    OTHER_TYPE: ("The meter is of type {type}, {wanted} expected.", "电表型号为 {type}，要求 {wanted}。"),
+    OTHER_CARRIER: (
+        "The meter is read over {carrier}, {wanted} expected.",
+        "电表通信方式为 {carrier}，要求 {wanted}。",
+    ),
+    PROTECTED: ("Supply of the meter is protected: a stop would not open it.", "该户处于保电状态，停电指令不会生效。"),
+    OTHER_CAMPAIGN: (
+        "Campaign {campaign} has the meter, too, and is {state}.",
+        "批量任务 {campaign}（{state}）已包含该表。",
+    ),
+    THERE: ("What is wanted was sent to the meter already.", "所需状态已下达。"),
+}
