@@ -117,7 +117,7 @@ read_counted = Table(
     Column("meter", BigInteger, nullable=False),  # of that hour, meters up to here
 )
 
-# How a line and each unit on it answered on a day of UTC; unit 0: the line itself.
+# How each unit on each line answered on a day of UTC.
 line_quality = Table(
     "line_quality",
     metadata,
