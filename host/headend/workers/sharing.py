@@ -8,11 +8,16 @@ rank who has room, where room is an even share. Whoever looks at the same worker
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 
 def plan(numbers: Iterable[int], workers: Collection[str]) -> dict[int, str]:
     """Number -> worker; nothing where there is nobody. No worker has more than one number above another's."""
-    todo, names = sorted(numbers), sorted(workers)
+    return dict(_planned(tuple(sorted(numbers)), tuple(sorted(workers))))
+
+
+@lru_cache(16)
+def _planned(todo: tuple[int, ...], names: tuple[str, ...]) -> dict[int, str]:
     if not names:
         return {}
     least, over = divmod(len(todo), len(names))

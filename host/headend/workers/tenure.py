@@ -108,6 +108,9 @@ class Tenure:
     def give_back(self, surplus: Iterable[Lease]) -> None:
         """Nothing is done under these any more."""
         given = list(surplus)
+        with self._lock:
+            for one in given:
+                self._until.pop((one.kind, one.number), None)
         if given:
             self._store.write(leases.release, given, lane=MONEY).result()
 
