@@ -152,7 +152,7 @@ class Service:
                 self.carriers[carrier.name] = carrier
                 self._stack.append(carrier.stop)
                 await carrier.start(partial(self._up, carrier))
-        self.metrics = Metrics(self.store, self._troubles, lambda: self.engine.counts, _difference_uc)
+        self.metrics = Metrics(self.store, self.troubles, lambda: self.engine.counts, _difference_uc)
         desk = self._desk = await asyncio.to_thread(self._make_desk, signer)
         self._stack.append(desk.close)
         if self._beating is not None:
@@ -211,7 +211,7 @@ class Service:
             new_key_version=self._tag_key_version(),
             report_every_s=self._policy.poll_s,
             wake=self.wake,
-            trouble=self._troubles,
+            trouble=self.troubles,
             page_without_token=self.settings.page_without_token,
             maker=signer,
             sealer=Sealer.of_file(Path(self.settings.access_key)),
@@ -465,7 +465,7 @@ class Service:
                 found.append(shards)
         return found
 
-    def _troubles(self) -> dict[str, str]:
+    def troubles(self) -> dict[str, str]:
         """Why this head end is not ready, by what is affected."""
         found = dict(self._trouble)
         if self._chores is not None:

@@ -65,6 +65,10 @@ class Settings:
     mqtt_ca: str = ""  # PEM files, for mqtts
     mqtt_certificate: str = ""  # the head end's own, where the broker asks for one
     mqtt_key: str = ""  # its private key, mode 0600
+    # What `openprepay worker` reads besides (docs/workers.md).
+    roles: str = "collect,dispatch,sign,seal,bill,api"  # what a worker is there for; --roles overrules it
+    worker_port: int = 0  # where a worker answers /health, /ready and /metrics, on 127.0.0.1; 0: nowhere
+    serial_lines: bool = False  # this machine has the serial lines that addresses of meters name
 
     def caps(self) -> Caps:
         """What the signer holds orders and tokens to."""
@@ -148,6 +152,15 @@ def _is_retention(text: str) -> bool:
     return True
 
 
+def _are_roles(text: str) -> bool:
+    from headend.workers import roles  # loads the tables
+
+    try:
+        return bool(roles.of_text(text))
+    except Refused:
+        return False
+
+
 def _is_mqtt(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -174,6 +187,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "currency": ("an ISO 4217 number 1..999, or 0 for accounts in kWh", lambda value: 0 <= value <= 999),
     "http_host": ("a host name or address", bool),
     "http_port": ("1..65535", lambda value: 1 <= value <= 65535),
+    "roles": ("some of collect, dispatch, sign, seal, bill, api; collect and dispatch together", _are_roles),
+    "worker_port": ("0..65535", lambda value: 0 <= value <= 65535),
     "log_format": (" or ".join(logs.FORMATS), lambda value: value in logs.FORMATS),
     "log_level": (", ".join(logs.LEVELS), lambda value: value in logs.LEVELS),
     "mqtt_url": ("mqtt://HOST:PORT, mqtts://HOST:PORT or nothing", _is_mqtt),

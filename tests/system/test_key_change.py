@@ -41,7 +41,7 @@ def test_keys_change_over(kind: str, tmp_path: Path) -> None:
                 end = time.monotonic() + LIMIT_S
                 while not reached():
                     place.meter.check()
-                    assert time.monotonic() < end, service._troubles()
+                    assert time.monotonic() < end, service.troubles()
                     await asyncio.sleep(0.1)
 
             store.write(add_meter, now_s, place.record).result()

@@ -149,7 +149,7 @@ def test_a_payment_and_every_interval_over(kind: str, tmp_path: Path) -> None:
                 reads = service.store.read(_reads)
                 if stated.state == "confirmed" and paid.on_meter_s and reads.expected >= INTERVALS and reads.whole:
                     break
-                assert time.monotonic() < until, (stated, paid, reads, service._troubles())
+                assert time.monotonic() < until, (stated, paid, reads, service.troubles())
                 await asyncio.sleep(0.1)
             key = place.keys.mac_key(NUMBER, place.record.tag_key_version)
             evidence = Report(stated.evidence, key)  # the very bytes that prove it

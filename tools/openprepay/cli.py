@@ -27,6 +27,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "demo": Command("openprepay.demo:main", "the whole loop on real parts, from credit to reconnection", "simulator"),
     "serve": Command("headend.cli:serve", "run the head end: HTTP API, signer, MQTT and Modbus links"),
+    "worker": Command("headend.workers.cli:main", "do a part of it beside others: collect, dispatch, sign, seal, bill"),
     "sim": Command("metersim.cli:main", "run simulated meters with the real firmware", "simulator"),
     "sim check": Command(
         "openprepay.simcheck:main", "run the whole system on one seed, check its invariants", "simulator"
