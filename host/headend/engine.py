@@ -275,25 +275,21 @@ class Engine:
         asked = self._follow_all(now_s, sorted(meter for meter, (_, one) in newest.items() if one.wants_more))
         for meter, (place, one) in newest.items():  # one acknowledgement for all that came of a meter
             found[place] = [Ack(meter, one.acknowledgement()), *asked.get(meter, ())]
-        started: list[tuple[int, _Started | None]] = []
+        started: list[tuple[int, _Started]] = []
         for place, outcome in enumerate(taken):
             if isinstance(outcome, BaseException):
                 found[place] = outcome
-            elif outcome is None:
-                started.append((place, self._begun(messages[place])))
+            elif outcome is None:  # it wants a closer look
+                number, what, raw, _ = messages[place]
+                try:
+                    started.append((place, self._start_batch(number, what, bytes(raw))))
+                except _NotTaken as refusal:
+                    self._count(refusal.why)
+                except Exception as error:  # noqa: BLE001 - as above
+                    found[place] = error
         for place, begun in started:
-            if begun is not None:
-                found[place] = self._ended(*begun)
+            found[place] = self._ended(*begun)
         return found
-
-    def _begun(self, message: Message) -> "_Started | None":
-        """A batch that wants a closer look, on its way into the store; None where it was refused."""
-        number, what, raw, _ = message
-        try:
-            return self._start_batch(number, what, bytes(raw))
-        except _NotTaken as refusal:
-            self._count(refusal.why)
-            return None
 
     def _ended(self, batch: Batch, key: MacKey, now_s: int, stored: "Future[_Stored]") -> list[Action] | BaseException:
         try:

@@ -5,6 +5,7 @@ is accepted too, for what was said before the change and arrives after it. Of th
 confirmed `keys` order stated.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, exists, select, update
@@ -13,6 +14,8 @@ from headend.orders import lifecycle
 from headend.orders import outbox as outbox_of
 from headend.orders.statements import state
 from headend.store import lock_meter
+from headend.store.many import among, listed
+from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_trust, order, order_body
 from headend.tokens import decoder
 from headend.tokens.decoder import Decoder
@@ -49,6 +52,7 @@ _VERSIONS = (
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
     .where(meter.c.meter == bindparam("of"))
 )
+_MANY = prepared(select(meter.c.meter, meter.c.tag_key_version).where(among(meter.c.meter, "of")))
 _METER = update(meter).where(meter.c.meter == bindparam("of"))
 _TRUST = update(meter_trust).where(meter_trust.c.meter == bindparam("of"))
 _WHOLE = select(order_body.c.body).where(order_body.c.order_id == bindparam("of"))
@@ -58,6 +62,11 @@ def versions(conn: Connection, meter_id: int) -> Held | None:
     """The per-meter keys of a meter; None where it is not in the fleet."""
     row = conn.execute(_VERSIONS, {"of": meter_id}).one_or_none()
     return None if row is None else Held(*row)
+
+
+def in_force(conn: Connection, meters: Sequence[int]) -> dict[int, int]:
+    """Of many meters, the version of the per-meter key that each holds; those alone that are in the fleet."""
+    return {row.meter: row.tag_key_version for row in _MANY(conn, {"of": listed(conn, meters)})}
 
 
 def spoke(conn: Connection, meter_id: int, version: int) -> None:

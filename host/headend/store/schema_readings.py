@@ -20,6 +20,7 @@ meter_reads = Table(
     Column("interval_oldest", BigInteger, nullable=False, server_default="0"),
     Column("event_whole_to", BigInteger, nullable=False, server_default="0"),
     Column("event_newest", BigInteger, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
 )
 
 # Runs of intervals that are stored beyond the cursor, or in another log than the meter's present one; they neither
@@ -31,6 +32,7 @@ reading_island = Table(
     Column("log_id", BigInteger, primary_key=True, autoincrement=False),
     Column("first", BigInteger, primary_key=True, autoincrement=False),
     Column("last", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # Which hours of arrival have rows in `reading_recent`.

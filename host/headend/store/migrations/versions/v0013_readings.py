@@ -112,6 +112,7 @@ def upgrade() -> None:
         _cursor("event_whole_to"),
         _cursor("event_newest"),
         sa.PrimaryKeyConstraint("meter", name="pk_meter_reads"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "reading_island",
@@ -120,6 +121,7 @@ def upgrade() -> None:
         _number("first"),
         _number("last"),
         sa.PrimaryKeyConstraint("meter", "log_id", "first", name="pk_reading_island"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "reading_hour",
