@@ -130,11 +130,13 @@ class Peer:
 class Bench(Rows):
     """A head end with one meter. With `restart`, every call goes to a new engine on the same store."""
 
-    def __init__(self, *, restart: bool = False, online: bool = True, policy: Policy | None = None) -> None:
+    def __init__(
+        self, *, restart: bool = False, online: bool = True, policy: Policy | None = None, url: str = ""
+    ) -> None:
         self.noise = Noise()
         self.keys = KeyStore.generate(self.noise)
         self.clock = ManualClock(NOW_S)
-        self.store: Store = open_books()
+        self.store: Store = open_books(url, inline=True) if url else open_books()
         self._signer = Signer(self.keys, SignerLog(None), self.clock, Caps(10**12))
         self._policy = policy
         self._restart = restart

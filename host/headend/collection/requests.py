@@ -37,10 +37,7 @@ _ROWS = select(collect_request_meter, _about.kind, _about.until_s, _about.asked_
     collect_request, _about.id == _of.request
 )
 _COME = (
-    select(_of.request, _of.meter)
-    .where(_of.next_s <= _NOW)
-    .order_by(_of.next_s, _of.meter)
-    .limit(bindparam("n", type_=Integer))
+    select(_of.request, _of.meter).where(_of.next_s <= _NOW).order_by(_of.next_s).limit(bindparam("n", type_=Integer))
 )
 _DUE = _COME, mine.alone(_COME, _of.meter)
 _ROW = prepared(_ROWS.where(_of.request == bindparam("of_request"), _of.meter == bindparam("of_meter")))
