@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from headend.refusals import Refused
 from headend.store import Store, open_store, sql
@@ -18,6 +18,7 @@ from headend.workers import leases, roles, sharing, turns
 from headend.workers.homes import SHARD, SHARDS
 from headend.workers.tenure import Tenure
 from headend.workers.turns import Patience
+from tests import postgres
 from tests.host.books import NOW_S
 
 PATIENCE = Patience(lease=15, beat=4, settle=10)
@@ -220,3 +221,22 @@ def test_workers_of_the_past_are_forgotten(any_store: Store, hands: Hands) -> No
         hands.now_s += turns.FORGET_S // 2
         any_store.write(turns.turn, f"w{number}", frozenset(SERVES), PATIENCE).result()
     assert any_store.read(lambda conn: conn.execute(select(func.count()).select_from(worker)).scalar_one()) <= 3
+
+
+def test_nobody_waits_for_a_worker_that_is_cut_off_in_a_transaction() -> None:
+    """Its rows stay locked for as long as the server holds on to its connection."""
+    url = postgres.server().database()
+    with open_store(url) as store, open_store(url) as other:
+        mine = store.write(leases.take, SHARD, 1, "a", 15).result()
+        theirs = other.write(leases.take, SHARD, 2, "b", 15).result()
+        with store.writes.connect() as conn, conn.begin():
+            conn.execute(update(lease).where(lease.c.number == 2).values(until_s=0))
+            started = (
+                other.write(leases.renew_all, "b", 15).result(),
+                other.write(leases.take, SHARD, 2, "c", 15).result(),
+            )
+            assert started == ([], None)
+            assert store.write(leases.renew_all, "a", 15).result()[0].token == mine.token
+            conn.rollback()
+        assert other.write(leases.renew_all, "b", 15).result()[0].token == theirs.token
+    postgres.server().drop(url)

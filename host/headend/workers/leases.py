@@ -12,7 +12,7 @@ being done twice all the time.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, and_, bindparam, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, and_, bindparam, insert, or_, select, tuple_, update
 
 from headend.refusals import Refused
 from headend.store import sql
@@ -39,7 +39,9 @@ _FAR = bindparam("far", type_=BigInteger)
 _UNTIL = bindparam("until", type_=BigInteger)
 _STANDS = and_(lease.c.until_s > _NOW, lease.c.until_s <= _FAR)
 
-# A row that somebody else changes is waited for, and looked at again as it is then.
+# A row that somebody else changes at this moment is not waited for: who holds it may be cut off from the database in
+# the middle of a transaction, and nobody is to lose his own leases over that.
+_LOCK = prepared(select(lease.c.token).where(*_KEY).with_for_update(skip_locked=True))
 _TAKE = prepared(
     update(lease)
     .where(*_KEY, or_(lease.c.until_s <= _NOW, lease.c.until_s > _FAR))
@@ -51,18 +53,26 @@ _FIRST = prepared(insert(lease))
 _MINE = (*_KEY, lease.c.holder == bindparam("who"), lease.c.token == bindparam("held_token", type_=BigInteger))
 _RENEW = prepared(update(lease).where(*_MINE, _STANDS).values(until_s=_UNTIL))
 _RELEASE = prepared(update(lease).where(*_MINE).values(holder=NOBODY, until_s=0))
+_MINE_NOW = select(lease.c.kind, lease.c.number).where(lease.c.holder == bindparam("who"), _STANDS)
 _RENEW_ALL = prepared(
-    update(lease).where(lease.c.holder == bindparam("who"), _STANDS).values(until_s=_UNTIL).returning(*lease.c)
+    update(lease)
+    .where(tuple_(lease.c.kind, lease.c.number).in_(_MINE_NOW.with_for_update(skip_locked=True)))
+    .values(until_s=_UNTIL)
+    .returning(*lease.c)
 )
 _STANDING = prepared(select(lease).where(lease.c.kind == bindparam("of_kind"), _STANDS).order_by(lease.c.number))
 
 
 def take(conn: Connection, kind: str, number: int, holder: str, ttl_s: int) -> Lease | None:
-    """Take what nobody holds, for `ttl_s` from now; None where somebody does, `holder` itself included."""
+    """Take what nobody holds, for `ttl_s` from now; None where somebody does, `holder` itself included, or where
+    somebody else is about to take or to renew it.
+    """
     which = {"of_kind": kind, "of_number": number}
     when = _when(conn, ttl_s)
     until_s = when["until"]
-    token = _TAKE(conn, {**which, **when, "who": holder}).scalar_one_or_none()
+    token = None
+    if _LOCK(conn, which).one_or_none() is not None:
+        token = _TAKE(conn, {**which, **when, "who": holder}).scalar_one_or_none()
     if token is None:
         if _KNOWN(conn, which).one_or_none() is not None:
             return None
@@ -78,7 +88,7 @@ def renew(conn: Connection, held: Lease, ttl_s: int) -> bool:
 
 
 def renew_all(conn: Connection, holder: str, ttl_s: int) -> list[Lease]:
-    """Hold on to all that `holder` still holds; returns that, by kind and number."""
+    """Hold on to all that `holder` still holds, but for what is being changed; returns that, by kind and number."""
     found = _RENEW_ALL(conn, {"who": holder, **_when(conn, ttl_s)})
     return sorted(Lease(*row) for row in found)
 
