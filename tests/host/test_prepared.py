@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import BigInteger, Connection, bindparam, exc, func, insert, select, update
 
 from headend.store import CommitFailed, Store
-from headend.store.prepared import Prepared, prepared
+from headend.store.prepared import Prepared, prepared, together
 from headend.store.schema import entry, meter_state, question
 from headend.store.schema_audit import audit
 
@@ -98,3 +98,79 @@ def test_bytes_and_nothing_come_back_as_they_are(any_store: Store) -> None:
     ours, theirs = rows(any_store, chosen, {"of": bytes(range(8))})
     assert [tuple(row) for row in ours] == [tuple(row) for row in theirs]
     assert (type(ours[0].nonce), ours[0].asked_s, ours[0].answered_s) == (bytes, 1 << 40, None)
+
+
+def test_several_at_once_bring_what_each_brings_alone(any_store: Store) -> None:
+    def work(conn: Connection) -> None:
+        back = prepared(_BACK)
+        first, second, none, changed = together(
+            conn,
+            (back, ROW),
+            (back, {**ROW, "subject": "meter:2"}),
+            (prepared(_OF), {"of": "nobody"}),
+            (prepared(_LATER), {"of": 999}),
+        )
+        assert second.one().id == first.one().id + 1
+        assert (none.all(), changed.rowcount) == ([], 0)
+
+    any_store.write(work).result()
+
+
+def test_what_is_run_later_is_seen_by_whatever_follows(any_store: Store) -> None:
+    new, of = prepared(_NEW), prepared(_OF)
+
+    def count(conn: Connection, how: int) -> int:
+        if how == 0:
+            return len(of(conn, {"of": "meter:1"}).all())
+        if how == 1:
+            return len(together(conn, (prepared(_SUM), {}), (of, {"of": "meter:1"}))[1].all())
+        return len(conn.execute(_OF, {"of": "meter:1"}).all())
+
+    def work(conn: Connection) -> None:
+        for number in range(1, 10):
+            new.later(conn, ROW)
+            assert count(conn, number % 3) == number
+        new.later(conn, ROW)  # nothing follows but the COMMIT
+
+    any_store.write(work).result()
+    assert rows(any_store, _SUM, {})[0][0][0] == 10
+
+
+def test_what_fails_later_undoes_all_of_its_transaction_and_nothing_else(any_store: Store) -> None:
+    wrong = {"at_s": 1, "kind": "payment", "debit": "nobody", "credit": "no one", "amount_uc": 1, "cause": "c"}
+    new, bad = prepared(_NEW), prepared(insert(entry))
+
+    def fails(conn: Connection, at_the_end: bool) -> None:
+        new.later(conn, ROW)
+        bad.later(conn, wrong)
+        new.later(conn, ROW)
+        if not at_the_end:
+            prepared(_SUM)(conn)
+
+    for at_the_end in (True, False):
+        with pytest.raises((exc.IntegrityError, CommitFailed)):
+            any_store.write(fails, at_the_end).result()
+
+    def leaves(conn: Connection) -> None:
+        new.later(conn, ROW)
+        raise KeyError("it raises before anything was sent")
+
+    with pytest.raises(KeyError):
+        any_store.write(leaves).result()
+    any_store.write(lambda conn: new.later(conn, {**ROW, "at_s": 5})).result()
+    assert rows(any_store, _SUM, {})[0][0][0] == 5
+
+
+def test_what_waits_belongs_to_the_savepoint_that_it_was_said_in(any_store: Store) -> None:
+    new = prepared(_NEW)
+
+    def work(conn: Connection) -> None:
+        new.later(conn, {**ROW, "at_s": 100})
+        with pytest.raises(KeyError), conn.begin_nested():
+            new.later(conn, {**ROW, "at_s": 1})
+            raise KeyError
+        with conn.begin_nested():
+            new.later(conn, {**ROW, "at_s": 20})
+
+    any_store.write(work).result()
+    assert rows(any_store, _SUM, {})[0][0][0] == 120

@@ -81,7 +81,7 @@ SIDES = {
     FLOAT: ((accounts.CLEARING, accounts.CHANNEL),),
 }
 
-_POST = prepared(insert(entry).returning(entry.c.id))
+_POST = prepared(insert(entry))
 _HELD = prepared(
     update(channel_limit)
     .where(channel_limit.c.channel == bindparam("of"))
@@ -91,8 +91,8 @@ _HELD = prepared(
 
 def post(
     conn: Connection, now_s: int, kind: str, debit: str, credit: str, amount_uc: int, meter: int | None, cause: str
-) -> int:
-    """Write an entry and return its id.
+) -> None:
+    """Write an entry.
 
     `kind` and the kinds of both accounts follow `SIDES`; `amount_uc` 1..2^63-1; `cause` (at most 120 characters) names
     what happened, once per kind. Raises ValueError; IntegrityError for a cause that is booked already, or an account
@@ -117,7 +117,7 @@ def post(
     }
     if accounts.kind_of(credit) == accounts.CHANNEL:  # what payments take from it, `floats.spend` counts
         _HELD(conn, {"of": credit.removeprefix("channel:"), "amount": amount_uc})
-    return int(_POST(conn, row).scalar_one())
+    _POST.later(conn, row)
 
 
 def of_causes(conn: Connection, kind: str, causes: list[str]) -> list[Row[Any]]:

@@ -22,8 +22,9 @@ from headend.ledger import accounts, allocation, bills, entries, floats, recover
 from headend.ledger.words import PURPOSES
 from headend.orders import statements
 from headend.refusals import Refused
-from headend.store import identity, lock_meter
-from headend.store.prepared import prepared
+from headend.store import identity
+from headend.store.locks import locked, to_lock
+from headend.store.prepared import prepared, together
 from headend.store.schema import channel, closing, database, meter, meter_state, meter_trust, payment
 from headend.store.schema import recovered as recovered_sale
 from headend.store.schema_money import bill, channel_limit, tax_rate
@@ -179,8 +180,9 @@ def take(
         )
     if amount_uc > request.max_payment_uc:
         raise Refused("amount_uc", amount_uc, f"1..{request.max_payment_uc}, the channel's limit")
-    state = lock_meter(conn, meter)
-    standing: Any = _STANDING(conn, {"of": meter}).one()
+    held, stands = together(conn, to_lock(meter), (_STANDING, {"of": meter}))
+    state = locked(held, meter)
+    standing: Any = stands.one()
     if account_epoch is None and standing.moved_to is not None:
         raise Refused("meter", meter, f"a meter in service: its account was closed and went to {standing.moved_to}")
     epoch = standing.account_epoch if account_epoch is None else account_epoch
@@ -229,7 +231,7 @@ def take(
         pays = not grants and purpose != split.DEPOSIT
         if standing.has_arrears and pays and (parts is None or parts.found.releases):
             statements.release_arrears_if_stopped(conn, now_s, state, actor)
-    _TAKEN(conn, row)
+    _TAKEN.later(conn, row)
     if parts is not None:
         allocation.book(conn, now_s, parts.found, account, cause, (channel_name, payment_id))
         tax.take(conn, now_s, parts.taxes, account, channel_name, payment_id, meter)
@@ -295,7 +297,7 @@ def _give(
     total_uc = _sum_of(state.sold_uc, 0, amount_uc - known_uc)
     place = statements.Place(epoch, standing.signing_epoch, source)
     order_id = statements.credit_statement(conn, now_s, state, total_uc, actor, place=place)
-    _SOLD(conn, {"of": meter, "total": total_uc})
+    _SOLD.later(conn, {"of": meter, "total": total_uc})
     return {"source": source, "total_uc": total_uc, "order_id": order_id}
 
 

@@ -199,10 +199,10 @@ def move(conn: Connection, now_s: int, order_id: int, event: str, note: str = ""
     state = table.get((row.state, event))
     if state is None:
         raise NotAllowed(order_id, row.state, event, table)
-    _MOVE(conn, {"of": order_id, "state": state, "changed_s": now_s, **facts})
+    _MOVE.later(conn, {"of": order_id, "state": state, "changed_s": now_s, **facts})
     _record(conn, now_s, order_id, event, state, note)
     if state in ENDS:
-        _END(conn, {"of": order_id})
+        _END.later(conn, {"of": order_id})
         follows = ENDED.get(row.aspect)
         if follows is not None:
             follows(conn, now_s, order_id, state)
@@ -224,4 +224,4 @@ def last_note(conn: Connection, order_id: int) -> str | None:
 
 def _record(conn: Connection, at_s: int, order_id: int, event: str, state: str, note: str) -> None:
     row = {"order_id": order_id, "at_s": at_s, "event": event, "state": state, "note": note[:MAX_NOTE]}
-    _RECORD(conn, row)
+    _RECORD.later(conn, row)

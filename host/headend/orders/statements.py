@@ -518,7 +518,7 @@ def _queued(conn: Connection, now_s: int, order_id: int, meter_id: int, aspect: 
     column = _WANTED.get(aspect)
     if column is not None:
         _OF_METER(conn, {"of": meter_id, column: whole})
-    _OUT(conn, {"order_id": order_id, "meter": meter_id, "next_s": now_s})
+    _OUT.later(conn, {"order_id": order_id, "meter": meter_id, "next_s": now_s})
 
 
 def _keep_apart(conn: Connection, order_id: int, apart: bytes | None) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, update
 
 from headend.refusals import Refused
-from headend.store.prepared import prepared
+from headend.store.prepared import Asked, Result, prepared
 from headend.store.schema import meter_state
 
 _LOCK = prepared(
@@ -29,7 +29,17 @@ def lock_meter(conn: Connection, meter: int) -> Row[Any]:
     The first statement of every transaction that touches the meter's money or orders; holds until the transaction ends.
     Raises UnknownMeter.
     """
-    row: Row[Any] | None = _LOCK(conn, {"of": meter}).one_or_none()
+    return locked(_LOCK(conn, {"of": meter}), meter)
+
+
+def to_lock(meter: int) -> Asked:
+    """What locks a meter's row, for `prepared.together`; its result is for `locked`."""
+    return _LOCK, {"of": meter}
+
+
+def locked(result: Result, meter: int) -> Row[Any]:
+    """The `meter_state` row that was locked; raises UnknownMeter."""
+    row: Row[Any] | None = result.one_or_none()
     if row is None:
         raise UnknownMeter(meter)
     return row

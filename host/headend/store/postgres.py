@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, tex
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from headend.refusals import Refused
-from headend.store import commits
+from headend.store import commits, prepared
 from headend.store.jobs import MONEY, ORDERS, READS, CommitFailed, Job, OutcomeUnknown
 from headend.store.port import Port
 from headend.store.writer import More
@@ -64,6 +64,7 @@ class Postgres(Port):
     def __init__(self, url: URL) -> None:
         self.writes = _engine(url, len(REACH), "READ COMMITTED", read_only=False)
         commits.guard(self.writes)
+        event.listen(self.writes, "before_cursor_execute", _flush)
         self._reads = _engine(url, READERS, "REPEATABLE READ", read_only=True)
 
     def run(self, first: Job, more: More) -> None:
@@ -119,6 +120,10 @@ def _engine(url: URL, connections: int, isolation: str, *, read_only: bool) -> E
     return engine
 
 
+def _flush(conn: Connection, *_: object) -> None:
+    prepared.flush(conn)
+
+
 def _run(engine: Engine, job: Job) -> None:
     """Run a job until it is committed, has raised, or has lost too often; leave its outcome in it."""
     for attempt in range(1, ATTEMPTS + 1):
@@ -142,8 +147,10 @@ def _run(engine: Engine, job: Job) -> None:
 def _once(engine: Engine, job: Job) -> Any:
     with engine.connect() as conn:  # leaving it undoes what is not committed
         transaction = conn.begin()
+        prepared.forget(conn)
         try:
             value = job.fn(conn, *job.args)
+            prepared.flush(conn)
         except BaseException as error:
             if not transaction.is_active:
                 raise CommitFailed(f"{job.fn!r} left no transaction behind") from error

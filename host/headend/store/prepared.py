@@ -9,6 +9,11 @@ Everything else stays: the statement is still written in Core, errors are SQLAlc
     row = _BY_ID(conn, {"of": 17}).one_or_none()
 
 Not for statements with expanding parameters, and not where a column's type converts values (none of ours does).
+
+Where a database is asked over a wire, a statement costs more for the way than for itself. `together` asks several that
+do not depend on each other at once; `later` runs one whose outcome nobody wants, and may send it along with the next.
+What it comes to is known at the COMMIT at the latest, and then nothing of the transaction is stored. An embedded
+database runs both at once.
 """
 
 import collections
@@ -93,14 +98,18 @@ class _Compiled:
             cursor = raw.execute(self.sql, values)
             return Result(self.rows(cursor), cursor.rowcount)
         except self.dialect.loaded_dbapi.Error as error:
-            gone = self.dialect.is_disconnect(error, raw, None)
-            raised = exc.DBAPIError.instance(
-                self.sql, values, error, self.dialect.loaded_dbapi.Error,
-                connection_invalidated=gone, dialect=self.dialect,
-            )  # fmt: skip
-            if gone:
-                conn.invalidate(error)
-            raise raised from error
+            raise self.raised(conn, error, values) from error
+
+    def raised(self, conn: Connection, error: Exception, values: Any) -> exc.StatementError:
+        """An error of the driver as SQLAlchemy raises it."""
+        raw, kinds = conn.connection.dbapi_connection, self.dialect.loaded_dbapi.Error
+        gone = self.dialect.is_disconnect(error, raw, None)
+        raised = exc.DBAPIError.instance(
+            self.sql, values, error, kinds, connection_invalidated=gone, dialect=self.dialect
+        )
+        if gone:
+            conn.invalidate(error)
+        return raised
 
 
 class Prepared:
@@ -111,13 +120,66 @@ class Prepared:
         self._compiled: dict[tuple[str, tuple[str, ...]], _Compiled] = {}
 
     def __call__(self, conn: Connection, values: Mapping[str, Any] = _NONE) -> Result:
+        if conn.info.get(_LATER):
+            return together(conn, (self, values))[0]
+        return self.compiled(conn, values).run(conn, values)
+
+    def later(self, conn: Connection, values: Mapping[str, Any] = _NONE) -> None:
+        """Run it before whatever the transaction does next, or with it."""
+        if conn.dialect.name == _WIRED:
+            conn.info.setdefault(_LATER, []).append((self.compiled(conn, values), values))
+        else:
+            self.compiled(conn, values).run(conn, values)
+
+    def compiled(self, conn: Connection, values: Mapping[str, Any]) -> _Compiled:
+        """The statement as this database takes it with values of these names."""
         key = conn.dialect.name, tuple(values)
         found = self._compiled.get(key)
         if found is None:
             found = self._compiled[key] = _Compiled(conn, self._statement, key[1])
-        return found.run(conn, values)
+        return found
 
 
 def prepared(statement: Executable) -> Prepared:
     """A statement of a hot path."""
     return Prepared(statement)
+
+
+Asked = tuple[Prepared, Mapping[str, Any]]
+_Job = tuple[_Compiled, Mapping[str, Any]]
+_WIRED = "postgresql"
+_LATER = "later"  # in `Connection.info`: what is to be sent before anything else
+
+
+def together(conn: Connection, *asked: Asked) -> list[Result]:
+    """The results of statements, each with its values, none of which needs another's; in their order."""
+    jobs: list[_Job] = [(statement.compiled(conn, values), values) for statement, values in asked]
+    if conn.dialect.name != _WIRED:
+        return [compiled.run(conn, values) for compiled, values in jobs]
+    waiting: list[_Job] = conn.info.pop(_LATER, [])
+    return _over_the_wire(conn, waiting + jobs)[len(waiting) :]
+
+
+def flush(conn: Connection) -> None:
+    """Run what waits to be sent; before a COMMIT, and before statements that do not come through here."""
+    waiting: list[_Job] = conn.info.pop(_LATER, [])
+    if waiting:
+        _over_the_wire(conn, waiting)
+
+
+def forget(conn: Connection) -> None:
+    """A transaction begins: what an earlier one left unsent died with it."""
+    conn.info.pop(_LATER, None)
+
+
+def _over_the_wire(conn: Connection, jobs: Sequence[_Job]) -> list[Result]:
+    """All of them with one wait (the extended protocol's pipeline; PostgreSQL manual, 54.2.4)."""
+    if len(jobs) == 1:
+        return [jobs[0][0].run(conn, jobs[0][1])]
+    raw: Any = conn.connection.dbapi_connection
+    try:
+        with raw.pipeline():
+            cursors = [raw.execute(compiled.sql, compiled.values(values)) for compiled, values in jobs]
+        return [Result(job[0].rows(cursor), cursor.rowcount) for job, cursor in zip(jobs, cursors, strict=True)]
+    except jobs[0][0].dialect.loaded_dbapi.Error as error:
+        raise jobs[0][0].raised(conn, error, None) from error
