@@ -14,7 +14,7 @@ from tests.system.kill_rig import Till
 
 NUMBERS = (17, 18)
 PAYMENTS = 12
-GIVE_UP_S = 120
+GIVE_UP_S = 600
 LOG = "op.signed"
 CARELESS = str(Path(__file__).with_name("careless_serve.py"))  # `openprepay` without syncing, see there
 
