@@ -33,9 +33,9 @@ quality_meter = Table(
     Column("meter", BigInteger, primary_key=True, autoincrement=False),
     Column("day_to", Integer, nullable=False),  # the last local day that was judged
     Column("log_id", BigInteger),
-    Column("whole_to", BigInteger, nullable=False, server_default="0"),
     Column("newest", BigInteger, nullable=False, server_default="0"),
-    Column("waits", Integer, nullable=False, server_default="0"),  # 1: records of judged days may still come
+    Column("absent", BigInteger, nullable=False, server_default="0"),  # numbers without a record: one less, one came
+    Column("open", Integer, nullable=False, server_default="0"),  # 1: the last judged day has not come to its end
     Column("touched", BigInteger, nullable=False, server_default="0"),  # raised by the lock
 )
 

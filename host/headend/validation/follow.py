@@ -7,45 +7,70 @@ without a lock and written where nobody judged the meter meanwhile.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, and_, bindparam, or_, select
+from sqlalchemy import BigInteger, Connection, Integer, and_, bindparam, case, cast, func, or_, select
 
 from headend.ledger import zone
-from headend.reads import series
 from headend.store import READS, Store
 from headend.store.prepared import prepared
-from headend.store.schema import meter
+from headend.store.schema import lost_range, meter
 from headend.store.schema_quality import quality_meter
-from headend.store.schema_readings import meter_reads
+from headend.store.schema_readings import meter_reads, reading_island
 from headend.validation import judging, verdicts
 from headend.validation.judging import REACH_DAYS
 from headend.validation.verdicts import NEVER, Cursor, Outcome
+from meterlink.batches import KIND_INTERVALS
 
 READ_BY_S = 6 * 3600  # after midnight, the day before is read as far as it can be
 BATCH = 50  # meters in a transaction
 MANY = 10  # batches in a run
 
 _mine, _there = quality_meter.c, meter_reads.c
-_MOVED = or_(
+_islands = (
+    select(
+        reading_island.c.meter,
+        reading_island.c.log_id,
+        func.sum(reading_island.c.last - reading_island.c.first + 1).label("records"),
+    )
+    .group_by(reading_island.c.meter, reading_island.c.log_id)
+    .subquery()
+)
+_lost = (
+    select(
+        lost_range.c.meter, lost_range.c.log_id, func.sum(lost_range.c.last - lost_range.c.first + 1).label("records")
+    )
+    .where(lost_range.c.kind == KIND_INTERVALS)
+    .group_by(lost_range.c.meter, lost_range.c.log_id)
+    .subquery()
+)
+# Numbers that no stored record has, and those that are lost. Where the figure falls, a record came late.
+_ABSENT = (
+    _there.interval_newest
+    - _there.interval_whole_to
+    - cast(func.coalesce(_islands.c.records, 0), BigInteger)
+    + cast(func.coalesce(_lost.c.records, 0), BigInteger)
+)
+_CHANGED = or_(
     _mine.log_id.is_distinct_from(_there.log_id),
-    _mine.whole_to != _there.interval_whole_to,
-    _mine.newest != _there.interval_newest,
+    _mine.absent != _ABSENT,
+    and_(_mine.open == 1, _mine.newest != _there.interval_newest),
 )
 _DUE = prepared(
     select(
         _there.meter,
         _mine.day_to,
-        _mine.log_id.label("judged_log"),
-        _mine.whole_to,
         _there.log_id,
-        _there.interval_whole_to,
         _there.interval_newest,
+        _ABSENT.label("absent"),
+        case((_CHANGED, 1), else_=0).label("changed"),
     )
     .join_from(meter_reads, meter, meter.c.meter == _there.meter)
     .outerjoin(quality_meter, _mine.meter == _there.meter)
+    .outerjoin(_islands, and_(_islands.c.meter == _there.meter, _islands.c.log_id == _there.log_id))
+    .outerjoin(_lost, and_(_lost.c.meter == _there.meter, _lost.c.log_id == _there.log_id))
     .where(
         _there.meter > bindparam("behind", type_=BigInteger),
         _there.log_id.is_not(None),
-        or_(_mine.meter.is_(None), _mine.day_to < bindparam("due", type_=Integer), and_(_mine.waits == 1, _MOVED)),
+        or_(_mine.meter.is_(None), _mine.day_to < bindparam("due", type_=Integer), _CHANGED),
     )
     .order_by(_there.meter)
     .limit(bindparam("most", type_=Integer))
@@ -89,24 +114,16 @@ def due_steps(conn: Connection, now_s: int, behind: int) -> tuple[list[Step], in
 
 def _step(conn: Connection, now_s: int, row: Any, due: int) -> Step:
     judged = NEVER if row.day_to is None else row.day_to
-    days = _late_days(conn, row, judged) if judged != NEVER else set()
+    days = set()
     if judged < due:
-        days |= {due, max(judged + 1, due - REACH_DAYS) if judged != NEVER else due}
-    if not days:
-        outcome = Outcome(row.meter, [], True)
-    else:
+        days = {due} if judged == NEVER else {max(judged + 1, due - REACH_DAYS), due}
+    if row.changed and judged != NEVER:  # it changes what had to be estimated, and nothing else
+        days |= verdicts.estimated(conn, row.meter, judged - REACH_DAYS, judged)
+    outcome = Outcome(row.meter, [], False)
+    if days:
         outcome = judging.judge(conn, now_s, row.meter, min(days), max(days))
-    cursor = Cursor(max(judged, due), row.log_id, row.interval_whole_to, row.interval_newest, outcome.waits)
+    cursor = Cursor(max(judged, due), row.log_id, row.interval_newest, row.absent, int(outcome.open))
     return Step(outcome, cursor)
-
-
-def _late_days(conn: Connection, row: Any, judged: int) -> set[int]:
-    """Judged days of which records have come since; at most as far back as gaps are followed."""
-    low = row.whole_to + 1 if row.judged_log == row.log_id else 1
-    tz = zone.of(conn)
-    new = series.numbered(conn, row.meter, row.log_id, low, row.interval_newest)
-    found = {zone.day_of(tz, one.start_s) for one in new}
-    return {day for day in found if judged - REACH_DAYS < day <= judged}
 
 
 def _keep(conn: Connection, now_s: int, steps: Sequence[Step]) -> None:

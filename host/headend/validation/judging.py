@@ -132,7 +132,7 @@ class _Days:
             verdict = self._verdict(number, day, mine, there.get(number), rejected)
             if verdict is not None:
                 found.append(verdict)
-        return Outcome(self.number, found, any(gap.missing != 0 for gap in self.gaps))
+        return Outcome(self.number, found, any(gap.after is None for gap in self.gaps))
 
     def _day(self, number: int) -> Day:
         start_s, end_s = zone.start_s(self.tz, number), zone.start_s(self.tz, number + 1)

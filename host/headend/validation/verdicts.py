@@ -52,17 +52,18 @@ class Cursor(NamedTuple):
 
     day_to: int
     log_id: int | None
-    whole_to: int
     newest: int
-    waits: bool
+    absent: int
+    open: int
 
 
 class Outcome(NamedTuple):
-    """Of judging days of a meter: verdicts that differ from those that stand · `waits`: records may still come."""
+    """Of judging days of a meter: verdicts that differ from those that stand · `open`: the last of these days has not
+    come to its end."""
 
     meter: int
     verdicts: list[Verdict]
-    waits: bool
+    open: bool
 
 
 _LOCK = prepared(
@@ -91,6 +92,11 @@ _STANDING = prepared(
     .where(quality_day.c.meter == bindparam("of"))
     .order_by(quality_day.c.day)
 )
+_ESTIMATED = prepared(
+    select(quality_day.c.day)
+    .join(_top, (quality_day.c.day == _top.c.day) & (quality_day.c.version == _top.c.version))
+    .where(quality_day.c.meter == bindparam("of"), quality_day.c.estimated > 0)
+)
 _HISTORY = (
     select(quality_day)
     .where(quality_day.c.meter == bindparam("of"), quality_day.c.day == bindparam("on"))
@@ -112,6 +118,11 @@ def lock(conn: Connection, meter: int) -> None:
 def standing(conn: Connection, meter: int, first: int, last: int) -> dict[int, Any]:
     """Day -> the newest row of `quality_day`, of the days that have one."""
     return {row.day: row for row in _STANDING(conn, {"of": meter, "first": first, "last": last})}
+
+
+def estimated(conn: Connection, meter: int, first: int, last: int) -> set[int]:
+    """Of these days, those in which an estimate stands in for something."""
+    return {row.day for row in _ESTIMATED(conn, {"of": meter, "first": first, "last": last})}
 
 
 def history(conn: Connection, meter: int, day: int) -> list[Row[Any]]:
@@ -138,7 +149,7 @@ def keep(conn: Connection, now_s: int, outcome: Outcome, cursor: Cursor | None =
 def move(conn: Connection, meter: int, cursor: Cursor) -> None:
     """Write how far a meter was judged; it is locked."""
     new = {f"new_{name}": value for name, value in cursor._asdict().items()}
-    _MOVE(conn, {"of": meter, **new, "new_waits": int(cursor.waits)})
+    _MOVE(conn, {"of": meter, **new})
 
 
 def _write(conn: Connection, now_s: int, meter: int, verdict: Verdict) -> None:

@@ -30,9 +30,9 @@ def upgrade() -> None:
         sa.Column("meter", sa.BigInteger(), nullable=False),
         sa.Column("day_to", sa.Integer(), nullable=False),
         sa.Column("log_id", sa.BigInteger(), nullable=True),
-        sa.Column("whole_to", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("newest", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("waits", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("absent", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("open", sa.Integer(), server_default="0", nullable=False),
         sa.Column("touched", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("meter", name="pk_quality_meter"),
     )
