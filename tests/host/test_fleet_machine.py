@@ -4,6 +4,7 @@ the path of the node that it stands at, no two meters stand at one supply point,
 The model is said apart from the code: nodes by parent and code, places by meter.
 """
 
+import itertools
 from typing import Any
 
 from hypothesis import Phase, settings
@@ -63,7 +64,7 @@ class Fleet(RuleBasedStateMachine):
             return refused
 
     def path(self, node: int) -> str:
-        kind, parent, code = self.nodes[node]
+        _, parent, code = self.nodes[node]
         return code if parent is None else f"{self.path(parent)}/{code}"
 
     def of_kind(self, kind: str) -> list[int]:
@@ -202,7 +203,7 @@ class Fleet(RuleBasedStateMachine):
         assert dict(map(tuple, lives)) == self.lives
         for number in self.lives:
             rows = self.store.read(placement.history, number)
-            assert all(early.until_s <= late.since_s for early, late in zip(rows, rows[1:], strict=False))
+            assert all(early.until_s <= late.since_s for early, late in itertools.pairwise(rows))
             standing = [("point", row.supply_point) if row.node is None else ("node", row.node) for row in rows[-1:]]
             assert (standing if rows and rows[-1].until_s is None else []) == (
                 [self.places[number]] if number in self.places else []

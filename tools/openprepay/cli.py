@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "admin user": Command("headend.access.cli:main", "people who sign in: the first one, and help at the machine"),
     "admin": Command("headend.cli:admin", "channels and their tokens: who may bring payments and give orders"),
     "token": Command("headend.tokens.cli:main", "sell, print again and take back typed tokens of 20 digits"),
+    "fleet": Command("headend.fleet.cli:main", "import and export grid, supply points and meters; what is there"),
     "db": Command("headend.store.cli:main", "back the database up, put it back, look whether it is whole"),
     "ledger": Command("headend.books.cli:main", "signed heads of the books, day reports, and the verifier"),
     "import": Command("headend.ledger.openings.cli:main", "try an import of opening balances, and propose it"),

@@ -185,7 +185,7 @@ def page(conn: Connection, after: int, limit: int, within: Sequence[str]) -> lis
     """Up to `limit` nodes with ids above `after`, of the areas `within`."""
     chosen = select(grid_node).where(grid_node.c.id > after, grid_node.c.ended_s.is_(None))
     chosen = chosen.where(areas.within(grid_node.c.path, within))
-    return list(conn.execute(chosen.order_by(grid_node.c.id).limit(limit)).all())
+    return list(conn.execute(chosen.order_by(grid_node.c.id).limit(limit)))
 
 
 def history(conn: Connection, node: int) -> list[Row[Any]]:

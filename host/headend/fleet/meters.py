@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select
 
 from headend.access import areas
 from headend.access.areas import EVERYWHERE
@@ -24,6 +25,11 @@ MQTT = "mqtt"
 MODBUS = "modbus"
 CARRIERS = (MQTT, MODBUS)
 MAX_LABEL = 200
+
+_THERE = select(meter.c.meter).where(meter.c.meter == bindparam("of"))
+_NEW = insert(meter)
+_BESIDE = insert(meter_state), insert(meter_trust), insert(meter_reads)
+_LIFE = insert(meter_life)
 
 
 @dataclass(frozen=True)
@@ -66,28 +72,33 @@ def check(record: MeterRecord) -> None:
         raise Refused("address", record.address, "nothing: an MQTT meter is found by its number")
     if len(record.label) > MAX_LABEL or not record.label.isprintable():
         raise Refused("label", record.label, f"at most {MAX_LABEL} printable characters")
-    for field, decode, body in (
-        ("tariff", tariff.decode, record.tariff),
-        ("limits", bodies.decode_limits, record.limits),
-    ):
-        try:
-            decode(body)
-        except OrderError as error:
-            raise Refused(field, body.hex(), f"a body that a meter takes ({error})") from error
+    for field, body in (("tariff", record.tariff), ("limits", record.limits)):
+        wrong = _wrong(field, body)
+        if wrong:
+            raise Refused(field, body.hex(), f"a body that a meter takes ({wrong})")
+
+
+@lru_cache(maxsize=256)
+def _wrong(field: str, body: bytes) -> str:
+    """Why a meter would not take a body; "": it would. Many meters have the same."""
+    try:
+        (tariff.decode if field == "tariff" else bodies.decode_limits)(body)
+    except OrderError as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def add_meter(conn: Connection, now_s: int, record: MeterRecord) -> None:
     """Take a meter into the fleet, with its state row and its customer account; raises Refused, MeterExists."""
     check(record)
-    if conn.execute(select(meter.c.meter).where(meter.c.meter == record.meter)).one_or_none() is not None:
+    if conn.execute(_THERE, {"of": record.meter}).one_or_none() is not None:
         raise MeterExists("meter", record.meter, "a number that is not in the fleet yet")
-    conn.execute(insert(meter).values(**vars(record), bus=bus_of(record.carrier, record.address), added_s=now_s))
-    conn.execute(insert(meter_state).values(meter=record.meter))
-    conn.execute(insert(meter_trust).values(meter=record.meter))
-    conn.execute(insert(meter_life).values(meter=record.meter, changed_s=now_s))
+    conn.execute(_NEW, {**vars(record), "bus": bus_of(record.carrier, record.address), "added_s": now_s})
+    for beside in _BESIDE:
+        conn.execute(beside, {"meter": record.meter})
+    conn.execute(_LIFE, {"meter": record.meter, "changed_s": now_s})
     found_by = (identities.LABEL, record.label), (identities.ADDRESS, record.address)
     identities.add_many(conn, ((record.meter, kind, text) for kind, text in found_by))
-    conn.execute(insert(meter_reads).values(meter=record.meter))
     enrol(conn, now_s, record.meter)
     accounts.open_account(conn, accounts.of_meter(record.meter, record.account_epoch))
 
@@ -106,6 +117,11 @@ def list_meters(
     """Up to `limit` `meter` rows with numbers above `after`, in rising order; those in the areas `within` alone."""
     chosen = select(meter).where(meter.c.meter > after, areas.within(meter.c.area, within))
     return list(conn.execute(chosen.order_by(meter.c.meter).limit(limit)))
+
+
+def newest_key_version(conn: Connection) -> int:
+    """The newest version of per-meter keys in the fleet; 1 where no meter is."""
+    return conn.execute(select(func.max(meter.c.tag_key_version))).scalar_one() or 1
 
 
 def _range(field: str, value: int, low: int, high: int) -> None:

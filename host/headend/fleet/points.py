@@ -98,14 +98,16 @@ def change(
     Refused, UnknownPoint, UnknownNode.
     """
     check(code, phases, limit_w, households)
+    given = {"transformer": transformer, "phases": phases, "limit_w": limit_w, "households": households}
+    if _is(get(conn, code), given):
+        return False
     standing = conn.execute(_STANDING, {"of": code}).one_or_none()
     if standing is not None:
         lock_meter(conn, standing.meter)  # before the places, as whoever places a meter does
     row = locked(conn, code)
     if conn.execute(_STANDING, {"of": code}).one_or_none() != standing:
         raise Refused("supply_point", code, "one whose meter did not change this moment: try again")
-    given = {"transformer": transformer, "phases": phases, "limit_w": limit_w, "households": households}
-    if all(getattr(row, name) == value for name, value in given.items()):
+    if _is(row, given):
         return False
     node = grid.locked(conn, transformer, grid.TRANSFORMER)
     conn.execute(_CHANGE, {"of": code, **given})
@@ -157,6 +159,10 @@ def locked(conn: Connection, code: str) -> Row[Any]:
     if row is None or row.ended_s is not None:
         raise UnknownPoint(code)
     return row
+
+
+def _is(row: Row[Any], given: dict[str, int]) -> bool:
+    return row.ended_s is None and all(getattr(row, name) == value for name, value in given.items())
 
 
 def protect_many(conn: Connection, now_s: int, meter_id: int, code: str, households: int, actor: str) -> None:
