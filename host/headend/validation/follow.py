@@ -114,7 +114,7 @@ def due_steps(conn: Connection, now_s: int, behind: int) -> tuple[list[Step], in
 
 def _step(conn: Connection, now_s: int, row: Any, due: int) -> Step:
     judged = NEVER if row.day_to is None else row.day_to
-    days = set()
+    days: set[int] = set()
     if judged < due:
         days = {due} if judged == NEVER else {max(judged + 1, due - REACH_DAYS), due}
     if row.changed and judged != NEVER:  # it changes what had to be estimated, and nothing else
