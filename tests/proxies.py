@@ -5,6 +5,8 @@ proxy.cut_after(n)      each connection breaks once n bytes have passed in eithe
 proxy.cut_at(word, …)   a connection breaks where its client says this, before the server hears it, or behind its answer
 proxy.cut()             the open connections break now
 proxy.freeze()          the open connections stay open and pass nothing any more, without a sign to either side
+proxy.part()            as freeze(), and new connections are taken and pass nothing either, until …
+proxy.heal()            … this: what was frozen breaks, and new connections pass again
 proxy.accepted          connections so far
 """
 
@@ -29,6 +31,7 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.accepted = 0
         self._closing = False
+        self._parted = False
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> "Proxy":
@@ -72,6 +75,16 @@ class Proxy:
         for pair in self._open_pairs():
             pair.frozen.set()
 
+    def part(self) -> None:
+        self._parted = True
+        self.freeze()
+
+    def heal(self) -> None:
+        self._parted = False
+        for pair in self._open_pairs():
+            if pair.frozen.is_set():
+                pair.cut()
+
     def _open_pairs(self) -> "list[_Pair]":
         with self._lock:
             self._pairs = [pair for pair in self._pairs if not pair.dead]
@@ -93,6 +106,8 @@ class Proxy:
             pair = _Pair(near, far, self._limit(), self.meets)
             with self._lock:
                 self._pairs.append(pair)
+            if self._parted:
+                pair.frozen.set()
             pair.start()
 
 

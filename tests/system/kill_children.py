@@ -2,13 +2,14 @@
 
 All that is slow to load is loaded once; a child is a copy of that, so it begins within milliseconds. In, as JSON:
 `{"start": "serve" | "signer", "settings": {…}, "keys": path, "passphrase": text, "log": path}` and `{"reap": pid}`.
-Out: `forked PID`, `ready PID` when a child answers (at any time, or never), `ended PID CODE`.
+`start` may be "worker" as well. Out: `forked PID`, `ready PID` when a child answers (at any time, or never), `ended PID CODE`.
 """
 
 import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,16 @@ from headend.keys.signer_server import SignerServer
 from headend.orders.policy import Policy
 from headend.service import Service
 from headend.settings import Settings
+from headend.store import CommitFailed
+from headend.workers import roles
+from headend.workers.post import Post
+from headend.workers.tenure import name_of_process
+from headend.workers.turns import Patience
 
 # Everything at the shortest pace that whole seconds allow, so that a second of a test holds much of a life.
 POLICY = Policy(retry_s=1, retry_max_s=2, slow_s=2, settle_s=1, lease_s=2, poll_s=5, gap_s=2)
+
+PATIENCE = Patience(lease=5, beat=1, settle=3, away=6)
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +96,37 @@ def sign(settings: Settings, keys: KeyStore) -> None:
     server.serve()
 
 
-_BECOME: dict[str, Any] = {"serve": serve, "signer": sign}
+def work(settings: Settings, keys: KeyStore) -> None:
+    """Beside others; one that cannot begin tries again under another name, as one that was started again has."""
+
+    async def begin() -> Service:
+        while True:
+            post = Post(roles.of_text(settings.roles), name_of_process(), patience=PATIENCE)
+            service = Service(settings, None, policy=POLICY, post=post)
+            try:
+                await service.start()
+                return service
+            except (DBAPIError, CommitFailed):
+                log.exception("A worker did not start.")
+                await asyncio.sleep(0.1)
+
+    async def live() -> None:
+        service = await begin()
+        stopped = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        say("ready", os.getpid())
+        over = asyncio.create_task(service.over())
+        await asyncio.wait({over, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.is_set():
+            over.result()
+        over.cancel()
+        await service.stop()
+        os._exit(0)
+
+    asyncio.run(live())
+
+
+_BECOME: dict[str, Any] = {"serve": serve, "signer": sign, "worker": work}
 
 if __name__ == "__main__":
     main()
