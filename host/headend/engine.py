@@ -17,13 +17,15 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, case, func, literal_column, select, update
 
+from headend.arrivals import waves
 from headend.campaigns import following as campaigns
 from headend.clock import Clock
 from headend.collection import turns
 from headend.collection.policy import Rule
+from headend.collection.repeats import Repeats
 from headend.epochs import follow
 from headend.gate import pace
-from headend.intake import Intake, Message, Stored, waves
+from headend.intake import Intake, Message, Stored
 from headend.keys.signer_wire import SignerAway
 from headend.ledger import debts_on_meter, refunds
 from headend.orders import inbound, keys_held, lifecycle, outbox, questions, signing
@@ -50,6 +52,7 @@ from meterlink.batches import (
 )
 from meterlink.mac import MAC_LENGTH, MacKey
 from meterlink.orders import ASPECT_CREDIT, MAX_METER, Order, OrderError
+from meterlink.records import RECORD_LENGTH
 from meterlink.reports import Report, ReportError
 
 __all__ = ["Ack", "Action", "Ask", "Deliver", "Engine", "Policy"]
@@ -141,6 +144,7 @@ class Engine:
         self._handed = (0, 0)  # (second, actions of `due` in it)
         self._looked_s: int | None = None  # when `due` was last called, by the clock
         self.counts: Counter[str] = Counter()  # what came up, by what became of it
+        self.repeats = Repeats()  # intervals that came and were there already
         self._not_asked: Counter[int] = Counter()  # meter -> questions in a row that its carrier did not take
         self._counting = Lock()
 
@@ -251,7 +255,7 @@ class Engine:
         Batches of intervals are taken together, in few transactions. One message never spoils another.
         """
         found: list[list[Action] | BaseException] = [[] for _ in messages]
-        for intervals, places in waves(messages):
+        for intervals, places in waves((meter, what) for meter, what, _, _ in messages):
             if intervals and len(places) > 1:
                 some = self._up_intervals([messages[place] for place in places])
             else:
@@ -427,6 +431,9 @@ class Engine:
             more = self._store.write(self._follow_batch, *arguments, lane=READS).result()
         self._count(BAD_CRC, taken.bad_crc)
         self._count(DIFFERING, taken.differing)
+        if batch.kind == KIND_INTERVALS:
+            came = len(batch.records) // RECORD_LENGTH
+            self.repeats.add(number, came - taken.new - taken.bad_crc - taken.differing)
         actions: list[Action] = []
         # To a batch behind a gap that comes again nothing new is to be said, and an answer would bring it once more.
         if taken.ack_to and (taken.outcome != batches.REPEATED or taken.ack_to >= batch.first):

@@ -30,13 +30,14 @@ from headend.access.sealing import Sealer
 from headend.books import heads, sealer, sweep
 from headend.chores import Chore, Chores
 from headend.clock import Clock, SystemClock
+from headend.collection import follow
 from headend.engine import Action, Engine, Part, Policy
 from headend.keys.holder import KeyHolder
 from headend.keys.signer import Signer
 from headend.keys.signer_client import SignerClient
 from headend.keys.signer_log import SignerLog
 from headend.keys.signer_wire import SignerAway
-from headend.links.port import Carrier, Sent
+from headend.links.port import Carrier, Message, Sent
 from headend.orders.policy import Entropy
 from headend.people.keyring import RingFile
 from headend.reads import shadow_days
@@ -220,6 +221,11 @@ class Service:
             persons=RingFile(Path(self.settings.persons_key)),
         )
 
+    def _store_counts(self, now_s: int) -> None:
+        """What this process counted of records that came again, and of its lines."""
+        lines = [found for one in self.carriers.values() if (found := getattr(one, "quality", None)) is not None]
+        follow.flush(self.store, self.engine.repeats, lines, now_s)
+
     def _start_chores(self, signer: Signer | SignerClient) -> None:
         """What is done besides, in a thread of its own (`headend.chores`)."""
         store, folder = self.store, self.settings.heads_folder
@@ -236,6 +242,8 @@ class Service:
                 Chore("reconcile", SWEEP_S, partial(sweep.sweep, store), roles.SEAL),
                 Chore("shadow bills", SHADOW_S, partial(shadow_days.follow, store), roles.BILL),
                 Chore("daily head", HEAD_S, close_day, roles.SEAL),
+                Chore("collection", follow.EVERY_S, follow.Follower(store).run, roles.BILL),
+                Chore("counts of collection", follow.EVERY_S, self._store_counts),
                 Chore("retention", DAY_S, lambda now_s: retention.prune_some(store, now_s, kept_days), roles.BILL),
             ],
             self._clock,
@@ -356,11 +364,13 @@ class Service:
         if not sent.ok:
             log.debug("Meter %s: %s", action.meter, sent.note)
 
-    def _up(self, carrier: Carrier, number: int, what: str, raw: bytes) -> None:
-        """A carrier's thread brings a message: committed when this returns, not taken when it raises."""
-        actions = self.engine.up(number, what, raw, carrier.name)
+    def _up(self, carrier: Carrier, messages: Sequence[Message]) -> Sequence[BaseException | None]:
+        """A carrier's thread brings messages: see `links.port.Up`."""
+        outcomes = self.engine.up_many([(*message, carrier.name) for message in messages])
+        actions = [action for outcome in outcomes if not isinstance(outcome, BaseException) for action in outcome]
         if actions:
             self._loop.call_soon_threadsafe(self._hand_all, actions, carrier)
+        return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]
 
     def _hand_all(self, actions: Iterable[Action], carrier: Carrier) -> None:
         for action in actions:

@@ -6,11 +6,15 @@ does it (`workers`: one role).
 
 import time
 from collections import Counter
-from threading import Lock
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from sqlalchemy import BigInteger, Connection, Integer, bindparam, delete, select
 
 from headend.collection import enrolment, success
+from headend.collection import lines as line_days
+from headend.collection.line_counts import Counts
+from headend.collection.repeats import Repeats
 from headend.collection.success import Came, Key
 from headend.ledger import zone
 from headend.store import READS, Store
@@ -40,32 +44,34 @@ _OLD_REQUEST = (
 )
 
 
-class Repeats:
-    """How many records came that were there already, by meter, since they were last taken away. Of any thread."""
+class Quality(Protocol):
+    """What lines are like, as a carrier counts it (`links.quality`)."""
 
-    def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
-        self._lock = Lock()
+    def take(self) -> Mapping[tuple[str, int], Counts]: ...
 
-    def add(self, number: int, records: int) -> None:
-        """So many of this meter."""
-        if records > 0:
-            with self._lock:
-                self._counts[number] += records
+    def put_back(self, taken: Mapping[tuple[str, int], Counts]) -> None: ...
 
-    def take(self) -> Counter[int]:
-        """All since the last call."""
-        with self._lock:
-            taken, self._counts = self._counts, Counter()
-            return taken
+
+def flush(store: Store, repeats: Repeats, lines: Sequence[Quality], now_s: int) -> None:
+    """Store what this process counted in memory: the chore of each process that carries."""
+    repeated = repeats.take()
+    if repeated:
+        store.write(_add_repeated, now_s, repeated, lane=READS).result()
+    for quality in lines:
+        counted = quality.take()
+        try:
+            if counted:
+                store.write(line_days.store, now_s, counted, lane=READS).result()
+        except Exception:
+            quality.put_back(counted)
+            raise
 
 
 class Follower:
     """`run(now_s)` is the chore; True from it: there is more to do at once."""
 
-    def __init__(self, store: Store, repeats: Repeats) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._repeats = repeats
         self._looked_s = 0
         self._tidied_day = 0
 
@@ -75,9 +81,6 @@ class Follower:
         more = True
         while more and time.monotonic() < until:
             more = self._store.write(success.count_some, now_s, lane=READS).result()
-        repeated = self._repeats.take()
-        if repeated:
-            self._store.write(_add_repeated, now_s, repeated, lane=READS).result()
         if not self._looked_s <= now_s < self._looked_s + LOOK_S:
             self._looked_s = now_s
             self.look(now_s)

@@ -6,20 +6,24 @@ had come over a broker. Buses work side by side; on one bus there is one transac
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from headend.clock import Clock, SystemClock
 from headend.fleet import address
 from headend.links import failures, turns
 from headend.links.bus import Bus, Patience
+from headend.links.doors import Doors
 from headend.links.failures import LinkError
 from headend.links.meter import MeterOnBus
 from headend.links.port import Sent, Up, Upward
+from headend.links.quality import Quality
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.refusals import Refused
 from headend.workers.homes import home_of_link
 from meterlink import batches, names, reports, results, topics
 
 WAITING = 64  # actions that may wait for one bus
+PATIENCE = Patience(rest_s=5.0, idle_s=60.0)  # of a head end, which has other meters to ask meanwhile
 
 AddressOf = Callable[[int], str | None]
 """address_of(meter): its address as in `headend.fleet.address`, None where it is not on Modbus. It may block."""
@@ -43,25 +47,31 @@ class ModbusCarrier:
 
     def __init__(self, address_of: AddressOf, patience: Patience | None = None, clock: Clock | None = None) -> None:
         self._address_of = address_of
-        self._patience = patience or Patience()
+        self._patience = patience or PATIENCE
         self._clock = clock or SystemClock()
+        self.quality = Quality()
+        self._doors = Doors()
         self._buses: dict[str, Bus] = {}
         self._meters: dict[tuple[str, int], MeterOnBus] = {}
         self._waiting: dict[str, int] = {}
         self._work: set[asyncio.Task[Sent]] = set()
         self._upward: Upward | None = None
+        self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self, up: Up) -> None:
         """Lines are opened when something is to be said on them."""
         self._upward = Upward(up)
+        if self._patience.idle_s:
+            self._sweeping = asyncio.create_task(self._sweep(), name="idle lines")
 
     async def stop(self) -> None:
         """What is under way is given up, and not taken over."""
         upward, self._upward = self._upward, None
-        for work in self._work:
+        under_way: list[asyncio.Task[Any]] = [*self._work, *([self._sweeping] if self._sweeping else [])]
+        for work in under_way:
             work.cancel()
-        if self._work:
-            await asyncio.wait(self._work)
+        if under_way:
+            await asyncio.wait(under_way)
         for bus in self._buses.values():
             await bus.close()
         if upward is not None:
@@ -74,6 +84,13 @@ class ModbusCarrier:
                 await bus.close()
                 self._buses.pop(link, None)
                 self._meters = {key: one for key, one in self._meters.items() if key[0] != link}
+
+    async def _sweep(self) -> None:
+        """Close connections that nobody used for a while."""
+        while True:
+            await asyncio.sleep(self._patience.idle_s / 2)
+            for bus in list(self._buses.values()):
+                bus.close_if_idle(self._patience.idle_s)
 
     def reaches(self, meter: int) -> bool:
         return self._address_of(meter) is not None
@@ -113,7 +130,9 @@ class ModbusCarrier:
         if text is None:
             raise LinkError(failures.UNREACHABLE, f"Meter {topics.meter_name(number)} has no Modbus address.")
         where = address.parse(text)
-        bus = self._buses.setdefault(where.link, Bus(where, self._patience))
+        bus = self._buses.get(where.link)
+        if bus is None:
+            bus = self._buses[where.link] = Bus(where, self._patience, self.quality, self._doors)
         return self._meters.setdefault((where.link, where.unit), MeterOnBus(bus, where.unit))
 
     async def _act(self, upward: Upward, meter: MeterOnBus, action: Action) -> Sent:
