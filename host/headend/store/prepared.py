@@ -100,7 +100,7 @@ class _Compiled:
         except self.dialect.loaded_dbapi.Error as error:
             raise self.raised(conn, error, values) from error
 
-    def raised(self, conn: Connection, error: Exception, values: Any) -> exc.StatementError:
+    def raised(self, conn: Connection, error: Any, values: Any) -> exc.StatementError:
         """An error of the driver as SQLAlchemy raises it."""
         raw, kinds = conn.connection.dbapi_connection, self.dialect.loaded_dbapi.Error
         gone = self.dialect.is_disconnect(error, raw, None)
