@@ -5,7 +5,7 @@ continues its log is stored in a few short ones, so that a payment waits for one
 the dispatcher, message by message.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
@@ -15,7 +15,6 @@ from headend.reads import bulk, sealed
 from headend.reads.sealed import Opened
 from headend.refusals import Refused
 from headend.store import READS, CommitFailed, Overloaded, Store, StoreClosed
-from meterlink import topics
 from meterlink.batches import KIND_INTERVALS, pack_ack
 from meterlink.mac import MacKey
 
@@ -44,22 +43,6 @@ class Stored(NamedTuple):
     def acknowledgement(self) -> bytes:
         """What tells the meter so."""
         return pack_ack(KIND_INTERVALS, self.batch.meter, self.batch.log_id, self.whole_to, self.key)
-
-
-def waves(messages: Sequence[Message]) -> Iterator[tuple[bool, list[int]]]:
-    """(whether they are batches of intervals, places) in turn, so that what one meter said stays in order."""
-    found: list[list[int]] = []
-    reached: dict[int, int] = {}
-    for place, (meter, what, _, _) in enumerate(messages):
-        wave = reached.get(meter, 0)
-        wave += (what == topics.UP_INTERVALS) != (wave % 2 == 0)
-        reached[meter] = wave
-        while len(found) <= wave:
-            found.append([])
-        found[wave].append(place)
-    for wave, places in enumerate(found):
-        if places:
-            yield wave % 2 == 0, places
 
 
 class Intake:

@@ -15,6 +15,7 @@ from headend.links.mqtt import MqttCarrier
 from headend.links.mqtt_options import MqttOptions
 from meterlink import topics
 from tests.brokers import Broker
+from tests.host.upward import singly
 
 LIMIT_S = 60.0
 HEAD_END = "head-end"
@@ -87,7 +88,7 @@ def options(broker: Broker, port: int | None = None, **others: Any) -> MqttOptio
 async def carrier(store: Store, how: MqttOptions) -> AsyncIterator[MqttCarrier]:
     """A running link, connected and subscribed; released and stopped at the end."""
     link = MqttCarrier(how)
-    await link.start(store.up)
+    await link.start(singly(store.up))
     try:
         await until(lambda: link.session.connected, f"a connection ({link.session.trouble})")
         yield link

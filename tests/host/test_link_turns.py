@@ -9,6 +9,7 @@ import pytest
 
 from headend.links.port import Sent, Upward
 from headend.links.turns import ORDERS, QUESTIONS, RECORDS, Turns, urgency
+from tests.host.upward import singly
 
 LIMIT_S = 60
 
@@ -70,7 +71,7 @@ def test_messages_of_one_meter_keep_their_order_while_others_pass() -> None:
             held.wait(LIMIT_S)
         taken.append((meter, int(raw)))
 
-    upward = Upward(up)
+    upward = Upward(singly(up))
     futures = [upward.hand(meter, "report", str(number).encode()) for number in range(100) for meter in (1, 2, 3)]
     for future, meter in zip(futures, (1, 2, 3) * 100, strict=True):
         if meter != 1:
@@ -93,7 +94,7 @@ def test_closing_waits_for_what_runs_and_drops_what_waits() -> None:
         held.wait(LIMIT_S)
         taken.append(raw)
 
-    upward = Upward(up)
+    upward = Upward(singly(up))
     running, waiting = upward.hand(1, "report", b"runs"), upward.hand(1, "report", b"waits")
     assert begun.wait(LIMIT_S)
     closing = threading.Thread(target=upward.close)
@@ -113,7 +114,7 @@ def test_what_up_raises_is_the_outcome_of_that_message_alone() -> None:
         if raw == b"bad":
             raise ValueError("bad")
 
-    upward = Upward(up)
+    upward = Upward(singly(up))
     bad, good = upward.hand(1, "report", b"bad"), upward.hand(1, "report", b"good")
     with pytest.raises(ValueError, match="bad"):
         bad.result(LIMIT_S)

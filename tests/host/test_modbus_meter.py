@@ -26,6 +26,7 @@ from meterlink.reports import Report
 from metersim.workbench import Workbench
 from tests.host.line_rig import Line, line, silent
 from tests.host.meter_rig import INTERVALS, NUMBER, START_S, MeterSpace, meter
+from tests.host.upward import singly
 
 PATIENT = Patience(answer_s=5.0, quiet_s=0.1, poll_s=0.01, verdict_s=5.0)
 BENCH = Workbench(NUMBER)
@@ -392,7 +393,7 @@ async def carrying(
 def test_the_carrier_delivers_asks_and_acknowledges(site: Line, space: MeterSpace) -> None:
     async def scenario() -> None:
         office = Office()
-        async with carrying(office.up, {NUMBER: f"{site.port}?unit=1"}.get) as carrier:
+        async with carrying(singly(office.up), {NUMBER: f"{site.port}?unit=1"}.get) as carrier:
             assert carrier.reaches(NUMBER)
             assert not carrier.reaches(8)
             sent = await carrier.send(Deliver(NUMBER, 1, BENCH.credit(100_000_000)))
@@ -428,7 +429,7 @@ def test_a_body_that_travels_apart_comes_before_its_order(site: Line, space: Met
 
     async def scenario() -> None:
         office = Office()
-        async with carrying(office.up, {NUMBER: f"{site.port}?unit=1"}.get) as carrier:
+        async with carrying(singly(office.up), {NUMBER: f"{site.port}?unit=1"}.get) as carrier:
             without = order()
             sent = await carrier.send(Deliver(NUMBER, 1, without))
             assert sent.note == "The mailbox took it; the meter says: body_missing."
@@ -453,7 +454,7 @@ def test_what_the_store_does_not_take_was_not_answered(site: Line) -> None:
     async def scenario() -> None:
         office = Office()
         office.error = RuntimeError("the disk is full")
-        async with carrying(office.up, {NUMBER: f"{site.port}?unit=1"}.get) as carrier:
+        async with carrying(singly(office.up), {NUMBER: f"{site.port}?unit=1"}.get) as carrier:
             ask = Ask(NUMBER, batches.pack_ask(batches.KIND_REPORT, nonce()))
             sent = await carrier.send(ask)
             assert (sent.ok, "the disk is full" in sent.note) == (False, True)
@@ -467,7 +468,7 @@ def test_what_the_store_does_not_take_was_not_answered(site: Line) -> None:
 def test_another_meter_at_the_address_is_found_out(site: Line) -> None:
     async def scenario() -> None:
         office = Office()
-        async with carrying(office.up, lambda number: f"{site.port}?unit=1") as carrier:
+        async with carrying(singly(office.up), lambda number: f"{site.port}?unit=1") as carrier:
             for kind in (batches.KIND_REPORT, batches.KIND_INTERVALS):
                 sent = await carrier.send(Ask(9, batches.pack_ask(kind, nonce(), first=1, count=1)))
                 assert not sent.ok
@@ -487,7 +488,7 @@ def test_what_cannot_be_carried_is_refused_by_name(site: Line) -> None:
 
     async def scenario() -> None:
         office = Office()
-        async with carrying(office.up, address_of, HASTY) as carrier:
+        async with carrying(singly(office.up), address_of, HASTY) as carrier:
             ask = batches.pack_ask(batches.KIND_REPORT, nonce())
             for action, says in (
                 (Deliver(NUMBER, 1, BENCH.credit(100_000_000), START_S - 1), "last second"),
@@ -518,7 +519,7 @@ def test_too_much_waiting_for_one_bus_is_refused_and_the_other_goes_on(
         office = Office()
         slow.faults.extend([silent] * 10)
         addresses = {NUMBER: f"{site.port}?unit=1", 9: f"{slow.port}?unit=1"}
-        async with carrying(office.up, addresses.get, Patience(answer_s=0.6, quiet_s=0.01)) as carrier:
+        async with carrying(singly(office.up), addresses.get, Patience(answer_s=0.6, quiet_s=0.01)) as carrier:
             ask = batches.pack_ask(batches.KIND_REPORT, nonce())
             crowd = [asyncio.create_task(carrier.send(Ask(9, ask))) for _ in range(5)]
             assert await carrier.send(Ask(NUMBER, ask))
@@ -535,7 +536,7 @@ def test_stopping_gives_up_what_is_under_way(site: Line) -> None:
         office = Office()
         site.faults.append(silent)
         carrier = ModbusCarrier({NUMBER: f"{site.port}?unit=1"}.get, Patience(answer_s=60))
-        await carrier.start(office.up)
+        await carrier.start(singly(office.up))
         waiting = asyncio.create_task(carrier.send(Ask(NUMBER, batches.pack_ask(batches.KIND_REPORT, nonce()))))
         while not site.requests:  # noqa: ASYNC110 - the line runs in a thread
             await asyncio.sleep(0.01)
@@ -562,7 +563,7 @@ def test_a_line_that_loses_replies_loses_no_record() -> None:
         office = Office()
         hasty = Patience(answer_s=0.05, quiet_s=0.02, poll_s=0.01)
         fast = f"{one.port}?unit=1&baud=115200"
-        async with carrying(office.up, {NUMBER: fast}.get, hasty) as carrier:
+        async with carrying(singly(office.up), {NUMBER: fast}.get, hasty) as carrier:
             for first in range(1, INTERVALS, 20):
                 while not await carrier.send(
                     Ask(NUMBER, batches.pack_ask(batches.KIND_INTERVALS, nonce(), first=first, count=20))

@@ -13,6 +13,7 @@ from meterlink import topics
 from tests import needs
 from tests.brokers import METER_ACL, Broker, free_port
 from tests.host.mqtt_rig import HEAD_END, Peer, Store, carrier, options, peer, run, until
+from tests.host.upward import singly
 from tests.pki import Authority
 
 METER = 7
@@ -60,7 +61,7 @@ def test_a_connection_that_cannot_be_trusted_is_refused_by_name(tmp_path: Path, 
                 "no tls": options(broker),
             }[case]
             link = MqttCarrier(how)
-            await link.start(Store().up)
+            await link.start(singly(Store().up))
             try:
                 await until(lambda: link.session.counts["connections"] >= 2, "it tried twice")
                 await until(lambda: link.session.trouble not in ("", "not started"), "it says why")

@@ -21,6 +21,7 @@ from headend.orders.actions import Ack, Ask, Deliver
 from meterlink import topics
 from tests.brokers import Broker
 from tests.host.mqtt_rig import HEAD_END, Store, carrier, options, peer, run, until
+from tests.host.upward import singly
 from tests.proxies import Proxy
 
 A, B = 7, 9  # meters on lanes of their own
@@ -68,8 +69,9 @@ import asyncio, sys, time
 from headend.links.mqtt import MqttCarrier
 from headend.links.mqtt_options import MqttOptions
 
-def up(meter, what, raw):
-    print("taken", raw.decode(), flush=True)
+def up(messages):
+    for meter, what, raw in messages:
+        print("taken", raw.decode(), flush=True)
     time.sleep(600)  # never committed
 
 async def main():
@@ -448,7 +450,7 @@ def test_a_session_that_another_client_has_taken_over_is_left_to_it(tmp_path: Pa
         where = MqttOptions("127.0.0.1", server.sockets[0].getsockname()[1], HEAD_END, longest_wait_s=600)
         link = MqttCarrier(where)
         async with server:
-            await link.start(Store().up)
+            await link.start(singly(Store().up))
             await until(lambda: "taken over" in link.session.trouble.lower(), "it learned why")
             refused = await link.send(Ask(A, b"question"))
             assert not refused.ok
@@ -485,7 +487,7 @@ def test_no_more_is_under_way_than_the_broker_allows() -> None:
         server = await asyncio.start_server(a_slow_one, "127.0.0.1", 0)
         link = MqttCarrier(MqttOptions("127.0.0.1", server.sockets[0].getsockname()[1], HEAD_END))
         async with server:
-            await link.start(Store().up)
+            await link.start(singly(Store().up))
             await until(lambda: link.session.connected, "it is let in")
             assert all(await asyncio.gather(*(link.send(Ask(A, b"question")) for _ in range(10))))
             await link.stop()

@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
+from headend.arrivals import waves
 from headend.clock import ManualClock
 from headend.engine import Ack, Action, Ask, Engine, Policy
-from headend.intake import Message, waves
+from headend.intake import Message
 from headend.keys.keystore import KeyStore
 from headend.reads import bulk, series
 from headend.store import CommitFailed
@@ -135,11 +136,8 @@ def test_an_error_of_the_store_belongs_to_the_messages_that_met_it(monkeypatch: 
 
 
 def test_what_a_meter_says_is_taken_in_its_order() -> None:
-    def message(meter: int, what: str) -> Message:
-        return meter, what, b"", "mqtt"
-
     said = [(1, UP), (2, "report"), (1, "report"), (2, UP), (1, UP), (3, UP), (1, "events"), (2, UP)]
-    found = list(waves([message(*one) for one in said]))
+    found = list(waves(said))
     assert sorted(place for _, places in found for place in places) == list(range(len(said)))
     for meter in (1, 2, 3):
         order = [place for _, places in found for place in places if said[place][0] == meter]

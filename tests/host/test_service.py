@@ -78,7 +78,9 @@ class PeerCarrier:
             await self.changed.wait_for(lambda: any(match(action) for action in self.sent))
 
     async def _up(self, what: str, raw: bytes) -> None:
-        await asyncio.to_thread(self.up, METER, what, raw)
+        for error in await asyncio.to_thread(self.up, [(METER, what, raw)]):
+            if error is not None:
+                raise error
 
 
 class Scene:
@@ -170,11 +172,11 @@ def test_what_comes_up_is_committed_when_the_link_hears_so(scene: Scene) -> None
     async def act() -> None:
         carrier = PeerCarrier(scene.clock)
         async with scene.service(carrier) as service, client(service) as http:
-            await asyncio.to_thread(carrier.up, METER, topics.UP_STATE, carrier.peer.report(reports.KIND_BIRTH))
+            await carrier.birth()
             assert (await http.get("/meters/17")).json()["online"] is True
             service.store.close()
             with pytest.raises(Exception, match="closed"):
-                await asyncio.to_thread(carrier.up, METER, topics.UP_STATE, carrier.peer.report(reports.KIND_BIRTH))
+                await carrier.birth()
 
     play(act())
 
