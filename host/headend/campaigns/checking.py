@@ -97,6 +97,8 @@ def _bars(
     for bar in registry.bars(conn, max(now_s, plan.start_s), facts.meter, selector):
         if bar.rule == "calendar":
             yield _barred(bar.rule, bar.text, bar.fields, bar.fields["version"])
+    if kind == "stop" and _protected(facts.report):
+        yield _barred(words.PROTECTED, words.RULES[words.PROTECTED], {})
 
 
 def _own(
@@ -113,8 +115,6 @@ def _own(
         yield words.OTHER_CARRIER, {"carrier": facts.carrier, "wanted": chosen["carrier"]}
     if kind in ("stop", "connect") and facts.relay == 0:
         yield words.NO_RELAY, {"type": facts.type}
-    if kind == "stop" and _protected(facts.report):
-        yield words.PROTECTED, {}
 
 
 def _protected(raw: bytes | None) -> bool:

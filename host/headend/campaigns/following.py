@@ -7,11 +7,12 @@ the proposal and the campaign.
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from headend.campaigns import acts, carrying, plan, progress
 from headend.campaigns.lifecycle import (
     GOING,
+    OVER,
     PAUSED,
     PROPOSED,
     RECALLING,
@@ -26,10 +27,21 @@ from headend.campaigns.progress import Counts
 from headend.gate import proposals
 from headend.store import ORDERS, Store
 from headend.store.schema_campaign import campaign
+from headend.store.schema_gate import proposal
 
 FINISH_S = 86_400  # after its last order was stated a campaign is over, whatever is still outstanding
 
-_GOING = select(campaign).where(campaign.c.state.in_(GOING)).order_by(campaign.c.id)
+_GOING = (
+    select(campaign)
+    .outerjoin(proposal, proposal.c.id == campaign.c.proposal)
+    .where(
+        or_(
+            campaign.c.state.in_(GOING),
+            and_(campaign.c.state.in_(OVER), proposal.c.state.in_((proposals.RECALLING, proposals.RECALLED))),
+        )
+    )
+    .order_by(campaign.c.id)
+)
 _NEXT = select(func.min(func.coalesce(campaign.c.counted_s, 0))).where(campaign.c.state.in_(GOING))
 _LAPSED = (proposals.REFUSED, proposals.WITHDRAWN, proposals.EXPIRED, proposals.VOID)
 
@@ -58,16 +70,16 @@ def decide(conn: Connection, now_s: int, campaign_id: int, counts: list[Counts])
     """What follows from these counts."""
     listed = proposals.locked(conn, get(conn, campaign_id).proposal)
     row = locked(conn, campaign_id)
-    if row.state not in GOING:
+    if row.state not in (*GOING, *OVER):
         return
     change(conn, row.id, counts=json.dumps(counts, separators=(",", ":")), counted_s=now_s)
     if row.state == PROPOSED:
         _decided(conn, now_s, row, listed)
     elif listed.state in (proposals.RECALLING, proposals.RECALLED):
         _recalled(conn, now_s, row, listed)
-    elif listed.state in _LAPSED:
+    elif listed.state in _LAPSED and row.state not in OVER:
         acts.end(conn, now_s, row, listed, "system", f"its list is {listed.state}: {listed.note}")
-    elif row.state != PAUSED:
+    elif row.state not in (PAUSED, RECALLING, *OVER):
         _goes(conn, now_s, row, listed, counts)
 
 

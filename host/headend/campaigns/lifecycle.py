@@ -85,6 +85,7 @@ TABLE: dict[tuple[str, str], str] = {
     (RECALLING, "given_back"): RECALLED,
 }
 
+OVER = (DONE, ABORTED)  # nothing happens any more, unless it is recalled
 ENDS = frozenset((DROPPED, RECALLED))
 GOING = (PROPOSED, RUNNING, HELD, PAUSED, SETTLING, RECALLING)  # something may happen to them by itself
 SENDING = (RUNNING, HELD, SETTLING, DONE)  # what is queued of them may be sent

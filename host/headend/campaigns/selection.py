@@ -64,9 +64,7 @@ def _check_list(meters: Any) -> None:
             raise Refused("selection.meters", after, f"rising numbers, each once: after {number}")
 
 
-def some(
-    conn: Connection, chosen: dict[str, Any], seen: list[str], after: int, limit: int
-) -> list[tuple[int, Any]]:
+def some(conn: Connection, chosen: dict[str, Any], seen: list[str], after: int, limit: int) -> list[tuple[int, Any]]:
     """The next meters above `after`: numbers with their facts, None where the fleet, or what the author may see of it,
     has no such meter."""
     if "meters" in chosen:
