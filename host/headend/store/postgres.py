@@ -34,6 +34,9 @@ _SESSION = {
     "lock_timeout": "15s",
     "idle_in_transaction_session_timeout": "60s",
 }
+# A process that is stopped or cut off in the middle of a transaction keeps a meter locked: for less long than others
+# wait for the lock, so that no payment fails of it. Nothing that writes does anything else in between.
+_WRITING = {"idle_in_transaction_session_timeout": "10s"}
 _CONNECT = {
     "application_name": "openprepay",
     "connect_timeout": 10,
@@ -86,6 +89,7 @@ class Postgres(Port):
     def alone(self, conn: Connection) -> None:
         conn.execute(text("SET LOCAL statement_timeout = 0"))
         conn.execute(text("SET LOCAL lock_timeout = 0"))
+        conn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ALONE})
 
     def check(self) -> None:
@@ -112,7 +116,7 @@ def _engine(url: URL, connections: int, isolation: str, *, read_only: bool) -> E
     def on_connect(raw: Any, _record: object) -> None:
         raw.read_only = read_only
         with raw.cursor() as cursor:
-            for name, value in _SESSION.items():
+            for name, value in {**_SESSION, **({} if read_only else _WRITING)}.items():
                 cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
         raw.commit()
 
