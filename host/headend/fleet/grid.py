@@ -204,7 +204,7 @@ def misplaced(conn: Connection, *, limit: int = 100) -> list[Row[Any]]:
         .join(grid_node, at_node)
     )
     found = select(meter.c.meter, meter.c.area, grid_node.c.path).select_from(standing)
-    return list(conn.execute(found.where(placement.c.until_s.is_(None)).limit(limit)).all())
+    return [*conn.execute(found.where(placement.c.until_s.is_(None)).limit(limit))]
 
 
 def locked(conn: Connection, node: int, kind: str = "") -> Row[Any]:
