@@ -104,7 +104,7 @@ class _Compiled:
         """An error of the driver as SQLAlchemy raises it."""
         raw, kinds = conn.connection.dbapi_connection, self.dialect.loaded_dbapi.Error
         gone = self.dialect.is_disconnect(error, raw, None)
-        raised = exc.DBAPIError.instance(
+        raised: exc.StatementError = exc.DBAPIError.instance(
             self.sql, values, error, kinds, connection_invalidated=gone, dialect=self.dialect
         )
         if gone:
