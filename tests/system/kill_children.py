@@ -2,7 +2,8 @@
 
 All that is slow to load is loaded once; a child is a copy of that, so it begins within milliseconds. In, as JSON:
 `{"start": "serve" | "signer", "settings": {…}, "keys": path, "passphrase": text, "log": path}` and `{"reap": pid}`.
-`start` may be "worker" as well. Out: `forked PID`, `ready PID` when a child answers (at any time, or never), `ended PID CODE`.
+`start` may be "worker" as well. Out: `forked PID`, `ready PID` when a child answers (at any time, or never), `ended PID
+CODE`.
 """
 
 import asyncio

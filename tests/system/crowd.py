@@ -1,0 +1,157 @@
+"""Meters that talk a lot, in this process, on a real broker: `with Crowd(broker, keys, numbers) as crowd`.
+
+Each says what it recorded until it is acknowledged, answers what it is asked, takes the credit that it is sent and says
+so. They judge nothing; what they were sent is kept, and compared.
+"""
+
+import queue
+import random
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from headend.clock import ManualClock
+from headend.keys.keystore import KeyStore
+from headend.orders.actions import Ask
+from meterlink import batches, records, reports, topics
+from meterlink.orders import ASPECT_CREDIT, Order
+from tests.brokers import Broker
+from tests.host.peer import Peer
+
+TICK_S = 0.02
+REPLAY_S = 1.0
+RECORD_S = 0.4  # of real time between two intervals of a meter
+FIRST_BATCH = 40
+
+
+class Now(ManualClock):
+    """The time of day."""
+
+    def now_s(self) -> int:
+        return int(time.time())
+
+
+class Crowd:
+    """`records(number)`: what a meter has recorded, as bytes · `credited_uc(number)`: what it holds · `forked`: orders
+    of one version or total that came with different bytes.
+    """
+
+    def __init__(self, broker: Broker, keys: KeyStore, numbers: tuple[int, ...], seed: str) -> None:
+        self._broker = broker
+        self._dice = random.Random(seed)
+        self._lock = threading.Lock()
+        self._heard: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self._over = threading.Event()
+        self._base_s = int(time.time()) // 900 * 900 - 900 * 6_000
+        self.failed: BaseException | None = None
+        self.recording = True
+        self.peers = {number: Peer(keys, Now(0), number) for number in numbers}
+        self._acked = dict.fromkeys(numbers, 0)
+        self._next = dict.fromkeys(numbers, 0.0)
+        self._replay = dict.fromkeys(numbers, 0.0)
+        self._orders: dict[tuple[int, ...], bytes] = {}
+        self.forked: list[tuple[int, ...]] = []
+        self.births = 0
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, "crowd", clean_session=False)
+        self._client.reconnect_delay_set(0.1, 0.5)  # type: ignore[no-untyped-call]
+        self._client.on_message = lambda _c, _u, message: self._heard.put((message.topic, bytes(message.payload)))
+        self._client.on_connect = lambda *_: self._born()
+        self._thread = threading.Thread(target=self._run, name="crowd", daemon=True)
+
+    def records(self, number: int) -> bytes:
+        with self._lock:
+            return b"".join(self.peers[number].intervals[seq] for seq in sorted(self.peers[number].intervals))
+
+    def credited_uc(self, number: int) -> int:
+        with self._lock:
+            return self.peers[number].totals.get(1, 0)
+
+    def waiting(self) -> int:
+        """Records that nobody has acknowledged."""
+        with self._lock:
+            return sum(max(one.intervals, default=0) - self._acked[number] for number, one in self.peers.items())
+
+    def __enter__(self) -> Self:
+        self._client.connect(self._broker.host, self._broker.port)
+        self._client.loop_start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join(30)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _born(self) -> None:
+        self._client.subscribe("op/1/+/+/dn/#", 1)
+        with self._lock:
+            self.births += 1
+            for number, one in self.peers.items():
+                self._say(number, topics.UP_STATE, one.report(reports.KIND_BIRTH))
+
+    def _say(self, number: int, what: str, raw: bytes) -> None:
+        self._client.publish(topics.up(number, what), raw, qos=1, retain=what == topics.UP_STATE)
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                self._tick()
+        except BaseException as error:  # noqa: BLE001 - the test has to learn that its meters stand still
+            self.failed = error
+
+    def _tick(self) -> None:
+        try:
+            heard = self._heard.get(timeout=TICK_S)
+        except queue.Empty:
+            heard = None
+        with self._lock:
+            if heard is not None:
+                place = topics.parse(heard[0])
+                assert place is not None, heard
+                self._hear(self.peers[place[0]], place[2], heard[1])
+            now = time.monotonic()
+            for number, one in self.peers.items():
+                if self.recording and now >= self._next[number]:
+                    self._next[number] = now + RECORD_S * (0.5 + self._dice.random())
+                    self._record(one)
+                    self._tell(number, one, now)
+                elif now >= self._replay[number]:
+                    self._tell(number, one, now)
+
+    def _record(self, one: Peer) -> None:
+        seq = max(one.intervals, default=0) + 1
+        one.intervals[seq] = records.pack_interval(seq, self._base_s + 900 * seq, 100 * seq, 0, 100, 0, 15, 0)
+
+    def _tell(self, number: int, one: Peer, now: float) -> None:
+        """The oldest of what is not acknowledged."""
+        self._replay[number] = now + REPLAY_S
+        if max(one.intervals, default=0) > self._acked[number]:
+            self._say(number, topics.UP_INTERVALS, one.batch(self._acked[number] + 1))
+
+    def _hear(self, one: Peer, what: str, raw: bytes) -> None:
+        if what == topics.DN_ACK:
+            kind, log_id, seq = batches.read_ack(raw, one.number, one.key)
+            if (kind, log_id) == (batches.KIND_INTERVALS, one.log_id):
+                self._acked[one.number] = max(self._acked[one.number], seq)
+        elif what == topics.DN_ASK:
+            self._say(one.number, *one.answer(Ask(one.number, raw)))
+        elif what == topics.DN_ORDER:
+            self._obey(one, raw)
+
+    def _obey(self, one: Peer, raw: bytes) -> None:
+        stated = Order(raw).stated
+        total_uc = int.from_bytes(stated.body[:8], "big") if stated.aspect == ASPECT_CREDIT else 0
+        known_as = (one.number, stated.aspect, stated.selector, stated.signing_epoch, stated.version, total_uc)
+        if self._orders.setdefault(known_as, raw) != raw:
+            self.forked.append(known_as)
+        if stated.aspect == ASPECT_CREDIT and total_uc >= one.totals.get(stated.selector, 0):
+            one.hold(raw)
+            one.totals[stated.selector] = total_uc
+        self._say(
+            one.number, topics.UP_RECEIPT, one.receipt(raw, source_credited_uc=one.totals.get(stated.selector, 0))
+        )
