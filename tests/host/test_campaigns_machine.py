@@ -51,15 +51,18 @@ class Campaigns(RuleBasedStateMachine):
 
     url = "sqlite://"
 
-    @initialize(barred=st.sets(AT, max_size=2))
-    def begin(self, barred: set[int]) -> None:
+    @initialize(barred=st.sets(AT, max_size=2), silent=st.sets(AT, max_size=3), at_once=st.booleans())
+    def begin(self, barred: set[int], silent: set[int], at_once: bool) -> None:
         self.field = Field(self.url, meters=METERS, areas=("north/f-1", "south/f-2"))
         for at in barred:
             self.try_to(exclusions.put, self.field.meters[at], "vip", "user:clerk", Evidence("a list"))
         self.campaigns: list[int] = []
         self.stopped: dict[int, int] = {}  # campaign -> how many deliveries there had been when it was stopped
         self.payments = 0
-        self.unfinished: list[Any] = []
+        self.field.behaves = {self.field.meters[at]: SILENT for at in silent}
+        if at_once:
+            self.make("stop", 0)
+            self.whole()
 
     def teardown(self) -> None:
         if hasattr(self, "field"):
@@ -225,10 +228,10 @@ def test_the_same_on_postgresql(any_store_url: str) -> None:
     from tests import postgres
 
     class OnPostgres(Campaigns):
-        @initialize(barred=st.sets(AT, max_size=2))
-        def begin(self, barred: set[int]) -> None:
+        @initialize(barred=st.sets(AT, max_size=2), silent=st.sets(AT, max_size=3), at_once=st.booleans())
+        def begin(self, barred: set[int], silent: set[int], at_once: bool) -> None:
             type(self).url = self.made = postgres.server().database()
-            super().begin(barred)
+            super().begin(barred, silent, at_once)
 
         def teardown(self) -> None:
             super().teardown()
