@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
 from headend.ledger import payments, quote, tax, terms
 from headend.orders import statements
 from headend.store import Store, UnknownMeter
-from headend.store.schema import interval, meter, meter_state
+from headend.store.schema import meter, meter_state
 from meterlink import bodies, reasons, tariff
 from meterlink.tariff import PER_DAY, Tariff
+from tests.host import readings
 from tests.host.books import METER, NOW_S, dump, open_books, report
 from tests.host.money_rig import BOOKKEEPER, DAY, KEYS, YUAN, bill, pay
 
@@ -98,9 +99,9 @@ def test_steps_begin_at_what_was_used_in_their_period(store: Store) -> None:
     plan = Tariff((500_000, 1_000_000), steps_wh=(10_000,))
     reported(store, plan, import_wh=107_000, log_id=5)
     assert ask(store, 3 * YUAN).assumed[-1] == quote.STEPS_UNKNOWN
-    row = {"meter": METER, "log_id": 5, "seq": 9, "start_s": NOW_S - 20 * DAY, "import_reg_wh": 100_000}
+    row = {"seq": 9, "start_s": NOW_S - 20 * DAY, "import_reg_wh": 100_000}
     row |= {"export_reg_wh": 0, "import_wh": 1, "export_wh": 0, "minutes": 15, "flags": 0}
-    store.write(lambda conn: conn.execute(insert(interval), row)).result()
+    store.write(readings.put, NOW_S, METER, 5, [row]).result()
     found = ask(store, 3 * YUAN)
     assert found.assumed[-1] == quote.STEPS_KNOWN
     assert found.energy_wh == 3_000 + 1_500, "3 kWh to the step, the rest at the next one's price"

@@ -3,15 +3,15 @@
 import random
 
 import pytest
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from headend.keys.keystore import KeyStore
 from headend.reads import shadow
-from headend.store.schema import interval
 from meterlink import calendar
 from meterlink.shadow import Bill
 from meterlink.tariff import PER_DAY, PER_MONTH, Tariff
-from tests.host.books import METER, open_books, report
+from tests.host import readings
+from tests.host.books import METER, NOW_S, open_books, report
 from tests.host.peer import Noise
 
 START_S = calendar.day_of(2026, 1, 28) * 86_400
@@ -32,7 +32,7 @@ def rows(count: int) -> list[dict[str, int]]:
         used_wh = rng.choice((0, 40, 130, 700))
         register += used_wh
         fields = {"start_s": START_S + (seq - 1) * 900, "import_reg_wh": register, "import_wh": used_wh}
-        made.append({"meter": METER, "log_id": 1, "seq": seq, "export_reg_wh": 7, "export_wh": 0, **fields})
+        made.append({"seq": seq, "export_reg_wh": 7, "export_wh": 0, **fields})
     return [{**row, "minutes": 15, "flags": 0} for row in made]
 
 
@@ -40,7 +40,7 @@ def rows(count: int) -> list[dict[str, int]]:
 def test_it_goes_on_from_a_report(cut: int) -> None:
     store = open_books()
     made = rows(700)
-    store.write(lambda conn: conn.execute(insert(interval), made)).result()
+    store.write(readings.put, NOW_S, METER, 1, made).result()
     whole, before = Bill(PLAN), Bill(PLAN)
     whole.turn(START_S)
     before.turn(START_S)

@@ -13,14 +13,15 @@ from headend.keys.keystore import KeyStore
 from headend.ledger import payments
 from headend.orders import statements, terms
 from headend.orders.stored import stored_report
-from headend.reads import shadow_days
+from headend.reads import series, shadow_days
 from headend.store import Store
-from headend.store.schema import closing, interval, meter, meter_event, meter_state
+from headend.store.schema import closing, meter, meter_event, meter_state
 from headend.store.schema_books import shadow_anchor, shadow_day
 from headend.store.schema_readings import meter_reads
 from meterlink import bodies, calendar, events, states, topics
 from meterlink.reports import FIELDS
 from meterlink.tariff import PER_DAY, PER_MONTH, Tariff
+from tests.host import readings
 from tests.host.books import CHANNEL, METER, NOW_S, report
 from tests.host.books_rig import establish
 from tests.host.core_rig import Pair
@@ -143,8 +144,7 @@ def test_days_with_steps_a_month_end_a_tariff_and_an_outage_agree_to_the_unit(da
     within = [row for row in rows if row.day >= "2027-01-31"]
     assert [row.standing_uc for row in within] == [DAY_UC + MONTH_UC, DAY_UC, DAY_UC, DAY_UC]
     first, last = rows[0], rows[-1]
-    query = select(interval).where(interval.c.start_s < last.to_s).order_by(interval.c.seq)
-    counted = days.store.read(lambda conn: list(conn.execute(query)))
+    counted = days.store.read(series.between, METER, 0, last.to_s)
     whole = bill(counted, first.from_s, last.to_s, switch_s, 0)
     # Apart from what was used in the intervals in which the first report and the last one came.
     edges = Fraction(2 * 200 * max(LATER_PRICES), 1000)
@@ -167,10 +167,8 @@ def test_debts_that_the_meter_collects_are_told_apart(days: Days) -> None:
 
 def test_a_gap_is_listed_and_nobody_is_called(days: Days) -> None:
     days.go(DAY_S)
-    one = select(interval.c.seq).where(interval.c.import_wh > 0).order_by(interval.c.seq.desc()).limit(1)
-    seq = days.store.read(lambda conn: conn.execute(one).scalar_one())
-    gone = delete(interval).where(interval.c.seq.in_((seq, seq - 1)))
-    days.store.write(lambda conn: conn.execute(gone)).result()
+    seq = max(one.seq for one in days.store.read(series.every, METER) if one.import_wh)
+    days.store.write(readings.forget, METER, (seq, seq - 1)).result()
     days.go(DAY_S)
     assert len(days.priced()) == 2
     row = next(row for row in days.priced() if row.missing_wh)
@@ -221,7 +219,7 @@ def test_a_day_begins_only_where_the_tariff_is_known(days: Days) -> None:
     days.write(statements.set_tariff, METER, plan(LATER_PRICES, switch_s), "test")
     shadow_days.follow(days.store, days.clock.now_s())
     assert days.store.read(lambda conn: conn.execute(select(shadow_anchor)).all()) == []
-    days.go_to(switch_s + 3600)
+    days.go_to(switch_s + 2 * 3600)  # until the chore has looked behind a report that tells of it
     told = select(meter_event.c.argument).where(meter_event.c.code == events.TARIFF_SWITCHED)
     assert days.store.read(lambda conn: len(conn.execute(told).all())) == 1
     (anchor,) = days.store.read(lambda conn: conn.execute(select(shadow_anchor)).all())
@@ -239,14 +237,14 @@ def told(store: Store, day: int, **fields: Any) -> None:
     values = {"time_s": NOW_S - NOW_S % DAY_S + day * DAY_S + DAY_S // 2, "clock": states.CLOCK_SET, "log_id": 3}
     made = report(KEYS, **{**values, "counter": day + 1, "interval_newest": day, **fields})
     facts = {"report": made.raw, "report_time_s": made.time_s}
-    row = {"meter": METER, "log_id": 3, "seq": day, "start_s": made.time_s - DAY_S, "import_wh": 1000}
+    row = {"seq": day, "start_s": made.time_s - DAY_S, "import_wh": 1000}
     row |= {"import_reg_wh": made.import_wh, "export_reg_wh": 0, "export_wh": 0, "minutes": 60, "flags": 0}
 
     def write(conn: Connection) -> None:
         conn.execute(update(meter_state).values(**facts))
         conn.execute(update(meter_reads).values(interval_whole_to=day + 1, log_id=3))
         if day:
-            conn.execute(insert(interval), [row])
+            readings.put(conn, made.time_s, METER, 3, [row])
 
     store.write(write).result()
     for _ in range(2):  # once it ends a day, and then that is priced

@@ -13,10 +13,11 @@ from headend.ledger import allocation, split, tax, terms, zone
 from headend.ledger.split import Split
 from headend.orders import statements
 from headend.orders.stored import stored_report
+from headend.reads import series
 from headend.refusals import Refused
 from headend.store import UnknownMeter
-from headend.store.schema import interval, meter_state
 from headend.store.schema import meter as meter_table
+from headend.store.schema import meter_state
 from meterlink import bodies, calendar, reasons, tariff
 from meterlink.bodies import MAX_UC
 from meterlink.reports import Report
@@ -33,13 +34,6 @@ _OF = (
     select(meter_table.c.account_epoch, meter_table.c.tariff, meter_table.c.limits, meter_state.c.report)
     .join(meter_state, meter_state.c.meter == meter_table.c.meter)
     .where(meter_table.c.meter == bindparam("of"))
-)
-_REGISTER_BEFORE = (
-    select(interval.c.import_reg_wh)
-    .where(interval.c.meter == bindparam("of"), interval.c.log_id == bindparam("log"))
-    .where(interval.c.start_s < bindparam("period_start"))
-    .order_by(interval.c.seq.desc())
-    .limit(1)
 )
 
 
@@ -135,11 +129,10 @@ def _used_wh(
     start_s = calendar.day_of(year, month + 1, 1) * calendar.DAY_S - plan.offset_s(now_s)
     if report.time_s < start_s:
         return 0, (STEPS_KNOWN,)
-    asked = {"of": meter, "log": report.log_id, "period_start": start_s}
-    before_wh = conn.execute(_REGISTER_BEFORE, asked).scalar_one_or_none()
-    if before_wh is None:
+    before = series.before(conn, meter, report.log_id, start_s)
+    if before is None:
         return 0, (STEPS_UNKNOWN,)
-    return max(0, report.import_wh - before_wh), (STEPS_KNOWN,)
+    return max(0, report.import_wh - before.import_reg_wh), (STEPS_KNOWN,)
 
 
 def _reconnect_uc(

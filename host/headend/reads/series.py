@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, LargeBinary, and_, bindparam, func, literal_column, select
+from sqlalchemy import Connection, Integer, LargeBinary, and_, bindparam, func, literal_column, or_, select
 
 from headend.reads import packing
 from headend.store.prepared import prepared
@@ -62,6 +62,13 @@ _COUNTS = prepared(
         )
     )
 )
+_EARLIER = _day.meter == bindparam("of"), _day.log_id == bindparam("log"), _day.day < bindparam("on")
+_DAY_BEFORE = select(func.max(_day.day)).where(*_EARLIER).scalar_subquery()
+_BEFORE = prepared(
+    _PLAIN.where(_LOG).union_all(
+        _PACKED.where(_day.log_id == bindparam("log"), or_(_day.day == bindparam("on"), _day.day == _DAY_BEFORE))
+    )
+)
 _AT_PRESENT = prepared(select(meter_reads.c.log_id).where(meter_reads.c.meter == bindparam("of")))
 _TOP_PLAIN = select((_recent.first + _LENGTH - 1).label("top")).join_from(reading_hour, reading_recent, _OF)
 _TOP_PACKED = select(_day.last).where(_day.meter == bindparam("of"), _day.log_id == bindparam("log"))
@@ -97,6 +104,30 @@ def raw(conn: Connection, meter: int, log_id: int, low: int, high: int) -> bytes
             if low <= seq <= high:
                 found[seq] = records[at : at + RECORD_LENGTH]
     return b"".join([found[seq] for seq in sorted(found)])
+
+
+def following(conn: Connection, meter: int, log_id: int, after: int, limit: int) -> list[Reading]:
+    """The first `limit` stored records of a log with a number above `after`, by number."""
+    top = _TOP(conn, {"of": meter, "log": log_id}).scalar_one() or 0
+    found: list[Reading] = []
+    low, span = after + 1, limit
+    while len(found) < limit and low <= top:
+        found += numbered(conn, meter, log_id, low, low + span - 1)
+        low, span = low + span, span * 2
+    return found[:limit]
+
+
+def before(conn: Connection, meter: int, log_id: int, at_s: int) -> Reading | None:
+    """The record of a log whose period began last before `at_s`; None where there is none."""
+    rows = _BEFORE(conn, {"of": meter, "log": log_id, "on": at_s // DAY_S})
+    return max(
+        (one for one in _readings(rows) if one.start_s < at_s), key=lambda one: (one.start_s, one.seq), default=None
+    )
+
+
+def every(conn: Connection, meter: int) -> list[Reading]:
+    """All that is stored of a meter, in no order."""
+    return list(_readings(_DAYS(conn, {"of": meter, "since": 0, "until": LAST_SEQ // DAY_S})))
 
 
 def newest(conn: Connection, meter: int) -> Reading | None:

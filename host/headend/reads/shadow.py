@@ -1,24 +1,22 @@
 """The shadow bill: what a meter must have charged for the intervals that the database has of it."""
 
-from typing import Any
+from operator import attrgetter
 
 from sqlalchemy import Connection, bindparam, select
 
-from headend.store.schema import closing, interval
+from headend.reads import series
+from headend.reads.series import Reading
+from headend.store.schema import closing
 from meterlink.billing import Running
 from meterlink.records import FLAG_CLOCK_UNKNOWN
 from meterlink.reports import Report
 from meterlink.shadow import Bill
 from meterlink.tariff import Tariff
 
-_OF = select(
-    interval.c.start_s, interval.c.import_wh, interval.c.import_reg_wh, interval.c.export_reg_wh, interval.c.flags
-).where(interval.c.meter == bindparam("of"))
-_LATER = _OF.where(interval.c.import_reg_wh > bindparam("than")).order_by(interval.c.import_reg_wh)
+_REGISTER = attrgetter("import_reg_wh")
 _OPENED = select(closing.c.import_wh).where(
     closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("before")
 )
-_EARLIER = _OF.where(interval.c.import_reg_wh <= bindparam("than")).order_by(interval.c.import_reg_wh.desc())
 
 
 def since(conn: Connection, number: int, plan: Tariff, known: Report) -> tuple[Bill, int, int]:
@@ -28,7 +26,8 @@ def since(conn: Connection, number: int, plan: Tariff, known: Report) -> tuple[B
     """
     bill = Bill(plan, known.remainder, running=running(conn, number, plan, known))
     import_wh, export_wh = known.import_wh, known.export_wh
-    for row in conn.execute(_LATER, {"of": number, "than": known.import_wh}):
+    later = [one for one in series.every(conn, number) if one.import_reg_wh > known.import_wh]
+    for row in sorted(later, key=_REGISTER):
         used_wh = min(row.import_wh, row.import_reg_wh - import_wh)
         bill.add(row.start_s, used_wh, clock_known=_timed(row))
         import_wh, export_wh = row.import_reg_wh, max(export_wh, row.export_reg_wh)
@@ -42,7 +41,10 @@ def running(conn: Connection, number: int, plan: Tariff, known: Report) -> Runni
     counted = Running()
     counted.period, counted.day = plan.period(known.time_s), plan.day(known.time_s)
     start_wh = known.import_wh
-    for row in conn.execute(_EARLIER, {"of": number, "than": known.import_wh}) if plan.steps_wh else ():
+    earlier = (
+        [one for one in series.every(conn, number) if one.import_reg_wh <= known.import_wh] if plan.steps_wh else []
+    )
+    for row in sorted(earlier, key=_REGISTER, reverse=True):
         if _timed(row) and plan.period(row.start_s) != counted.period:
             start_wh = row.import_reg_wh
             break
@@ -52,5 +54,5 @@ def running(conn: Connection, number: int, plan: Tariff, known: Report) -> Runni
     return counted
 
 
-def _timed(row: Any) -> bool:
+def _timed(row: Reading) -> bool:
     return not row.flags & FLAG_CLOCK_UNKNOWN

@@ -1,12 +1,15 @@
 """What is known of a meter between two of its reports: intervals, tariffs that took over, debts that it collected."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from headend.orders.stored import stored_report
-from headend.store.schema import closing, interval, meter, meter_event, order, order_body
+from headend.reads import series
+from headend.reads.series import Reading
+from headend.store.schema import closing, meter, meter_event, order, order_body
 from meterlink import events, records, states
 from meterlink.orders import ASPECT_TARIFF
 from meterlink.reports import Report
@@ -15,18 +18,15 @@ from meterlink.tariff import decode
 _UNSURE = records.FLAG_CLOCK_UNKNOWN | records.FLAG_CLOCK_CHANGED
 _EMERGENCY = (events.EMERGENCY_TAKEN, events.EMERGENCY_USED_UP, events.EMERGENCY_PAID_BACK)
 _STANDING_BIT = 8  # in the detail of DEBT_COLLECTED: charges for time that had been put off
-_NO_END = 0xFFFFFFFF
 _UNIT_UC = 1000  # of the argument of DEBT_COLLECTED
 
 
-def _records(table: Any, *order_by: Any) -> Any:
-    mine = table.c.meter == bindparam("of"), table.c.log_id == bindparam("log")
-    span = table.c.seq > bindparam("above"), table.c.seq <= bindparam("up_to")
-    return select(table).where(*mine, *span).order_by(*order_by)
-
-
-_INTERVALS = _records(interval, interval.c.seq)
-_EVENTS = _records(meter_event, meter_event.c.seq)
+_EVENTS = (
+    select(meter_event)
+    .where(meter_event.c.meter == bindparam("of"), meter_event.c.log_id == bindparam("log"))
+    .where(meter_event.c.seq > bindparam("above"), meter_event.c.seq <= bindparam("up_to"))
+    .order_by(meter_event.c.seq)
+)
 _BODY = (
     select(func.coalesce(order_body.c.body, order.c.body))
     .select_from(order.outerjoin(order_body, order_body.c.order_id == order.c.id))
@@ -65,7 +65,7 @@ class Facts:
     for some time the meter did not price · `collected`: amounts in thousandths, as events tell them.
     """
 
-    intervals: list[Row[Any]]
+    intervals: list[Reading]
     tariffs: list[Switch]
     unknown_tariff: bool
     other_mode: bool
@@ -83,8 +83,8 @@ class Facts:
 
 def between(conn: Connection, start: Report, end: Report) -> Facts:
     """What is known between two reports of one account."""
-    found = _behind(conn, _INTERVALS, start, start.interval_newest, end, end.interval_newest + 1)
-    told = _behind(conn, _EVENTS, start, start.event_newest, end, end.event_newest)
+    found = _behind(conn, _intervals, start, start.interval_newest, end, end.interval_newest + 1)
+    told = _behind(conn, _events, start, start.event_newest, end, end.event_newest)
     tariffs = [_switch(conn, start.meter, row) for row in told if row.code == events.TARIFF_SWITCHED]
     debts = [row for row in told if row.code == events.DEBT_COLLECTED]
     sure = not (
@@ -103,13 +103,22 @@ def between(conn: Connection, start: Report, end: Report) -> Facts:
     )
 
 
-def _behind(conn: Connection, query: Any, start: Report, above: int, end: Report, up_to: int) -> list[Row[Any]]:
+def _behind(
+    conn: Connection, records: Callable[..., list[Any]], start: Report, above: int, end: Report, up_to: int
+) -> list[Any]:
     """Records behind the first report and up to the second; where flash was formatted between them, of both logs."""
-    first = {"of": start.meter, "log": start.log_id, "above": above, "up_to": up_to}
     if start.log_id == end.log_id:
-        return list(conn.execute(query, first))
-    later = {**first, "log": end.log_id, "above": 0}
-    return [*conn.execute(query, {**first, "up_to": _NO_END}), *conn.execute(query, later)]
+        return records(conn, start.meter, start.log_id, above, up_to)
+    first = records(conn, start.meter, start.log_id, above, series.LAST_SEQ)
+    return first + records(conn, start.meter, end.log_id, 0, up_to)
+
+
+def _intervals(conn: Connection, number: int, log_id: int, above: int, up_to: int) -> list[Reading]:
+    return series.numbered(conn, number, log_id, above + 1, up_to)
+
+
+def _events(conn: Connection, number: int, log_id: int, above: int, up_to: int) -> list[Any]:
+    return list(conn.execute(_EVENTS, {"of": number, "log": log_id, "above": above, "up_to": up_to}))
 
 
 def is_untimed(row: Any) -> bool:

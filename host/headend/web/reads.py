@@ -1,16 +1,17 @@
 """Interval reads, and how complete they are."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection
 
 from headend import audit
 from headend.fleet.meters import get_meter
 from headend.people import words  # noqa: F401 - what the audit calls it
+from headend.reads import series
 from headend.reads.completeness import Completeness, completeness
-from headend.store.schema import interval
+from headend.reads.series import Reading
 from headend.web import wire
 from headend.web.operations import Answer, Call, Nothing
 from headend.web.wire import MeterNumber, Moment
@@ -92,13 +93,14 @@ def _audited(conn: Connection, now_s: int, actor: str, meter: int, after: int) -
     audit.record(conn, now_s, actor, "reads.read", f"meter:{meter}", {"after": after})
 
 
-def _intervals(conn: Connection, meter: int, query: IntervalsQuery) -> tuple[Completeness, list[Row[Any]]]:
+def _intervals(conn: Connection, meter: int, query: IntervalsQuery) -> tuple[Completeness, list[Reading]]:
     counts = completeness(conn, meter)
-    mine = (interval.c.meter == meter) & (interval.c.log_id == counts.log_id) & (interval.c.seq > query.after)
-    return counts, list(conn.execute(select(interval).where(mine).order_by(interval.c.seq).limit(query.limit)).all())
+    if counts.log_id is None:
+        return counts, []
+    return counts, series.following(conn, meter, counts.log_id, query.after, query.limit)
 
 
-def _interval(row: Row[Any]) -> Interval:
+def _interval(row: Reading) -> Interval:
     return Interval(
         seq=row.seq,
         start=wire.moment(row.start_s),

@@ -13,8 +13,9 @@ from headend.books import sealer, verifier
 from headend.ledger import balances, reconcile
 from headend.ledger.refunds.life import LIVE
 from headend.orders import lifecycle
+from headend.reads import series
 from headend.registry.kinds import KINDS
-from headend.store.schema import entry, interval, meter_state, order, order_history, payment
+from headend.store.schema import entry, meter_state, order, order_history, payment
 from headend.store.schema_gate import gate_pass
 from headend.store.schema_refunds import refund
 from meterlink import bodies, events, reasons, records, states
@@ -364,17 +365,8 @@ class Invariants:
         ring = meter.unit.meter.store.intervals
         buffer = bytearray(records.RECORD_LENGTH)
         stored = {
-            row.seq: (
-                row.seq,
-                row.start_s,
-                row.import_reg_wh,
-                row.export_reg_wh,
-                row.import_wh,
-                row.export_wh,
-                row.minutes,
-                row.flags,
-            )
-            for row in conn.execute(select(interval).where(interval.c.meter == meter.number))
+            one.seq: one[1:]  # as `unpack_interval` has it
+            for one in series.every(conn, meter.number)
         }
         for seq in range(ring.oldest, ring.newest + 1):
             if ring.oldest and ring.read_into(seq, buffer):
@@ -390,7 +382,7 @@ class Invariants:
 
     def _shadow_bill(self, conn: Connection, meter: SimulatedMeter) -> None:
         """Price the stored intervals by the same tariff: the meter's charge, to the unit."""
-        rows = conn.execute(select(interval).where(interval.c.meter == meter.number).order_by(interval.c.seq)).all()
+        rows = sorted(series.every(conn, meter.number), key=lambda one: one.seq)
         firmware = meter.unit.meter
         if self._system.later and _ordered_s(firmware, self._system.shape.switch_s) >= self._system.shape.switch_s:
             return  # it came late and took over within an interval, which says so
