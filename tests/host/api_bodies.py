@@ -139,6 +139,13 @@ BODIES: dict[str, Callable[[Any], list[Any]]] = {
     "put_calendar": lambda walk: [{"time_zone": "Asia/Shanghai", "rules": [], "why": "none"}],
     "set_safety_hold": lambda walk: [{"reference": "ticket 5"}],
     "release_safety_hold": lambda walk: [{"reference": "ticket 5, removed"}],
+    "put_validation_policy": lambda walk: [
+        {"scopes": [{"area": "north", "rules": {"spike": {"severity": "note"}}}], "why": "too many"}
+    ],
+    "accept_case": lambda walk: [{"reason": "looked at on site"}],
+    "reject_case": lambda walk: [{"reason": "a broken input"}],
+    "judge_days": lambda walk: [{"first_day": DAY, "last_day": DAY}],
+    "close_visit": lambda walk: [{"note": "antenna replaced"}],
     "put_area": lambda walk: [{"area": "north/f-1"}],
     "post_person": lambda walk: [{"name": "Zhang San", "phone": "+86 10 5550100"}],
     "put_person": lambda walk: [{"name": "Zhang San", "phone": "+86 10 5550101"}],
@@ -147,7 +154,10 @@ BODIES: dict[str, Callable[[Any], list[Any]]] = {
 }
 
 # Operation -> its query, where one is needed.
-QUERIES: dict[str, dict[str, Any]] = {"get_quote": {"amount": "50.00"}}
+QUERIES: dict[str, dict[str, Any]] = {
+    "get_quote": {"amount": "50.00"},
+    "list_values": {"from_s": 1_799_000_000, "to_s": 1_800_000_000},
+}
 
 # Parts of paths that no answer names alone.
 PARTS: dict[str, list[Any]] = {

@@ -16,7 +16,7 @@ from tests.host.books import METER
 DAY_S = 86_400
 PERIOD_S = 900
 SLOTS = 96
-MONDAY_S = 20_835 * DAY_S  # 2027-01-18, a Monday, UTC
+MONDAY_S = 20_836 * DAY_S  # 2027-01-18, a Monday, UTC
 LOG = 7
 KEY = MacKey(bytes(32))
 

@@ -20,9 +20,12 @@ from schemathesis.generation import GenerationMode
 from headend.access.roles import ROLES
 from headend.access.sealing import Sealer
 from headend.people.keyring import RingFile
+from headend.validation import cases, visits
+from headend.validation.rules import Finding
 from headend.web.api import OPERATIONS
 from meterlink.provision import CURRENCY_ENERGY
 from tests.host.api_walk import KEYED, Walk, draw, name_of
+from tests.host.books import NOW_S
 from tests.host.people_rig import add_person, session_of
 from tests.host.site import ALL, API, Site
 
@@ -54,6 +57,10 @@ def seed(site: Site, folder: Path) -> Walk:
     for number in range(4):
         paid = {"payment_id": f"seed-{number}", "meter": "17", "amount": "40.00"}
         walk.learn(client.post(f"{API}/payments", json=paid).json())
+    for rule in ("spike", "zero"):
+        found = Finding(rule, "hold", (NOW_S - 86_400,), 1, 0)
+        site.store.write(cases.follow, NOW_S, 17 + len(rule) % 2, NOW_S // 86_400 - 1, [found]).result()
+    site.store.write(visits.open_some, NOW_S + 2 * 86_400).result()
     site.run(60)
     return walk
 

@@ -39,3 +39,38 @@ VISIT_ENDS: Mapping[str, Text] = {
     AWAY: ("the meter was taken away", "电表已拆除"),
     BY_PERSON: ("closed by a person", "人工关闭"),
 }
+
+# The file of visits, column by column.
+COLUMNS: Mapping[str, Text] = {
+    "meter": ("Meter", "电表"),
+    "label": ("Label", "名称"),
+    "area": ("Area", "区域"),
+    "supply_point": ("Supply point", "用电点"),
+    "carrier": ("Carrier", "通道"),
+    "address": ("Address", "地址"),
+    "heard": ("Last heard (UTC)", "最后通信时间 (UTC)"),
+    "balance": ("Last balance", "最后余额"),
+    "opened": ("Opened (UTC)", "开单时间 (UTC)"),
+}
+
+# The page.
+PAGE: Mapping[str, Text] = {
+    "title": ("Readings to review, meters to visit", "数据复核与现场工单"),
+    "cases": ("Held for review before billing", "计费前待复核"),
+    "visits": ("Nobody hears them: go and look", "失联电表，需现场处理"),
+    "none_held": ("Nothing is held for review.", "没有待复核的数据。"),
+    "none_silent": ("All meters are heard.", "所有电表通信正常。"),
+    "meter": ("Meter", "电表"),
+    "area": ("Area", "区域"),
+    "day": ("Day", "日期"),
+    "found": ("What was found", "异常"),
+    "case": ("Case", "编号"),
+    "heard": ("Last heard", "最后通信"),
+    "never": ("never", "从未"),
+    "balance": ("Last balance", "最后余额"),
+    "since": ("Since", "开单时间"),
+    "file": ("As a file (CSV)", "导出 (CSV)"),
+    "board": ("Status", "状态"),
+    "more": ("More", "更多"),
+    "read_only": ("read only; decisions go through the API", "只读；处理请通过接口"),
+}

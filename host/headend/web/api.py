@@ -11,6 +11,8 @@ from headend.web import (
     channels,
     exceptions_api,
     exclusions,
+    fleet,
+    fleet_life,
     freeze,
     health,
     meters,
@@ -29,6 +31,8 @@ from headend.web import (
     terms,
     tokens,
     users,
+    validation,
+    visits,
     why,
 )
 from headend.web.access import ADMIN, ORDERS, PAYMENTS, READ
@@ -390,6 +394,10 @@ _MODULES: tuple[ModuleType, ...] = (
     exclusions,
     registry,
     people,
+    fleet,
+    fleet_life,
+    validation,
+    visits,
 )
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = _HERE + tuple(

@@ -71,6 +71,12 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "order": {"description": "The order's id.", "schema": {"type": "integer", "minimum": 1}, "example": 12},
     "proposal": {"description": "The proposal's id.", "schema": {"type": "integer", "minimum": 1}, "example": 9},
     "exclusion": {"description": "The exclusion's id.", "schema": {"type": "integer", "minimum": 1}, "example": 5},
+    "case": {
+        "description": "The id of what is held for review.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 8,
+    },
+    "visit": {"description": "The visit's id.", "schema": {"type": "integer", "minimum": 1}, "example": 6},
     "person": {
         "description": "The person's pseudonym.",
         "schema": {"type": "string", "pattern": "^[a-z2-7]{26}$"},

@@ -15,7 +15,10 @@ from headend.access.kept import KeyReused
 from headend.access.passwords import Busy
 from headend.access.people import UnknownGrant, UnknownUser, UserExists
 from headend.access.service_tokens import UnknownChannel
+from headend.fleet.grid import UnknownNode
 from headend.fleet.meters import MeterExists
+from headend.fleet.points import UnknownPoint
+from headend.fleet.types import UnknownType
 from headend.gate.proposals import UnknownProposal
 from headend.ledger.bills import BillConflict, UnknownBill
 from headend.ledger.channels import ChannelExists
@@ -35,6 +38,8 @@ from headend.store import CommitFailed, OutcomeUnknown, Overloaded, StoreClosed,
 from headend.tokens.helping import RequestConflict
 from headend.tokens.key_change import Unused
 from headend.tokens.making import NotMade
+from headend.validation.cases import UnknownCase
+from headend.validation.visits import UnknownVisit
 from meterlink.orders import OrderError
 
 CONTENT_TYPE = "application/problem+json"
@@ -60,6 +65,9 @@ CODES = {
     "unknown_meter": Kind(404, "The meter is not in the fleet"),
     "unknown_order": Kind(404, "There is no such order"),
     "unknown_proposal": Kind(404, "There is no such proposal"),
+    "unknown_node": Kind(404, "There is no such part of the grid"),
+    "unknown_point": Kind(404, "There is no such supply point"),
+    "unknown_type": Kind(404, "There is no such meter type"),
     "unknown_token": Kind(404, "This channel has not asked for such a token"),
     "unknown_import": Kind(404, "There is no such import"),
     "unknown_refund": Kind(404, "There is no such refund"),
@@ -72,6 +80,8 @@ CODES = {
     "unknown_grant": Kind(404, "There is no such grant"),
     "unknown_channel": Kind(404, "There is no such channel"),
     "unknown_exclusion": Kind(404, "There is no such exclusion"),
+    "unknown_case": Kind(404, "There is no such case"),
+    "unknown_visit": Kind(404, "There is no such visit"),
     "unknown_person": Kind(404, "There is no such person"),
     "person_erased": Kind(410, "The person was erased"),
     "no_person_key": Kind(503, "The key of personal data is missing"),
@@ -116,6 +126,8 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownGrant, "unknown_grant"),
     (UnknownChannel, "unknown_channel"),
     (UnknownExclusion, "unknown_exclusion"),
+    (UnknownCase, "unknown_case"),
+    (UnknownVisit, "unknown_visit"),
     (Changed, "changed_meanwhile"),
     (CalendarChanged, "changed_meanwhile"),
     (UnknownPerson, "unknown_person"),
@@ -127,6 +139,9 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownMeter, "unknown_meter"),
     (UnknownOrder, "unknown_order"),
     (UnknownProposal, "unknown_proposal"),
+    (UnknownNode, "unknown_node"),
+    (UnknownPoint, "unknown_point"),
+    (UnknownType, "unknown_type"),
     (UnknownRefund, "unknown_refund"),
     (UnknownImport, "unknown_import"),
     (RefundConflict, "request_conflict"),
