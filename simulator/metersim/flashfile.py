@@ -109,10 +109,14 @@ class FiledFlash(NorFlash):
         image: Any = self._image
         self.data = image
 
-    def detach(self) -> None:
-        """Let go of the file, which has all of it then."""
+    def flush(self) -> None:
+        """Whatever is held here goes to the file."""
         if self._image is not None:
             self._image.flush()
+
+    def detach(self) -> None:
+        """Let go of the file, which has all of it then."""
+        self.flush()
         self._image = None
         self.data = _NOTHING
 

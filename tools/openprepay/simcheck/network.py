@@ -43,6 +43,13 @@ class Network:
             self._number += 1
             heapq.heappush(self._flying, (now_s + self._rng.randrange(self._delay_s + 1), self._number, arrive))
 
+    def wipe(self) -> int:
+        """All that is on its way is lost; how many messages that were."""
+        wiped = len(self._flying)
+        self._flying.clear()
+        self.lost += wiped
+        return wiped
+
     def arrivals(self, now_s: int) -> list[Callable[[], None]]:
         """What arrives by now, in the order of arrival."""
         due = []
