@@ -5,10 +5,13 @@ Every statement goes by an index over what is under way, so that a look costs th
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, func, select
+from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, select
 
 from headend.orders import lifecycle
+from headend.store import sql
 from headend.store.schema import finding, meter, meter_state, order, outbox, payment
+from headend.store.schema_workers import lease, worker
+from headend.workers.leases import LONGEST_S
 
 # Orders that have not ended, by their state.
 OPEN_STATES = (
@@ -34,6 +37,11 @@ _DUE = select(func.count(), func.min(outbox.c.next_s)).where(
 _PAID = select(func.count(), func.min(payment.c.taken_s), func.coalesce(func.sum(payment.c.amount_uc), 0)).where(
     payment.c.on_meter_s.is_(None), payment.c.source > 0
 )
+_DB_NOW = bindparam("db_now", type_=BigInteger)
+_WORKERS = select(func.count()).where(worker.c.seen_s > _DB_NOW - LONGEST_S)
+_LEASES = select(lease.c.kind, func.sum(case((lease.c.until_s > _DB_NOW, 1), else_=0)), func.count()).group_by(
+    lease.c.kind
+)
 _FINDINGS = select(finding.c.kind, func.count()).where(finding.c.settled_s.is_(None)).group_by(finding.c.kind)
 
 
@@ -52,6 +60,9 @@ class Figures:
     paid_age_s: int
     paid_uc: int
     findings: dict[str, int]  # kind -> how many stand
+    workers: int  # processes that share the database
+    held: dict[str, int]  # kind of lease -> how many somebody holds, while there are workers,
+    free: dict[str, int]  # … and how many nobody does
 
 
 def look(conn: Connection, now_s: int) -> Figures:
@@ -59,6 +70,9 @@ def look(conn: Connection, now_s: int) -> Figures:
     orders = {state: (count, since_s) for state, count, since_s in conn.execute(_ORDERS)}
     due, due_s = conn.execute(_DUE, {"now": now_s}).one()
     paid, paid_s, paid_uc = conn.execute(_PAID).one()
+    clock = {"db_now": sql.now_s(conn)}
+    workers = conn.execute(_WORKERS, clock).scalar_one()
+    leases = [(kind, int(held), count) for kind, held, count in conn.execute(_LEASES, clock) if workers]
     return Figures(
         meters=conn.execute(_METERS).scalar_one(),
         online=conn.execute(_ONLINE).scalar_one(),
@@ -71,6 +85,9 @@ def look(conn: Connection, now_s: int) -> Figures:
         paid_age_s=_age_s(now_s, paid_s),
         paid_uc=int(paid_uc),
         findings=dict(conn.execute(_FINDINGS).all()),
+        workers=workers,
+        held={kind: held for kind, held, _ in leases},
+        free={kind: count - held for kind, held, count in leases},
     )
 
 

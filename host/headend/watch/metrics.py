@@ -47,6 +47,9 @@ NAMES: Mapping[str, Name] = {
     "openprepay_findings": Name("What stands for a person to look into, by kind.", ("kind",)),
     "openprepay_ledger_difference": Name("Sum of what books and meters leave unexplained, in the books' currency."),
     "openprepay_trouble": Name("1 for each part that does not work; nothing when the head end is ready.", ("part",)),
+    "openprepay_workers": Name("Workers that share the database; 0 where one process is all there is."),
+    "openprepay_leases": Name("Shards, buses and roles that a worker holds, by kind.", ("kind",)),
+    "openprepay_leases_free": Name("Those that nobody holds although there are workers.", ("kind",)),
     "openprepay_order_seconds": Name("From stating an order to each state that it came to.", ("aspect", "state")),
     "openprepay_payment_power_seconds": Name("From a payment for a meter that was off to its report that it is on."),
     "openprepay_payment_power_overdue_total": Name("Payments for meters that were off, and still were a day later."),
@@ -123,10 +126,13 @@ class Metrics:
             ("payments_pending", found.paid),
             ("payments_pending_seconds", found.paid_age_s),
             ("payments_pending_amount", found.paid_uc / UC),
+            ("workers", found.workers),
         ):
             yield _gauge(short, {(): value})
         yield _gauge("orders", {(state,): count for state, count in found.orders.items()})
         yield _gauge("orders_oldest_seconds", {(state,): age_s for state, age_s in found.oldest_s.items()})
+        yield _gauge("leases", {(kind,): count for kind, count in found.held.items()})
+        yield _gauge("leases_free", {(kind,): count for kind, count in found.free.items()})
         yield _gauge("findings", {(kind,): count for kind, count in found.findings.items()})
         if difference_uc is not None:
             yield _gauge("ledger_difference", {(): difference_uc / UC})
