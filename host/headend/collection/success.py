@@ -82,8 +82,8 @@ def hold(conn: Connection) -> Row[Any] | None:
     return row
 
 
-def count_some(conn: Connection, now_s: int) -> bool:
-    """Count some of what came and was not counted; whether there is more that can be counted now."""
+def count_some(conn: Connection, now_s: int, rows: int = ROWS) -> bool:
+    """Count some of what came and was not counted, about so many rows; whether more can be counted now."""
     row = hold(conn)
     if row is None:
         first: int | None = _FIRST_HOUR(conn).scalar_one()
@@ -92,14 +92,14 @@ def count_some(conn: Connection, now_s: int) -> bool:
         return first is not None
     if (row.hour + 1) * HOUR_S + SETTLE_S > now_s:
         return False
-    came = _CAME(conn, {"at": row.hour, "behind": row.meter, "n": ROWS}).all()
+    came = _CAME(conn, {"at": row.hour, "behind": row.meter, "n": rows}).all()
     if not came:
         following: int | None = _NEXT_HOUR(conn, {"behind": row.hour}).scalar_one()
         at = min(following, now_s // HOUR_S) if following is not None else now_s // HOUR_S
         _MOVE(conn, {"to_hour": max(at, row.hour + 1), "to_meter": 0})
         return True
     whole = came
-    if len(came) == ROWS:  # the rest of the last meter comes next time
+    if len(came) == rows:  # the rest of the last meter comes next time
         whole = [one for one in came if one.meter != came[-1].meter] or _of_one(conn, row.hour, came[-1].meter)
     add(conn, _counted(conn, now_s, row.hour, whole))
     _MOVE(conn, {"to_hour": row.hour, "to_meter": whole[-1].meter})
