@@ -45,6 +45,8 @@ from headend.refusals import Refused
 from headend.settings import INSIDE, Settings
 from headend.store import Store, identity, open_store, retention
 from headend.store.schema import meter
+from headend.validation import visits
+from headend.validation.follow import Follower as Validation
 from headend.watch import systemd
 from headend.watch.metrics import Metrics
 from headend.web.app import build_app
@@ -65,6 +67,7 @@ SWEEP_S = 60  # between two comparisons of what moved with the books
 SHADOW_S = 600  # between two looks for days that can be priced again
 DAY_S = 86_400
 HEAD_S = 300  # between two looks whether a day is over
+VALIDATE_S = 600  # between two looks for days that can be judged, and for meters that nobody hears
 FOLLOW_S = 5  # between two looks at what moved, for the monitor
 UNDER_WAY = 500  # actions with carriers at a time; more wait in the outbox
 
@@ -244,6 +247,8 @@ class Service:
                 Chore("daily head", HEAD_S, close_day, roles.SEAL),
                 Chore("collection", follow.EVERY_S, follow.Follower(store).run, roles.BILL),
                 Chore("counts of collection", follow.EVERY_S, self._store_counts),
+                Chore("validation", VALIDATE_S, Validation(store).follow, roles.BILL),
+                Chore("visits", VALIDATE_S, partial(visits.follow, store), roles.BILL),
                 Chore("retention", DAY_S, lambda now_s: retention.prune_some(store, now_s, kept_days), roles.BILL),
             ],
             self._clock,

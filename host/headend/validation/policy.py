@@ -50,6 +50,12 @@ class Policy:
     def _known(self) -> dict[tuple[str, str], Rules]:
         return {}
 
+    @cached_property
+    def least_silent_s(self) -> int:
+        """After how long the first of all meters is visited."""
+        given: list[int] = [one for scope in self.scopes for one in scope["silent_s"].values()]
+        return min([SILENT_S, *given])
+
     def of(self, area: str, meter_type: str = "") -> Rules:
         """What holds for a meter of this type in this area."""
         known = self._known.get((area, meter_type))

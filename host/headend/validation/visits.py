@@ -14,13 +14,13 @@ from headend.access import areas
 from headend.access.areas import EVERYWHERE
 from headend.fleet.lifecycle import REMOVED, RETIRED
 from headend.refusals import Refused
+from headend.store import READS, Store
 from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state
 from headend.store.schema_fleet import meter_life, placement
 from headend.store.schema_quality import visit
 from headend.store.schema_readings import reading_hour, reading_recent
 from headend.validation import policy, words
-from headend.validation.policy import LEAST_SILENT_S
 from headend.validation.words import AWAY, BY_PERSON, SPOKE
 
 HOUR_S = 3600
@@ -113,10 +113,20 @@ def heard_s(conn: Connection, number: int, report_taken_s: int | None) -> int | 
     return max((at for at in (report_taken_s, arrived_s) if at is not None), default=None)
 
 
+def follow(store: Store, now_s: int) -> None:
+    """Close what is over and open what is due, over all meters, some in each transaction."""
+    for some in (close_some, open_some):
+        behind = 0
+        while True:
+            _, behind = store.write(some, now_s, behind, lane=READS).result()
+            if not behind:
+                break
+
+
 def open_some(conn: Connection, now_s: int, behind: int = 0) -> tuple[int, int]:
     """Open visits to silent meters above `behind`; (how many, where to go on: 0 at the end)."""
     rules = policy.get(conn)
-    before = {"behind": behind, "before": now_s - LEAST_SILENT_S, "most": BATCH}
+    before = {"behind": behind, "before": now_s - rules.least_silent_s, "most": BATCH}
     rows: Sequence[Any] = _SILENT(conn, before).all()
     opened = 0
     for row in rows:
