@@ -31,6 +31,10 @@ LAST = (
     "end_exclusion",
     "exchange",
     "retire",
+    "remove_meter",
+    "scrap_meter",
+    "end_point",
+    "end_node",
     "recover_meter",
     "delete_grant",
     "put_rule",
@@ -147,6 +151,20 @@ BODIES: dict[str, Callable[[Any], list[Any]]] = {
     "judge_days": lambda walk: [{"first_day": DAY, "last_day": DAY}],
     "close_visit": lambda walk: [{"note": "antenna replaced"}],
     "put_area": lambda walk: [{"area": "north/f-1"}],
+    "post_node": lambda walk: [{"kind": "substation", "code": f"c-{next(_count)}"}],
+    "put_node": lambda walk: [{"title": {"en": "East", "zh": "城东"}}],
+    "move_node": lambda walk: [{"code": f"m-{next(_count)}"}],
+    "put_point": lambda walk: [{"transformer": one} for one in range(1, 13)],
+    "put_type": lambda walk: [
+        {"title": {"en": "one", "zh": "单相"}, "carriers": ["mqtt"], "limit_w": 13_200, "firmware": "op"}
+    ],
+    "import_file": lambda walk: [
+        {"file": "grid", "text": "path,kind\nw-1,substation\nw-1/f,feeder\nw-1/f/t,transformer\n", "dry_run": False}
+    ],
+    **{key: lambda walk: [{"node": one_of(walk, "node", 1)}] for key in ("commission_meter", "relocate_meter")},
+    "remove_meter": lambda walk: [{}],
+    "scrap_meter": lambda walk: [{}],
+    "describe_meter": lambda walk: [{"serial": "SN-1"}],
     "post_person": lambda walk: [{"name": "Zhang San", "phone": "+86 10 5550100"}],
     "put_person": lambda walk: [{"name": "Zhang San", "phone": "+86 10 5550101"}],
     "find_persons": lambda walk: [{"field": "phone", "value": "+86 10 5550100"}],
@@ -156,6 +174,8 @@ BODIES: dict[str, Callable[[Any], list[Any]]] = {
 # Operation -> its query, where one is needed.
 QUERIES: dict[str, dict[str, Any]] = {
     "get_quote": {"amount": "50.00"},
+    "search_fleet": {"q": "17"},
+    "export_file": {"file": "meters"},
     "list_values": {"from_s": 1_799_000_000, "to_s": 1_800_000_000},
 }
 
@@ -165,6 +185,8 @@ PARTS: dict[str, list[Any]] = {
     "debt": ["1"],
     "exception": ["unknown"],
     "rule": ["overlap_s"],
+    "type": ["op-1p"],
+    "point": ["GP-1"],
 }
 
 # Operation -> where in the fleet it is tried, as others need the same place.
@@ -174,8 +196,9 @@ PLACES: dict[str, dict[str, str]] = {
     **{key: {"meter": "20"} for key in ("exchange", "recover_meter")},
     **{key: {"meter": "20"} for key in ("open_account", "set_mode")},
     **{key: {"meter": "17"} for key in ("ask_refund", "post_bill")},
-    "retire": {"meter": "21"},
+    "retire": {"meter": "22"},
     **{key: {"meter": "17"} for key in ("engineering_tokens", "put_decoder", "help_token", "vend_token")},
     **{key: {"channel": "pos-1"} for key in ("put_channel_limits", "get_channel_limits")},
+    **{key: {"meter": "21"} for key in ("commission_meter", "relocate_meter", "remove_meter", "scrap_meter")},
     **{key: {"user": "guest"} for key in ("post_grant", "delete_grant")},
 }

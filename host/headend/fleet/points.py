@@ -34,6 +34,12 @@ _ROW = (
 _LOCKED = select(supply_point).where(supply_point.c.code == bindparam("of")).with_for_update()
 _CHANGE = update(supply_point).where(supply_point.c.code == bindparam("of"))
 _STANDING = select(placement).where(placement.c.supply_point == bindparam("of"), placement.c.until_s.is_(None))
+_SEEN = (
+    select(supply_point, grid_node.c.path, placement.c.meter)
+    .join(grid_node, grid_node.c.id == supply_point.c.transformer)
+    .outerjoin(placement, (placement.c.supply_point == supply_point.c.code) & placement.c.until_s.is_(None))
+    .where(supply_point.c.ended_s.is_(None))
+)
 _AREA = update(meter).where(meter.c.meter == bindparam("of"))
 _MANY = select(exclusion.c.id).where(
     exclusion.c.meter == bindparam("of"), exclusion.c.kind == MANY, exclusion.c.ended_s.is_(None)
@@ -141,16 +147,16 @@ def get(conn: Connection, code: str) -> Row[Any]:
 
 def page(conn: Connection, after: str, limit: int, within: Sequence[str], transformer: int | None = None) -> list[Any]:
     """Up to `limit` supply points with codes above `after`, of the areas `within`, with path and the meter there."""
-    standing = (placement.c.supply_point == supply_point.c.code) & placement.c.until_s.is_(None)
-    chosen = (
-        select(supply_point, grid_node.c.path, placement.c.meter)
-        .join(grid_node, grid_node.c.id == supply_point.c.transformer)
-        .outerjoin(placement, standing)
-        .where(supply_point.c.code > after, supply_point.c.ended_s.is_(None), areas.within(grid_node.c.path, within))
-    )
+    chosen = _SEEN.where(supply_point.c.code > after, areas.within(grid_node.c.path, within))
     if transformer is not None:
         chosen = chosen.where(supply_point.c.transformer == transformer)
     return list(conn.execute(chosen.order_by(supply_point.c.code).limit(limit)).all())
+
+
+def seen(conn: Connection, code: str, within: Sequence[str]) -> Any:
+    """A supply point of the areas `within`, as in `page`; None where there is none of this code."""
+    chosen = _SEEN.where(supply_point.c.code == code, areas.within(grid_node.c.path, within))
+    return conn.execute(chosen).one_or_none()
 
 
 def locked(conn: Connection, code: str) -> Row[Any]:

@@ -10,6 +10,7 @@ from headend.epochs import findings, life, recover
 from headend.ledger import charges
 from headend.orders import trust
 from headend.web import wire
+from headend.web.fleet_life import RegistersRead
 from headend.web.operations import Answer, Call, Nothing
 from headend.web.orders import MAX_ID, Note, Reason, state_order, text_of
 from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
@@ -40,6 +41,8 @@ class ExchangeRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Another meter takes the place of this one."""
 
     new_meter: Annotated[MeterNumber, Meta(description="A meter of the fleet on whose account nothing was booked.")]
+    end: Annotated[RegistersRead, Meta(description="Of this meter.")] = msgspec.field(default_factory=RegistersRead)
+    start: Annotated[RegistersRead, Meta(description="Of the new one.")] = msgspec.field(default_factory=RegistersRead)
     note: Note = ""
 
 
@@ -115,11 +118,12 @@ async def open_account(call: Call[AccountRequest, Nothing]) -> Answer:
 async def exchange(call: Call[ExchangeRequest, Nothing]) -> Answer:
     """Put another meter in the place of this one.
 
-    The account goes on there: its credit is stated to the new meter, and corrected when the old one's closing statement
-    comes. The answer is the order that retires the old meter.
+    Account and supply point go on there: its credit is stated to the new meter, and corrected when the old one's
+    closing statement comes. The answer is the order that retires the old meter.
     """
     new_meter = wire.read_meter(call.body.new_meter, "new_meter")
-    return await state_order(call, life.exchange, new_meter, reason_text=text_of(call.body.note))
+    read = {"old_read": call.body.end.readings(), "new_read": call.body.start.readings()}
+    return await state_order(call, life.exchange, new_meter, reason_text=text_of(call.body.note), **read)
 
 
 async def retire(call: Call[NoteRequest, Nothing]) -> Answer:

@@ -34,6 +34,17 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[0-9]{1,14}$"},
         "example": "000000000017",
     },
+    "node": {"description": "The id of a part of the grid.", "schema": {"type": "integer", "minimum": 1}, "example": 3},
+    "point": {
+        "description": "The code of a supply point.",
+        "schema": {"type": "string", "pattern": "^[A-Z0-9][A-Z0-9-]{0,39}$"},
+        "example": "GP-0017",
+    },
+    "type": {
+        "description": "A meter type.",
+        "schema": {"type": "string", "pattern": "^[a-z][a-z0-9._-]{0,39}$"},
+        "example": "op-1p",
+    },
     "debt": {
         "description": "Number of the debt on the meter.",
         "schema": {"type": "string", "pattern": "^[1-3]$"},
