@@ -32,6 +32,7 @@ from headend.chores import Chore, Chores
 from headend.clock import Clock, SystemClock
 from headend.collection import follow
 from headend.engine import Action, Engine, Part, Policy
+from headend.fleet import grid
 from headend.keys.holder import KeyHolder
 from headend.keys.signer import Signer
 from headend.keys.signer_client import SignerClient
@@ -41,6 +42,7 @@ from headend.links.port import Carrier, Message, Sent
 from headend.orders.policy import Entropy
 from headend.people.keyring import RingFile
 from headend.reads import shadow_days
+from headend.reads.packer import Packer
 from headend.refusals import Refused
 from headend.settings import INSIDE, Settings
 from headend.store import Store, identity, open_store, retention
@@ -66,6 +68,7 @@ SEAL_S = 10  # how long an entry may stand unsealed
 SWEEP_S = 60  # between two comparisons of what moved with the books
 SHADOW_S = 600  # between two looks for days that can be priced again
 DAY_S = 86_400
+PACK_S = 600  # between two looks whether a day of readings can be packed
 HEAD_S = 300  # between two looks whether a day is over
 VALIDATE_S = 600  # between two looks for days that can be judged, and for meters that nobody hears
 FOLLOW_S = 5  # between two looks at what moved, for the monitor
@@ -249,6 +252,8 @@ class Service:
                 Chore("counts of collection", follow.EVERY_S, self._store_counts),
                 Chore("validation", VALIDATE_S, Validation(store).follow, roles.BILL),
                 Chore("visits", VALIDATE_S, partial(visits.follow, store), roles.BILL),
+                Chore("packing", PACK_S, Packer(store, kept_days=kept_days[retention.READINGS]).run, roles.BILL),
+                Chore("grid", FOLLOW_S, lambda now_s: store.write(grid.go_on, now_s).result(), roles.BILL),
                 Chore("retention", DAY_S, lambda now_s: retention.prune_some(store, now_s, kept_days), roles.BILL),
             ],
             self._clock,
