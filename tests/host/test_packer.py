@@ -12,10 +12,13 @@ from sqlalchemy import Connection, func, insert, select, update
 from headend.reads import packer, packing, recent, series
 from headend.reads.packer import AFTER_S, DAY_S, HOUR_S, Packer, due
 from headend.store import Store, open_store
+from headend.store.schema_books import shadow_anchor
 from headend.store.schema_readings import meter_reads, reading_day, reading_hour, reading_recent
 from meterlink.records import pack_interval
 from tests import postgres
+from tests.host import money_rig
 from tests.host.books import new_place
+from tests.host.books_rig import establish
 
 METERS = (17, 18, 40)
 LOG = 9
@@ -258,3 +261,31 @@ def test_readers_and_writers_beside_it(any_store_url: str) -> None:
         reader.join()
         assert not problems
         assert packing_.packed >= 6 * 96
+
+
+def test_packed_days_are_kept_as_long_as_the_policy_says_and_longer_where_something_is_open(any_store: Store) -> None:
+    establish(any_store, meters=(17, 18))
+    held, priced, gone = 17, 18, 40
+    numbers = held, priced, gone
+
+    def begin(conn: Connection) -> None:
+        conn.execute(insert(meter_reads), {"meter": gone, "log_id": LOG})
+        for meter in numbers:
+            recent.put(conn, START_S, [(meter, LOG, 1, quarters(1, 5 * 96)), (meter, LOG, 481, record(481, 900))])
+        anchor = {"report": b"", "tariff": b"", "step_wh": 0, "from_s": START_S + 2 * DAY_S + 5, "next_s": 0}
+        conn.execute(insert(shadow_anchor), {"meter": priced, **anchor})
+
+    any_store.write(begin).result()
+    money_rig.bill(any_store, "b", 1_000_000, due_days=20, meter=held)
+    now_s = START_S + 4 * DAY_S + 100 * DAY_S
+    finish(Packer(any_store, kept_days=100), now_s)
+
+    def days(conn: Connection, meter: int) -> list[int]:
+        return sorted({one.start_s // DAY_S - DAY for one in series.every(conn, meter)})
+
+    wrong = -DAY  # its clock was wrong; it is as young as what was recorded before it
+    assert any_store.read(days, held) == [wrong, 0, 1, 2, 3, 4]
+    assert any_store.read(days, priced) == [wrong, 2, 3, 4]
+    assert any_store.read(days, gone) == [wrong, 4]
+    finish(Packer(any_store, kept_days=100), now_s + 20 * DAY_S)
+    assert any_store.read(days, gone) == []

@@ -35,24 +35,31 @@ _TABLES = _tables()
 
 def wrong(raw: bytes) -> bytes:
     """One byte for each record of 24 bytes in `raw`: 0 where its CRC is right."""
-    high, low = _columns(raw)
-    high ^= int.from_bytes(raw[_HIGH_AT::RECORD_LENGTH], "big")
-    low ^= int.from_bytes(raw[_LOW_AT::RECORD_LENGTH], "big")
+    high, low = _differences(raw)
     return (high | low).to_bytes(len(raw) // RECORD_LENGTH, "big")
 
 
 def of(raw: bytes) -> list[int]:
-    """The right CRC of each record of 24 bytes in `raw`, whatever stands in its place."""
+    """The CRC that each record of 24 bytes in `raw` should have, whatever stands in its place."""
     length = len(raw) // RECORD_LENGTH
-    return [
-        high << 8 | low for high, low in zip(*[half.to_bytes(length, "big") for half in _columns(raw)], strict=True)
-    ]
+    off = zip(*[part.to_bytes(length, "big") for part in _differences(raw)], strict=True)
+    stands = zip(raw[_HIGH_AT::RECORD_LENGTH], raw[_LOW_AT::RECORD_LENGTH], strict=True)
+    return [(high ^ a) << 8 | low ^ b for (high, low), (a, b) in zip(stands, off, strict=True)]
 
 
-def _columns(raw: bytes) -> tuple[int, int]:
-    """High bytes and low bytes of the CRCs of all records, each as one number."""
-    high = low = 0
+def sealed(raw: bytes) -> bytes:
+    """Records of 24 bytes, with the CRC that each should have in place of what stands there."""
+    made = bytearray(raw)
+    made[_HIGH_AT::RECORD_LENGTH] = made[_LOW_AT::RECORD_LENGTH] = bytes(len(raw) // RECORD_LENGTH)
+    for at, part in zip((_HIGH_AT, _LOW_AT), _differences(bytes(made)), strict=True):
+        made[at::RECORD_LENGTH] = part.to_bytes(len(raw) // RECORD_LENGTH, "big")
+    return bytes(made)
+
+
+def _differences(raw: bytes) -> tuple[int, int]:
+    """CRC by record and what stands there, combined by XOR: high bytes, low bytes."""
     number = int.from_bytes
+    high, low = number(raw[_HIGH_AT::RECORD_LENGTH], "big"), number(raw[_LOW_AT::RECORD_LENGTH], "big")
     for place, to_high, to_low in _TABLES:
         column = raw[place::RECORD_LENGTH]
         high ^= number(column.translate(to_high), "big")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select
 
-from headend.reads import packing
+from headend.reads import keeping, packing
 from headend.reads.packing import MAX_RECORDS, Damaged
 from headend.store import READS, Store, sql
 from headend.store.prepared import prepared
@@ -91,11 +91,15 @@ def due(now_s: int, after_s: int = AFTER_S) -> Due:
 
 
 class Packer:
-    """Packs a little at each call of `run`, meter by meter, one pass for each day that is over; `packed`: records."""
+    """Packs a little at each call of `run`, meter by meter, one pass for each day that is over; `packed`: records.
 
-    def __init__(self, store: Store, after_s: int = AFTER_S) -> None:
+    `kept_days`: of packed days, 0 for ever (`reads.keeping`).
+    """
+
+    def __init__(self, store: Store, after_s: int = AFTER_S, kept_days: int = 0) -> None:
         self._store = store
         self._after_s = after_s
+        self._kept_days = kept_days
         self._done: Due | None = None  # the last pass that was finished
         self._now: Due | None = None  # the one under way
         self._behind = -1
@@ -120,11 +124,17 @@ class Packer:
         if not meters:
             self._store.write(tidy, now_s // HOUR_S, lane=READS).result()
             return False
-        packed = self._store.write(pack, meters[0], meters[-1], now, lane=READS).result()
+        packed = self._store.write(self._of_some, meters, now, now_s, lane=READS).result()
         self.packed += packed
         self._behind = meters[-1]
         self._meters = max(1, min(METERS, 2 * len(meters), RECORDS * len(meters) // max(1, packed)))
         return True
+
+    def _of_some(self, conn: Connection, meters: list[int], now: Due, now_s: int) -> int:
+        packed = pack(conn, meters[0], meters[-1], now)
+        if self._kept_days:
+            keeping.forget(conn, meters, now_s // DAY_S - self._kept_days)
+        return packed
 
 
 def _next(conn: Connection, behind: int, most: int) -> list[int]:

@@ -34,6 +34,9 @@ POLICY: dict[str, Kept] = {
     "carrier_notes": Kept(order_history, "at_s", 180, 7, order_history.c.event == "carrier"),
     "findings": Kept(finding, "settled_s", 730, 30),  # that were settled
 }
+READINGS = "readings"  # packed days of interval records; let go of by `reads.packer`
+# Class -> (days, least days) of all.
+_DAYS = {**{name: (kept.days, kept.least_days) for name, kept in POLICY.items()}, READINGS: (0, 62)}
 
 
 def _statement(kept: Kept) -> Any:
@@ -48,13 +51,13 @@ _PRUNE = {name: _statement(kept) for name, kept in POLICY.items()}
 
 
 def days(text: str) -> dict[str, int]:
-    """Class -> days, `POLICY` overruled by `text`, such as "questions=14 findings=0"; raises Refused."""
-    chosen = {name: kept.days for name, kept in POLICY.items()}
+    """Class -> days, what is built in overruled by `text`, such as "questions=14 findings=0"; raises Refused."""
+    chosen = {name: standard for name, (standard, _) in _DAYS.items()}
     for part in text.split():
         name, _, number = part.partition("=")
-        if name not in POLICY:
-            raise Refused("retention", part, f"one of {', '.join(POLICY)}, = and a number of days")
-        least = POLICY[name].least_days
+        if name not in _DAYS:
+            raise Refused("retention", part, f"one of {', '.join(_DAYS)}, = and a number of days")
+        least = _DAYS[name][1]
         if not (number.isascii() and number.isdecimal() and (int(number) == 0 or least <= int(number) <= MOST_DAYS)):
             raise Refused("retention", part, f"{name}={least}..{MOST_DAYS}, or 0 for ever")
         chosen[name] = int(number)
