@@ -32,7 +32,7 @@ from headend.chores import Chore, Chores
 from headend.clock import Clock, SystemClock
 from headend.collection import follow
 from headend.engine import Action, Engine, Part, Policy
-from headend.fleet import grid
+from headend.fleet import grid, swap_check
 from headend.keys.holder import KeyHolder
 from headend.keys.signer import Signer
 from headend.keys.signer_client import SignerClient
@@ -65,6 +65,7 @@ LATE_S = 30.0  # a round that takes longer is trouble
 TROUBLED_S = 2.0  # before the next round after one that failed
 SEND_THREADS = 4
 SEAL_S = 10  # how long an entry may stand unsealed
+SWAPS_S = 3_600  # between two looks for meters in each other's place
 SWEEP_S = 60  # between two comparisons of what moved with the books
 SHADOW_S = 600  # between two looks for days that can be priced again
 DAY_S = 86_400
@@ -253,6 +254,7 @@ class Service:
                 Chore("validation", VALIDATE_S, Validation(store).follow, roles.BILL),
                 Chore("visits", VALIDATE_S, partial(visits.follow, store), roles.BILL),
                 Chore("packing", PACK_S, Packer(store, kept_days=kept_days[retention.READINGS]).run, roles.BILL),
+                Chore("swapped meters", SWAPS_S, partial(swap_check.follow, store), roles.BILL),
                 Chore("grid", FOLLOW_S, lambda now_s: store.write(grid.go_on, now_s).result(), roles.BILL),
                 Chore("retention", DAY_S, lambda now_s: retention.prune_some(store, now_s, kept_days), roles.BILL),
             ],

@@ -31,6 +31,7 @@ DEBT_UNSURE = "debt_unsure"
 DEBT_OVER = "debt_over"
 LEDGER_DIFFERENCE = "ledger_difference"
 SHADOW_DIFFERENCE = "shadow_difference"
+SWAPPED = "swapped_meter"
 KINDS = {
     LEDGER_DIFFERENCE: "books and meter differ by what nothing explains",
     SHADOW_DIFFERENCE: "the meter charged otherwise than its intervals tell, which are whole and sure",
@@ -50,6 +51,7 @@ KINDS = {
     DEBT_OVER: "the meter collected more of debts than was owed here: its customer has it to get back",
     OPENING_STUCK: "a line of an import whose account was closed before it was booked",
     TRANSFER_STUCK: "a transfer is off one meter, and the other one's account did not take it: its channel has it",
+    SWAPPED: "two meters fit each other's place better than their own: a fitter looks which stands where",
     RECOVERED_GAP: "what a recovered meter was not charged for: energy between its last report and its loss",
 }
 

@@ -131,10 +131,17 @@ placement = Table(
     Column("end_import_wh", BigInteger),
     Column("end_export_wh", BigInteger),
     Column("ended_by", String(16)),  # remove | exchange_out | relocate
+    Column("compared_s", BigInteger),  # when it was held against others, for meters in each other's place
     CheckConstraint("(supply_point is null) <> (node is null)", name="one_place"),
     Index("ix_placement_meter", "meter"),
     Index("ix_placement_supply_point", "supply_point"),
     Index("ix_placement_node", "node"),
+    Index(
+        "ix_placement_compare",
+        "since_s",
+        sqlite_where=text("compared_s is null"),
+        postgresql_where=text("compared_s is null"),
+    ),
     Index(
         "uq_placement_meter",
         "meter",

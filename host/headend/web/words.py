@@ -36,6 +36,7 @@ FINDINGS: Mapping[str, Text] = {
     "debt_over": ("more debt collected than was owed", "电表代扣超过欠费"),
     "opening_stuck": ("imported line that was not booked", "导入的余额未入账"),
     "transfer_stuck": ("transfer that reached no meter", "转移的款项未到新表"),
+    "swapped_meter": ("two meters in each other's place", "两块电表可能互相装错"),
     "recovered_gap": ("energy around a lost history", "历史丢失期间的电量"),
     "unvended_token": ("token that nobody sold", "输入了未售出的令牌"),
     "lost_token": ("token that a lost database sold", "丢失数据库售出的令牌"),

@@ -15,6 +15,10 @@ depends_on = None
 
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _OPEN: dict[str, Any] = {"sqlite_where": sa.text("until_s is null"), "postgresql_where": sa.text("until_s is null")}
+_NEW: dict[str, Any] = {
+    "sqlite_where": sa.text("compared_s is null"),
+    "postgresql_where": sa.text("compared_s is null"),
+}
 _LIVE: dict[str, Any] = {"sqlite_where": sa.text("ended_s is null"), "postgresql_where": sa.text("ended_s is null")}
 _TABLES = (
     "meter_identity",
@@ -169,6 +173,7 @@ def _make_meters() -> None:
         sa.Column("end_import_wh", sa.BigInteger(), nullable=True),
         sa.Column("end_export_wh", sa.BigInteger(), nullable=True),
         sa.Column("ended_by", sa.String(length=16), nullable=True),
+        sa.Column("compared_s", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("(supply_point is null) <> (node is null)", name=op.f("ck_placement_one_place")),
         sa.ForeignKeyConstraint(["meter"], ["meter.meter"], name="fk_placement_meter"),
         sa.ForeignKeyConstraint(["supply_point"], ["supply_point.code"], name="fk_placement_supply_point"),
@@ -177,6 +182,7 @@ def _make_meters() -> None:
     )
     for column in ("meter", "supply_point", "node"):
         op.create_index(f"ix_placement_{column}", "placement", [column])
+    op.create_index("ix_placement_compare", "placement", ["since_s"], **_NEW)
     op.create_index("uq_placement_meter", "placement", ["meter"], unique=True, **_OPEN)
     op.create_index("uq_placement_supply_point", "placement", ["supply_point"], unique=True, **_OPEN)
     op.create_table(
