@@ -32,12 +32,16 @@ COMMANDS: dict[str, Command] = {
     "sim check": Command(
         "openprepay.simcheck:main", "run the whole system on one seed, check its invariants", "simulator"
     ),
+    "sim fleet": Command(
+        "openprepay.fleetsim.cli:main", "many meters on real carriers, or a day of them counted", "simulator"
+    ),
     "field": Command("fieldtool.cli:main", "read and serve one meter over a serial line, a pty or a socket"),
     "admin user": Command("headend.access.cli:main", "people who sign in: the first one, and help at the machine"),
     "admin": Command("headend.cli:admin", "channels and their tokens: who may bring payments and give orders"),
     "token": Command("headend.tokens.cli:main", "sell, print again and take back typed tokens of 20 digits"),
     "fleet": Command("headend.fleet.cli:main", "import and export grid, supply points and meters; what is there"),
     "db": Command("headend.store.cli:main", "back the database up, put it back, look whether it is whole"),
+    "readings": Command("headend.reads.cli:main", "interval records: export to Parquet, pack, tell what is stored"),
     "ledger": Command("headend.books.cli:main", "signed heads of the books, day reports, and the verifier"),
     "import": Command("headend.ledger.openings.cli:main", "try an import of opening balances, and propose it"),
     "signer": Command("headend.keys.signer_process:main", "run the signer by itself; check and list its log"),
