@@ -23,6 +23,7 @@ from headend.clock import Clock
 from headend.collection import turns
 from headend.collection.policy import Rule
 from headend.collection.repeats import Repeats
+from headend.configuration import held as configuration_held
 from headend.epochs import follow
 from headend.gate import pace
 from headend.intake import Intake, Message, Stored
@@ -43,6 +44,7 @@ from meterlink import reports, topics
 from meterlink.batches import (
     HEAD_LENGTH,
     KIND_EVENTS,
+    KIND_HELD,
     KIND_INTERVALS,
     KIND_REPORT,
     MAX_LENGTH,
@@ -233,6 +235,8 @@ class Engine:
                 about = {"aspect": ASPECT_CREDIT, "selector": identity.source_of(conn, one.meter)}
             asked = questions.ask(conn, now_s, self._entropy, one.meter, one.kind, **about)
             asks.append(replace(asked, waited_for=one.lane == turns.ON_DEMAND))
+            if one.kind == KIND_REPORT:
+                asks += configuration_held.ask(conn, now_s, self._entropy, one.meter)
         return asks
 
     # --- up -----------------------------------------------------------------------------------------------------------
@@ -404,6 +408,21 @@ class Engine:
         outcome = self._store.write(follow.order_held, *arguments, lane=ORDERS).result()
         return outcome, self._store.write(self._claim, self._clock.now_s(), number, lane=ORDERS).result()
 
+    def _take_held(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
+        """The versions of the orders that a meter holds, which the audit of configuration asked for."""
+        if not HEAD_LENGTH + MAC_LENGTH <= len(raw) <= MAX_LENGTH:
+            raise _NotTaken(MALFORMED)
+        key, _ = self._key(number, raw, raw[_KEY_VERSION_AT])
+        try:
+            batch = Batch(raw, key)
+        except BatchError as error:
+            raise _NotTaken(FORGED) from error
+        if batch.kind != KIND_HELD:
+            raise _NotTaken(WRONG_KIND)
+        arguments = (self._clock.now_s(), batch, self._policy.question_s, self._entropy)
+        outcome, more = self._store.write(configuration_held.take, *arguments, lane=ORDERS).result()
+        return outcome, list(more)
+
     def _take_batch(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         return self._end_batch(*self._start_batch(number, what, raw))
 
@@ -527,6 +546,7 @@ _TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action
     topics.UP_INTERVALS: Engine._take_batch,
     topics.UP_EVENTS: Engine._take_batch,
     topics.UP_UPDATE: Engine._take_progress,
+    topics.UP_HELD: Engine._take_held,
 }
 
 

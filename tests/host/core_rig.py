@@ -39,6 +39,7 @@ _UP = {
     batches.KIND_INTERVALS: topics.UP_INTERVALS,
     batches.KIND_EVENTS: topics.UP_EVENTS,
     batches.KIND_RECEIPT: topics.UP_RECEIPT,
+    batches.KIND_HELD: topics.UP_HELD,
 }
 
 

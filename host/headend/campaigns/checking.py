@@ -142,6 +142,10 @@ def _same_body(terms: dict[str, Any], before: bytes | None) -> bool:
     return before is not None and before.hex() == terms["body"]
 
 
+def _never(_terms: dict[str, Any], _before: bytes | None) -> bool:
+    return False
+
+
 # Kind -> whether what was sent before says the same already.
 _THERE: dict[str, Callable[[dict[str, Any], bytes | None], bool]] = {
     "stop": _holds,
@@ -151,4 +155,6 @@ _THERE: dict[str, Callable[[dict[str, Any], bytes | None], bool]] = {
     "limits": _same_body,
     "load": _same_body,
     "firmware": _same_body,
+    "mode": _never,
+    "clock": _never,
 }

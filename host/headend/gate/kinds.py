@@ -14,13 +14,23 @@ from headend.access.permissions import APPROVE
 from headend.gate import admission, freeze, pace, policy, proposals, recall, words
 from headend.gate.proposals import KINDS, Kind, Payload
 from headend.orders import lifecycle, statements, terms, trust
+from headend.orders.stored import stored_report
 from headend.refusals import Refused
 from headend.store import lock_meter, sql
-from headend.store.schema import meter
+from headend.store.schema import meter, meter_state
 from headend.store.schema_gate import proposal_item
 from meterlink import bodies, bodies_root, names, reasons, tariff
 from meterlink.labels import LABEL
-from meterlink.orders import ASPECT_FIRMWARE, ASPECT_LIMITS, ASPECT_LOAD, ASPECT_SUPPLY, ASPECT_TARIFF
+from meterlink.orders import (
+    ASPECT_CLOCK,
+    ASPECT_FIRMWARE,
+    ASPECT_LIMITS,
+    ASPECT_LOAD,
+    ASPECT_MODE,
+    ASPECT_SUPPLY,
+    ASPECT_TARIFF,
+)
+from meterlink.reports import NO_NONCE
 
 MAX_METERS = 1_000_000
 PART = 1_000  # meters of a list that are noted in one transaction: payments wait for it
@@ -29,6 +39,7 @@ OF_CAMPAIGN = frozenset({"campaign", "plan", "dry_run"})  # of a list that a cam
 _ITEM = insert(proposal_item)
 _KNOWN = select(meter.c.meter, meter.c.area).where(meter.c.meter.in_(bindparam("some", expanding=True)))
 _AREAS = select(meter.c.area).where(meter.c.meter.between(bindparam("first"), bindparam("last"))).distinct()
+_REPORT = select(meter_state.c.report).where(meter_state.c.meter == bindparam("of"))
 _LAST = select(func.max(proposal_item.c.meter)).where(proposal_item.c.proposal == bindparam("of"))
 
 
@@ -127,6 +138,21 @@ def _firmware(conn: Connection, now_s: int, number: int, payload: Payload, autho
     return trust.set_firmware(conn, now_s, number, *bodies_root.decode_firmware(_hex(payload)), author, **options)
 
 
+def _mode(conn: Connection, now_s: int, number: int, payload: Payload, author: str, options: dict[str, Any]) -> int:
+    """The mode again, with its allowance; what was charged in all stays as it is stated."""
+    mode, _, *allowance = bodies.decode_mode(_hex(payload))
+    told = dict(zip(("until_wh", "balance_uc", "grace_wh", "grace_s"), allowance, strict=True))
+    return trust.set_mode(conn, now_s, number, mode, author, **{**told, **options})
+
+
+def _clock(conn: Connection, now_s: int, number: int, _: Payload, author: str, options: dict[str, Any]) -> int:
+    """With the nonce of its newest report a clock may be set however far off it is."""
+    raw = conn.execute(_REPORT, {"of": number}).scalar_one()
+    report = stored_report(raw)
+    nonce = NO_NONCE if report is None else report.fresh
+    return statements.set_clock(conn, now_s, number, author, nonce=nonce, **options)
+
+
 def _hex(payload: Payload) -> bytes:
     try:
         return bytes.fromhex(payload["body"])
@@ -144,6 +170,8 @@ LISTS: dict[str, Stated] = {
     "firmware": Stated(
         ASPECT_FIRMWARE, _BODY, lambda payload: bodies_root.decode_firmware(_hex(payload)), _firmware, gives=True
     ),
+    "mode": Stated(ASPECT_MODE, _BODY, lambda payload: bodies.decode_mode(_hex(payload)), _mode),
+    "clock": Stated(ASPECT_CLOCK, frozenset(), lambda _: None, _clock, gives=True),
     "load": Stated(ASPECT_LOAD, _BODY, lambda payload: bodies.decode_load(_hex(payload)), _load),
 }
 

@@ -54,7 +54,7 @@ def recall(conn: Connection, now_s: int, proposal_id: int, actor: str) -> None:
         return
     from headend.gate.kinds import LISTS  # it carries recalls on
 
-    given = row.kind in LISTS and not LISTS[row.kind].gives
+    given = row.kind in LISTS and not LISTS[row.kind].gives and LISTS[row.kind].aspect in _STATE_BEFORE
     if not given or row.approver is None or row.state not in _RAN:
         raise Refused("proposal", proposal_id, f"a list that was approved; this is {row.kind}, {row.state}")
     pace.give_up(conn, now_s, row, "cancel", WHY.format(proposal_id))

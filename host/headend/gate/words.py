@@ -94,6 +94,8 @@ LISTS: Mapping[str, Text] = {
     "tariff": ("Set the tariff of {meters} meters", "下发电价 {meters} 户"),
     "limits": ("Set the limits of {meters} meters", "下发限值 {meters} 户"),
     "load": ("Limit the load of {meters} meters", "负荷控制 {meters} 户"),
+    "mode": ("Set the mode of {meters} meters again", "重新下发费控模式 {meters} 户"),
+    "clock": ("Set the clock of {meters} meters", "校时 {meters} 户"),
     "connect": ("Release {meters} meters from the hold for {reason}", "复电 {meters} 户，解除停电原因：{reason}"),
     "firmware": ("Set the firmware of {meters} meters", "升级固件 {meters} 户"),
 }

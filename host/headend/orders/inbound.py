@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
+from headend.configuration import held
 from headend.ledger import consumption, debts_on_meter, payments, refunds
 from headend.orders import confirm, keys_held, lifecycle, outbox
 from headend.orders.policy import Entropy, Policy
@@ -253,6 +254,7 @@ def _judge(conn: Connection, now_s: int, asked: Row[Any], report: Report, policy
     """Hold every order on the subject against the report."""
     if (asked.aspect, asked.selector) != (report.aspect, report.selector):
         return
+    held.shown(conn, now_s, report)
     for row in _under_way(conn, report):
         if row.wants == WANTS_CLOSED and row.state != lifecycle.ACCEPTED:
             continue  # a report alone does not tell a source that was folded from one that was never stated

@@ -282,7 +282,14 @@ def set_limits(
 
 
 def set_clock(
-    conn: Connection, now_s: int, meter_id: int, actor: str, *, nonce: bytes = NO_NONCE, reason_text: str = ""
+    conn: Connection,
+    now_s: int,
+    meter_id: int,
+    actor: str,
+    *,
+    nonce: bytes = NO_NONCE,
+    reason_text: str = "",
+    proposal: int | None = None,
 ) -> int:
     """Set the meter's clock to now.
 
@@ -293,7 +300,7 @@ def set_clock(
         raise Refused("nonce", nonce.hex(), f"{len(NO_NONCE)} bytes")
     body = bodies.encode_clock(nonce, now_s)
     lock_meter(conn, meter_id)
-    return state(conn, now_s, meter_id, ASPECT_CLOCK, 0, body, WANTS_VERSION, actor, reason_text)
+    return state(conn, now_s, meter_id, ASPECT_CLOCK, 0, body, WANTS_VERSION, actor, reason_text, proposal=proposal)
 
 
 class Place(NamedTuple):

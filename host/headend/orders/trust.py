@@ -55,6 +55,7 @@ def set_mode(
     grace_wh: int = 0,
     grace_s: int = 0,
     reason_text: str = "",
+    proposal: int | None = None,
 ) -> int:
     """Say who prices (states.MODE_*), what the head end has charged in all, and how far supply is covered.
 
@@ -77,7 +78,7 @@ def set_mode(
         raise Refused("adjusted_uc", total_uc, f"{before_uc}..{bodies.MAX_UC}: the total never falls")
     conn.execute(_SET_ADJUSTED, {"of": meter_id, "adjusted_uc": total_uc})
     body = stating.mode(mode, total_uc, until_wh, balance_uc, grace_wh, grace_s)
-    return state(conn, now_s, meter_id, ASPECT_MODE, 0, body, WANTS_MODE, actor, reason_text)
+    return state(conn, now_s, meter_id, ASPECT_MODE, 0, body, WANTS_MODE, actor, reason_text, proposal=proposal)
 
 
 _ALLOWANCE = {

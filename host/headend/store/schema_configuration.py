@@ -18,15 +18,13 @@ configuration_held = Table(
     Column("taken_s", BigInteger, nullable=False),
 )
 
-# Questions that the audit wants asked; gone once an answer came.
+# Meters that are to be asked what they hold; gone once the answer came.
 configuration_question = Table(
     "configuration_question",
     metadata,
     Column("meter", ForeignKey("meter.meter"), primary_key=True, autoincrement=False),
-    Column("aspect", Integer, primary_key=True, autoincrement=False),
     Column("next_s", BigInteger, nullable=False),
     Column("tries", Integer, nullable=False, server_default="0"),
-    Index("ix_configuration_question_next", "next_s"),
 )
 
 # What differs between what is wanted of a meter and what it reports: one that is not settled for each aspect.

@@ -77,13 +77,11 @@ def upgrade() -> None:
     op.create_table(
         "configuration_question",
         sa.Column("meter", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("aspect", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("next_s", sa.BigInteger(), nullable=False),
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["meter"], ["meter.meter"], name="fk_configuration_question_meter"),
-        sa.PrimaryKeyConstraint("meter", "aspect", name="pk_configuration_question"),
+        sa.PrimaryKeyConstraint("meter", name="pk_configuration_question"),
     )
-    op.create_index("ix_configuration_question_next", "configuration_question", ["next_s"])
 
     for table, event, sentence, columns in _GUARDS:
         guards.refuse(op, table, event, sentence, columns)
