@@ -227,8 +227,9 @@ def test_nobody_is_read_in_a_paused_area_and_everybody_afterwards(bench: Bench) 
 def test_a_pause_is_ended_early_and_refused_where_it_makes_no_sense(books: Bench) -> None:
     number = books.write(pauses.put, "operator:ann", "", NOW_S, NOW_S + DAY_S, "")
     assert asked(books, 60) == []
-    assert books.write(pauses.end, "operator:ann", number)
-    assert not books.write(pauses.end, "operator:ann", number)
+    books.write(pauses.end, "operator:ann", number)
+    with pytest.raises(pauses.UnknownPause):
+        books.write(pauses.end, "operator:ann", number)
     assert books.store.read(pauses.standing, books.clock.now_s()) == []
     for area, from_s, until_s in (("", NOW_S, NOW_S), ("", NOW_S + 9, NOW_S + 5), ("x y", NOW_S, NOW_S + 90)):
         with pytest.raises(Refused):
@@ -239,9 +240,7 @@ def test_a_pause_is_ended_early_and_refused_where_it_makes_no_sense(books: Bench
 
 
 def progress(bench: Bench, request: int) -> dict[str, int]:
-    found = bench.store.read(requests.get, request)
-    assert found is not None
-    return found[1]
+    return bench.store.read(requests.get, request)[1]
 
 
 def test_a_report_that_somebody_waits_for_is_asked_for_at_once(bench: Bench) -> None:

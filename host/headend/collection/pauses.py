@@ -23,6 +23,13 @@ _COMING = select(collection_pause).where(_pause.until_s > _NOW).order_by(_pause.
 _END = update(collection_pause).where(_pause.id == bindparam("of"), _pause.until_s > _NOW).values(until_s=_NOW)
 
 
+class UnknownPause(Refused):
+    """There is no such pause, or it is over."""
+
+    def __init__(self, number: object) -> None:
+        super().__init__("pause", number, "the number of a pause that is not over")
+
+
 class Standing(NamedTuple):
     """A pause that is in force."""
 
@@ -44,12 +51,11 @@ def put(conn: Connection, now_s: int, actor: str, area: str, from_s: int, until_
     return number
 
 
-def end(conn: Connection, now_s: int, actor: str, number: int) -> bool:
-    """End a pause now; whether it was still to end."""
+def end(conn: Connection, now_s: int, actor: str, number: int) -> None:
+    """End a pause now; raises UnknownPause where it is over already."""
     if not conn.execute(_END, {"of": number, "now": now_s}).rowcount:
-        return False
+        raise UnknownPause(number)
     audit.record(conn, now_s, actor, PAUSE_ENDED, f"collection_pause:{number}")
-    return True
 
 
 def coming(conn: Connection, now_s: int) -> list[Row[Any]]:

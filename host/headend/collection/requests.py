@@ -78,6 +78,13 @@ _READ_ALREADY = (
 )
 
 
+class UnknownRead(Refused):
+    """There is no such request."""
+
+    def __init__(self, number: object) -> None:
+        super().__init__("read", number, "the number of a request to read")
+
+
 def ask(
     conn: Connection, now_s: int, actor: str, kind: str, numbers: Sequence[int], within_s: int, why: str = ""
 ) -> int:
@@ -122,11 +129,11 @@ def _common(found: list[str]) -> str:
     return "/".join(parts)
 
 
-def get(conn: Connection, request: int) -> tuple[Row[Any], dict[str, int]] | None:
-    """A request and how many of its meters are in which state, as things stand now; None where there is none."""
+def get(conn: Connection, request: int) -> tuple[Row[Any], dict[str, int]]:
+    """A request and how many of its meters are in which state, as things stand now; raises UnknownRead."""
     row = conn.execute(select(collect_request).where(_about.id == request)).one_or_none()
     if row is None:
-        return None
+        raise UnknownRead(request)
     counts = dict.fromkeys(STATES, 0) | {
         state: count for state, count, _ in conn.execute(_PROGRESS, {"of_request": request})
     }

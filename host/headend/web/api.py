@@ -9,6 +9,7 @@ from headend.web import (
     bills,
     books,
     channels,
+    collection,
     exceptions_api,
     exclusions,
     fleet,
@@ -22,6 +23,7 @@ from headend.web import (
     people,
     proposals,
     quotes,
+    readings,
     reads,
     receipts,
     refunds,
@@ -375,6 +377,7 @@ _HERE: tuple[Operation[Any, Any], ...] = (
 
 # Modules that list their own operations, as `OPERATIONS`.
 _MODULES: tuple[ModuleType, ...] = (
+    collection,
     audit,
     exceptions_api,
     orders,
@@ -398,6 +401,7 @@ _MODULES: tuple[ModuleType, ...] = (
     fleet_life,
     validation,
     visits,
+    readings,
 )
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = _HERE + tuple(

@@ -87,6 +87,8 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 1},
         "example": 8,
     },
+    "pause": {"description": "The pause's id.", "schema": {"type": "integer", "minimum": 1}, "example": 3},
+    "read": {"description": "The id of a request to read.", "schema": {"type": "integer", "minimum": 1}, "example": 7},
     "visit": {"description": "The visit's id.", "schema": {"type": "integer", "minimum": 1}, "example": 6},
     "person": {
         "description": "The person's pseudonym.",

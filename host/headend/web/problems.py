@@ -15,6 +15,8 @@ from headend.access.kept import KeyReused
 from headend.access.passwords import Busy
 from headend.access.people import UnknownGrant, UnknownUser, UserExists
 from headend.access.service_tokens import UnknownChannel
+from headend.collection.pauses import UnknownPause
+from headend.collection.requests import UnknownRead
 from headend.fleet.grid import UnknownNode
 from headend.fleet.meters import MeterExists
 from headend.fleet.points import UnknownPoint
@@ -81,6 +83,8 @@ CODES = {
     "unknown_channel": Kind(404, "There is no such channel"),
     "unknown_exclusion": Kind(404, "There is no such exclusion"),
     "unknown_case": Kind(404, "There is no such case"),
+    "unknown_pause": Kind(404, "There is no such pause"),
+    "unknown_read": Kind(404, "There is no such request to read"),
     "unknown_visit": Kind(404, "There is no such visit"),
     "unknown_person": Kind(404, "There is no such person"),
     "person_erased": Kind(410, "The person was erased"),
@@ -127,6 +131,8 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownChannel, "unknown_channel"),
     (UnknownExclusion, "unknown_exclusion"),
     (UnknownCase, "unknown_case"),
+    (UnknownPause, "unknown_pause"),
+    (UnknownRead, "unknown_read"),
     (UnknownVisit, "unknown_visit"),
     (Changed, "changed_meanwhile"),
     (CalendarChanged, "changed_meanwhile"),
