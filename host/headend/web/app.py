@@ -158,7 +158,7 @@ def build_app(desk: Desk, budget: ErrorBudget | None = None, limits: Rates | Non
 def _page(door: Door) -> list[Route]:
     """The pages, where their template engine is installed (the extra `console`)."""
     try:
-        from headend.web import exceptions_page, page, signin_page, validation_page
+        from headend.web import exceptions_page, fleet_page, page, signin_page, validation_page
     except ModuleNotFoundError as missing:
         if missing.name != "jinja2":
             raise
@@ -168,6 +168,7 @@ def _page(door: Door) -> list[Route]:
     return [
         door.route("/", {"GET": _or_sign_in(page.serve(desk, admit), signin_page.PATH)}),
         door.route(exceptions_page.PATH, {"GET": _or_sign_in(exceptions_page.serve(desk, admit), signin_page.PATH)}),
+        door.route(fleet_page.PATH, {"GET": _or_sign_in(fleet_page.serve(desk, admit), signin_page.PATH)}),
         door.route(validation_page.PATH, {"GET": _or_sign_in(validation_page.serve(desk, admit), signin_page.PATH)}),
         door.route(
             validation_page.FILE_PATH, {"GET": _or_sign_in(validation_page.serve_file(desk, admit), signin_page.PATH)}
