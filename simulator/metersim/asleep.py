@@ -14,7 +14,9 @@ from typing import Any
 
 from meter.exchange import Exchange
 from meter.journal import Journal
+from meter.registers import MeterRegisters
 from meter.ring import Ring
+from meterlink.modbus import MAX_PDU, ServerPdu
 from metersim.board import VirtualBoard
 from metersim.flashfile import FiledFlash, FlashFile
 from metersim.inprocess import InProcessMeter
@@ -43,19 +45,31 @@ class FleetBoard(VirtualBoard):
 
 
 class FleetMeter:
-    """A meter of a fleet and what it says on its broker. exchange: None before it is commissioned."""
+    """A meter of a fleet, with what it says on a broker and what it shows on a bus."""
 
     def __init__(self, board: FleetBoard, record: bytes, replay_ms: int) -> None:
         self.board = board
         self.replay_ms = replay_ms
         self.unit = InProcessMeter(board, record)
         self.exchange = Exchange(self.unit.meter, replay_ms)
+        self._registers: MeterRegisters | None = None
+
+    def answer(self, request: bytes) -> bytes:
+        """The Modbus response PDU to a request PDU; an order that came with it is judged."""
+        if self._registers is None:
+            self._registers = MeterRegisters(self.unit.meter)
+        reply = memoryview(bytearray(MAX_PDU))
+        size = ServerPdu(self._registers).handle(memoryview(request), len(request), reply)
+        self._registers.answered()
+        self.unit.settle()
+        return bytes(reply[:size])
 
     def boot(self) -> None:
         """Power is back: a new start of the firmware on the same flash."""
         self.board.restore_power()
         self.unit = InProcessMeter(self.board)
         self.exchange = Exchange(self.unit.meter, self.replay_ms)
+        self._registers = None
 
 
 class NotIdle(ValueError):

@@ -76,7 +76,7 @@ class Flock:
         self._linked: set[int] = set()  # those that have a broker to speak to
         self._numbers = sorted(records)
         self._places = {number: place for place, number in enumerate(self._numbers)}
-        self._start_s = setting.start_s - setting.step_s
+        self._start_s = self._lived_s = setting.start_s - setting.step_s
         self._dormitory = Dormitory(self._file, self._new(self._numbers[0], records[self._numbers[0]], len(records)))
         for number in self._numbers:
             self._keep(number, self._new(number, records[number], self._places[number]))
@@ -111,7 +111,7 @@ class Flock:
         connected: Iterable[int] = (),
         lost: Iterable[int] = (),
     ) -> list[Said]:
-        """All up to `now_s`, a multiple of `round_s`; what they say. connected, lost: meters whose link to the broker
+        """All up to `now_s`; what they say. connected, lost: meters whose link to the broker
         stands, or stands no more, from now on."""
         said: list[Said] = []
         self._linked.difference_update(lost)
@@ -125,7 +125,8 @@ class Flock:
         failing = {cut.meter: cut for cut in cuts}
         back = {number for number, until_s in self._dark.items() if until_s <= now_s}
         pressing |= failing.keys() | back
-        for number in self._numbers if now_s % self._setting.step_s == 0 else sorted(pressing):
+        stepping = self._stepping(now_s)
+        for number in sorted(pressing | stepping) if len(stepping) < len(self._numbers) else self._numbers:
             if number in self._dark and number not in back:
                 self._mail.pop(number, None)
                 continue
@@ -140,12 +141,22 @@ class Flock:
             self._keep(number, meter)
         return said
 
+    def _stepping(self, now_s: int) -> set[int]:
+        """Those of which a step has ended since the last round."""
+        before_s, self._lived_s = self._lived_s, now_s
+        step_s, spread_s = self._setting.step_s, self._setting.spread_s
+        if not spread_s:
+            return set(self._numbers) if now_s // step_s > before_s // step_s else set()
+        return {
+            number
+            for place, number in enumerate(self._numbers)
+            if (now_s - place % spread_s) // step_s > (before_s - place % spread_s) // step_s
+        }
+
     def _live(self, number: int, meter: FleetMeter, now_s: int, is_new: bool) -> Iterator[Said]:
-        board = meter.board
         on_broker = self._setting.carrier(number) == MQTT
         linked = number in self._linked
-        while board.true_s < now_s:
-            meter.unit.run(min(self._setting.step_s, now_s - board.true_s), self._setting.step_s)
+        self._advance(meter, now_s)
         if is_new and linked:
             yield Said(number, WILL, meter.unit.meter.will())
             yield Said(number, topics.UP_STATE, meter.exchange.birth())
@@ -161,6 +172,10 @@ class Flock:
             if message is None:
                 break
             yield Said(number, *message)
+
+    def _advance(self, meter: FleetMeter, now_s: int) -> None:
+        if meter.board.true_s < now_s:
+            meter.unit.run(now_s - meter.board.true_s, self._setting.step_s)
 
     def _asked(self, meter: FleetMeter, mail: Mail) -> list[tuple[str, bytes]]:
         """A transaction on a bus: an order is put into the mailbox, a question is answered."""
@@ -184,6 +199,25 @@ class Flock:
                     yield Said(cut.meter, *message)
         meter.board.lose_power()
         self._dark[cut.meter] = cut.until_s
+
+    # -- on real carriers ----------------------------------------------------------------------------------------------
+
+    def will(self, number: int) -> bytes:
+        """What a meter leaves with its broker when it connects."""
+        meter = self._take(number)
+        will: bytes = meter.unit.meter.will()
+        self._keep(number, meter)
+        return will
+
+    def answer(self, number: int, now_s: int, request: bytes) -> bytes | None:
+        """The Modbus response PDU of a meter; None where it has no power."""
+        if number in self._dark:
+            return None
+        meter = self._take(number)
+        self._advance(meter, now_s)
+        reply = meter.answer(request)
+        self._keep(number, meter)
+        return reply
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -209,6 +243,13 @@ class Flock:
                 newest = seq
         credited_uc = core.account.credited_uc
         return Held(number, core.log_id, max(ring.oldest, 1), newest, digest.digest(), of_day, credited_uc)
+
+    def credited_uc(self, number: int) -> int:
+        """All that a meter was ever credited."""
+        meter = self._take(number)
+        credited_uc: int = meter.unit.meter.account.credited_uc
+        self._keep(number, meter)
+        return credited_uc
 
     def disk_bytes(self) -> int:
         """What the flashes take on the disk."""

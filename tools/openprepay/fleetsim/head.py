@@ -58,6 +58,35 @@ def _pair(row: Any) -> tuple[int, int]:
     return int(row[0] or 0), int(row[1] or 0)
 
 
+def commission(store: Store, keys: KeyStore, setting: Setting, places: dict[int, str]) -> dict[int, bytes]:
+    """Enter meters, number -> address; their provisioning records by number."""
+    numbers = list(places)
+    for at in range(0, len(numbers), _ADDED):
+        some = {number: places[number] for number in numbers[at : at + _ADDED]}
+        store.write(_add, setting, some).result()
+    return {number: _record(keys, number) for number in numbers}
+
+
+def _add(conn: Connection, setting: Setting, places: dict[int, str]) -> None:
+    for number, address in places.items():
+        record = MeterRecord(number, setting.carrier(number), address, TARIFF.encode(), LIMITS.encode())
+        add_meter(conn, setting.start_s, record)
+
+
+def _record(keys: KeyStore, number: int) -> bytes:
+    return provision_record(
+        keys,
+        meter=number,
+        account_epoch=1,
+        tag_key_version=1,
+        interval_minutes=15,
+        limits=LIMITS.encode(),
+        tariff=TARIFF.encode(),
+        currency=CURRENCY,
+        imp_per_kwh=1600,
+    )
+
+
 class HeadEnd:
     """`engine`: the one that runs now · `kills`: how many went before it · `counts`: what came up at them, by what
     became of it."""
@@ -95,29 +124,13 @@ class HeadEnd:
     def commission(self) -> dict[int, bytes]:
         """All meters are entered; their provisioning records by number."""
         numbers = [self.setting.number(index) for index in range(self.setting.meters)]
-        for at in range(0, len(numbers), _ADDED):
-            self.write(self._add, numbers[at : at + _ADDED])
-        return {number: self._record(number) for number in numbers}
+        places = {number: self._place(number) for number in numbers}
+        return commission(self.store, self.keys, self.setting, places)
 
-    def _add(self, conn: Connection, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            carrier = self.setting.carrier(number)
-            address = f"tcp://127.0.0.1:{1 + number // 240 % 60_000}?unit={number % 240 + 1}" * (carrier == MODBUS)
-            record = MeterRecord(number, carrier, address, TARIFF.encode(), LIMITS.encode())
-            add_meter(conn, self.setting.start_s, record)
-
-    def _record(self, number: int) -> bytes:
-        return provision_record(
-            self.keys,
-            meter=number,
-            account_epoch=1,
-            tag_key_version=1,
-            interval_minutes=15,
-            limits=LIMITS.encode(),
-            tariff=TARIFF.encode(),
-            currency=CURRENCY,
-            imp_per_kwh=1600,
-        )
+    def _place(self, number: int) -> str:
+        """Where a meter on a bus would be."""
+        on_bus = self.setting.carrier(number) == MODBUS
+        return f"tcp://127.0.0.1:{1 + number // 240 % 60_000}?unit={number % 240 + 1}" if on_bus else ""
 
     # -- its work ------------------------------------------------------------------------------------------------------
 

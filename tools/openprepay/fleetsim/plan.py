@@ -28,7 +28,7 @@ class Happening(NamedTuple):
 NAMES: dict[str, Text] = {
     STORM: ("every link is lost for five minutes, then all come back", "所有连接中断五分钟,随后全部重连"),
     PEAK: ("evening peak: everybody draws two and a half times as much", "晚高峰:用电量增至两倍半"),
-    OUTAGE: ("a part of the grid is dark for 40 minutes, with last gasps", "部分电网停电 40 分钟,电表发出停电告警"),
+    OUTAGE: ("a part of the grid goes dark, with last gasps", "部分电网停电,电表发出停电告警"),
     TOP_UP: ("many pay at once", "集中充值"),
     WIPE: ("the carrier forgets all that is on its way", "通信通道丢失全部在途消息"),
     KILL: ("the head end's process is killed, another begins", "主站进程被杀,新进程接管"),
@@ -47,6 +47,14 @@ DAY = (
     Happening(OUTAGE, _h(19.1), _h(19.1) + 2400, 5, NAMES[OUTAGE]),
     Happening(TOP_UP, _h(20), 0, 20, NAMES[TOP_UP]),
 )
+
+LIVE = (
+    Happening(STORM, 1500, 1800, 100, NAMES[STORM]),
+    Happening(PEAK, 1800, 5400, 250, NAMES[PEAK]),
+    Happening(OUTAGE, 2400, 3300, 5, NAMES[OUTAGE]),
+    Happening(TOP_UP, 3600, 0, 20, NAMES[TOP_UP]),
+)
+"""For an hour and a half on real carriers."""
 
 
 def peak(plan: tuple[Happening, ...], start_s: int) -> Peak:

@@ -15,7 +15,8 @@ class Setting:
     step_s: of a meter to which nothing happens, a divisor of a quarter of an hour · round_s: of the carrier and the
     head end, a divisor of step_s · loss, repeat: percent of messages, each way · delay_s: the longest on the way ·
     offline: percent of the meters that nobody reaches, at any time · on_bus: percent of the meters on buses ·
-    processes: that the meters live in · awake: meters that each of them keeps awake (None: all)."""
+    spread_s: over which the steps of the meters are spread, below step_s · processes: that the meters live in ·
+    awake: meters that each of them keeps awake (None: all)."""
 
     meters: int
     seed: int = 0
@@ -27,6 +28,7 @@ class Setting:
     delay_s: int = 20
     offline: int = 2
     on_bus: int = 10
+    spread_s: int = 0
     processes: int = 1
     awake: int | None = None
 
