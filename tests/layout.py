@@ -44,10 +44,10 @@ RULES = {
     "firmware/meter/drivers": Rule("meter.drivers", {"meterlink", "meter"}, _EDGE, ()),
     "firmware/meter/boards": Rule("meter.boards", {"meterlink", "meter"}, _EDGE, ()),
     "simulator/metersim": Rule("metersim", {"meterlink", "meter", "metersim"}, None, ("simulator",)),
-    "host/headend": Rule("headend", {"meterlink", "headend"}, None, ("core", "console", "hsm", "postgresql")),
+    "host/headend": Rule("headend", {"meterlink", "headend"}, None, ("core", "console", "hsm", "postgresql", "export")),
     "tools/fieldtool": Rule("fieldtool", {"meterlink", "headend.links", "fieldtool"}, None, ("core", "console")),
     "tools/openprepay": Rule(
-        "openprepay", FIRST_PARTY, None, ("core", "simulator", "console", "hsm", "postgresql", "bench")
+        "openprepay", FIRST_PARTY, None, ("core", "simulator", "console", "hsm", "postgresql", "export", "bench")
     ),
 }
 

@@ -12,6 +12,7 @@ from headend.store.schema import meter
 from meterlink import bodies, reasons, reports, states, topics
 from meterlink.batches import KIND_INTERVALS, read_ask
 from meterlink.reports import Report
+from tests.host import readings
 from tests.host.books import METER, NOW_S
 from tests.host.peer import CLOSED, OPEN
 from tests.host.site import API, Site
@@ -276,6 +277,30 @@ def test_intervals_come_by_number_with_what_is_missing_counted(site: Site) -> No
         "whole": True,
     }
     assert client.get(ME).json()["reads"] == {"expected": 100, "whole_to": 100}
+
+
+def test_readings_come_by_time_of_all_logs(site: Site) -> None:
+    day_s, now_s = NOW_S - NOW_S % 86_400, NOW_S + 5 * 86_400
+    used = [{"seq": seq, "start_s": day_s + seq * 900, "import_reg_wh": seq, "import_wh": 1} for seq in range(1, 200)]
+    rest = {"export_reg_wh": 0, "export_wh": 0, "minutes": 15, "flags": 0}
+    made = [{**one, **rest} for one in used]
+    site.store.write(readings.put, now_s, METER, 4, made[:150]).result()
+    site.store.write(readings.put, now_s, METER, 9, made[100:]).result()  # both logs tell of some periods
+    client = site.client()
+    found: list[dict[str, Any]] = []
+    after: str | None = ""
+    while after is not None:
+        page = client.get(f"{ME}/readings", params={"limit": 30, "after": after}).json()
+        found += page["intervals"]
+        after = page["next_after"]
+    expected = sorted([(seq, 4) for seq in range(1, 151)] + [(seq, 9) for seq in range(101, 200)])
+    assert [(one["seq"], one["log_id"]) for one in found] == expected
+    span = {"from_s": day_s + 900, "to_s": day_s + 3600}
+    page = client.get(f"{ME}/readings", params=span).json()
+    assert [one["start"]["s"] - day_s for one in page["intervals"]] == [900, 1800, 2700]
+    assert page["next_after"] is None
+    page = client.get(f"{ME}/readings", params={"day": "2027-01-15"}).json()
+    assert [one["seq"] for one in page["intervals"]] == [*range(1, 96)]
 
 
 def test_reconciliation_is_explained_to_the_unit(site: Site) -> None:

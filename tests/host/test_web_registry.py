@@ -236,3 +236,8 @@ def test_that_a_person_looked_at_a_load_profile_is_audited(site: Site, client: h
     told = (newest.action, newest.actor, newest.subject, newest.detail)
     assert told == ("reads.read", "user:li.wei", f"meter:{METER}", '{"after":7}')
     problem(viewer.get(f"{API}/meters/{OTHER + 1}/intervals"), 404, "unknown_meter")
+    assert viewer.get(f"{AT}/readings", params={"day": "2027-01-15"}).status_code == 200
+    newest = site.store.read(lambda conn: conn.execute(select(audit).order_by(audit.c.id.desc())).first())
+    assert newest is not None
+    told = (newest.action, newest.actor, newest.subject, newest.detail)
+    assert told == ("reads.read", "user:li.wei", f"meter:{METER}", '{"from_s":1799971200,"to_s":1800057600}')

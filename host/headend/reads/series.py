@@ -19,6 +19,7 @@ from meterlink.records import INTERVAL_FORMAT, RECORD_LENGTH
 
 DAY_S = 86_400
 LAST_SEQ = 0xFFFFFFFF
+FIRST = (0, 0, 0)  # before any record
 
 _LAYOUT = struct.Struct(INTERVAL_FORMAT[:-1] + "2x")  # the CRC is left out
 _SEQ = struct.Struct(INTERVAL_FORMAT[:2])
@@ -81,6 +82,19 @@ def between(conn: Connection, meter: int, from_s: int, to_s: int) -> list[Readin
     rows = _DAYS(conn, {"of": meter, "since": from_s // DAY_S, "until": (to_s - 1) // DAY_S})
     found = [one for one in _readings(rows) if from_s <= one.start_s < to_s]
     return sorted(found, key=lambda one: (one.start_s, one.log_id, one.seq))
+
+
+def page(
+    conn: Connection, meter: int, from_s: int, to_s: int, limit: int, after: tuple[int, int, int] = FIRST
+) -> list[Reading]:
+    """The first `limit` of `between` behind one with (start_s, log_id, seq); not more days are read than that takes."""
+    found: list[Reading] = []
+    low_s, span_s = max(from_s, after[0]), DAY_S
+    while len(found) < limit and low_s < to_s:
+        high_s = min(to_s, low_s + span_s)
+        found += [one for one in between(conn, meter, low_s, high_s) if (one.start_s, one.log_id, one.seq) > after]
+        low_s, span_s = high_s, span_s * 2
+    return found[:limit]
 
 
 def day(conn: Connection, meter: int, day: int) -> list[Reading]:

@@ -82,7 +82,7 @@ async def list_intervals(call: Call[Nothing, IntervalsQuery]) -> Answer:
             unchained=counts.unchained,
             whole=counts.whole,
         ),
-        intervals=[_interval(row) for row in rows],
+        intervals=[interval_of(row) for row in rows],
         next_after=rows[-1].seq if len(rows) == call.query.limit else None,
     )
     return Answer(200, page)
@@ -100,7 +100,8 @@ def _intervals(conn: Connection, meter: int, query: IntervalsQuery) -> tuple[Com
     return counts, series.following(conn, meter, counts.log_id, query.after, query.limit)
 
 
-def _interval(row: Reading) -> Interval:
+def interval_of(row: Reading) -> Interval:
+    """A record as JSON has it."""
     return Interval(
         seq=row.seq,
         start=wire.moment(row.start_s),
