@@ -28,9 +28,11 @@ from sqlalchemy import Connection, func, select
 
 from headend.access.sealing import Sealer
 from headend.books import heads, sealer, sweep
+from headend.campaigns import making as dry_runs
 from headend.chores import Chore, Chores
 from headend.clock import Clock, SystemClock
 from headend.collection import follow
+from headend.configuration import auditing
 from headend.engine import Action, Engine, Part, Policy
 from headend.fleet import grid, swap_check
 from headend.keys.holder import KeyHolder
@@ -39,6 +41,7 @@ from headend.keys.signer_client import SignerClient
 from headend.keys.signer_log import SignerLog
 from headend.keys.signer_wire import SignerAway
 from headend.links.port import Carrier, Message, Sent
+from headend.orders.actions import Ack
 from headend.orders.policy import Entropy
 from headend.people.keyring import RingFile
 from headend.reads import shadow_days
@@ -68,6 +71,7 @@ SEAL_S = 10  # how long an entry may stand unsealed
 SWAPS_S = 3_600  # between two looks for meters in each other's place
 SWEEP_S = 60  # between two comparisons of what moved with the books
 SHADOW_S = 600  # between two looks for days that can be priced again
+DRY_RUN_S = 1
 DAY_S = 86_400
 PACK_S = 600  # between two looks whether a day of readings can be packed
 HEAD_S = 300  # between two looks whether a day is over
@@ -256,6 +260,8 @@ class Service:
                 Chore("packing", PACK_S, Packer(store, kept_days=kept_days[retention.READINGS]).run, roles.BILL),
                 Chore("swapped meters", SWAPS_S, partial(swap_check.follow, store), roles.BILL),
                 Chore("grid", FOLLOW_S, lambda now_s: store.write(grid.go_on, now_s).result(), roles.BILL),
+                Chore("dry runs", DRY_RUN_S, partial(dry_runs.follow, store), roles.BILL),
+                Chore("configuration", auditing.EVERY_S, partial(auditing.follow, store), roles.BILL),
                 Chore("retention", DAY_S, lambda now_s: retention.prune_some(store, now_s, kept_days), roles.BILL),
             ],
             self._clock,
@@ -380,6 +386,12 @@ class Service:
         """A carrier's thread brings messages: see `links.port.Up`."""
         outcomes = self.engine.up_many([(*message, carrier.name) for message in messages])
         actions = [action for outcome in outcomes if not isinstance(outcome, BaseException) for action in outcome]
+        tell: Callable[[Ack], None] | None = getattr(carrier, "tell", None)  # of a carrier that can say without waiting
+        if tell is not None:
+            for ack in actions:
+                if isinstance(ack, Ack):
+                    tell(ack)
+            actions = [action for action in actions if not isinstance(action, Ack)]
         if actions:
             self._loop.call_soon_threadsafe(self._hand_all, actions, carrier)
         return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]

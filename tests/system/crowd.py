@@ -72,8 +72,13 @@ class Crowd:
 
     def waiting(self) -> int:
         """Records that nobody has acknowledged."""
+        return sum(self.behind().values())
+
+    def behind(self) -> dict[int, int]:
+        """The same, by meter."""
         with self._lock:
-            return sum(max(one.intervals, default=0) - self._acked[number] for number, one in self.peers.items())
+            found = {number: max(one.intervals, default=0) - self._acked[number] for number, one in self.peers.items()}
+        return {number: count for number, count in found.items() if count}
 
     def __enter__(self) -> Self:
         self._client.connect(self._broker.host, self._broker.port)

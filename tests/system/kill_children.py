@@ -7,6 +7,7 @@ CODE`.
 """
 
 import asyncio
+import faulthandler
 import json
 import logging
 import os
@@ -28,7 +29,6 @@ from headend.keys.signer_server import SignerServer
 from headend.orders.policy import Policy
 from headend.service import Service
 from headend.settings import Settings
-from headend.store import CommitFailed
 from headend.workers import roles
 from headend.workers.post import Post
 from headend.workers.tenure import name_of_process
@@ -107,14 +107,15 @@ def work(settings: Settings, keys: KeyStore) -> None:
             try:
                 await service.start()
                 return service
-            except (DBAPIError, CommitFailed):
-                log.exception("A worker did not start.")
+            except Exception:
+                log.exception("A worker did not start.")  # a service manager would start it again, whatever it was
                 await asyncio.sleep(0.1)
 
     async def live() -> None:
         service = await begin()
         stopped = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        faulthandler.register(signal.SIGUSR1)  # whoever wonders what it does may ask
         say("ready", os.getpid())
         over = asyncio.create_task(service.over())
         await asyncio.wait({over, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)

@@ -183,7 +183,7 @@ class Works:
         self.crowd.recording = False
         ends = time.monotonic() + GIVE_UP_S
         while not (self.crowd.waiting() == 0 and self._all_confirmed() and self._shares_even()):
-            assert time.monotonic() < ends, f"not settled: {self._standing()}\n" + "".join(map(self.told, self.names))
+            assert time.monotonic() < ends, f"not settled: {self._standing()}\n" + "".join(map(self._doing, self.names))
             assert self.crowd.failed is None, self.crowd.failed
             time.sleep(0.2)
 
@@ -217,11 +217,17 @@ class Works:
         return bool(self.store.read(kill_books.all_confirmed))
 
     def _standing(self) -> dict[str, object]:
-        return {"records": self.crowd.waiting(), "paid": self._all_confirmed(), "shares": self.holders()}
+        return {"records": self.crowd.behind(), "paid": self._all_confirmed(), "shares": self.holders()}
 
-    def told(self, who: str) -> str:
+    def _doing(self, who: str) -> str:
+        """What its threads are doing now, and what it said before."""
+        os.kill(self._pids[who], signal.SIGUSR1)
+        time.sleep(0.5)
+        return self.told(who, 12_000)
+
+    def told(self, who: str, length: int = 3_000) -> str:
         path = self.folder / f"{who}.log"
-        return f"--- {who}\n" + (path.read_text()[-3_000:] if path.exists() else "")
+        return f"--- {who}\n" + (path.read_text()[-length:] if path.exists() else "")
 
     # --- the processes ------------------------------------------------------------------------------------------------
 

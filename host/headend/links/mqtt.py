@@ -34,7 +34,8 @@ _KIND_AT = 1  # in reports and wills
 class MqttCarrier:
     """See `port.Carrier`. An action is taken over when the broker has acknowledged it and somebody is subscribed.
 
-    `counts`: what was not for us: strange_topic, oversize, not_listening. `session`: connection and acknowledgements.
+    `counts`: what was not for us: strange_topic, oversize; not_told: acknowledgements to meters that could not be sent.
+    `session`: connection and acknowledgements.
     """
 
     name = "mqtt"
@@ -119,6 +120,15 @@ class MqttCarrier:
                 if not sent:
                     return sent
         return await self._publish(topics.down(action.meter, what), action.raw, expiry_s)
+
+    def tell(self, ack: Ack) -> None:
+        """Send an acknowledgement, whatever becomes of it: where it is lost, its records come again. Never blocks; of
+        any thread.
+        """
+        if self._why_not(ack):
+            self.counts["not_told"] += 1
+        else:
+            self.session.publish(topics.down(ack.meter, topics.DN_ACK), ack.raw, ACK_EXPIRY_S)
 
     async def _publish(self, topic: str, raw: bytes, expiry_s: int) -> Sent:
         future = self.session.publish(topic, raw, expiry_s)

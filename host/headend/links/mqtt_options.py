@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -120,8 +121,11 @@ class MqttOptions:
 
     def expiring(self, expiry_s: int) -> Properties | None:
         """The properties of a publication that the broker drops after `expiry_s` seconds; None where it cannot."""
-        if self.version == V311:
-            return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.MessageExpiryInterval = expiry_s
-        return properties
+        return None if self.version == V311 else _expiring(expiry_s)
+
+
+@lru_cache(256)
+def _expiring(expiry_s: int) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.MessageExpiryInterval = expiry_s
+    return properties

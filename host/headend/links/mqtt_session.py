@@ -43,6 +43,7 @@ TRIES = 5  # of a message that fails while others are committed; then it is set 
 _REMEMBERED = 1000  # messages that failed
 _NOT_OURS = "its lease has run out, or is another worker's"
 _TICK_S = 0.5
+_AT_ONCE = 64  # messages that are read before anything else is done
 
 
 class Broken(Exception):
@@ -204,6 +205,7 @@ class Session:
         self._stopping = threading.Event()
         self._bell, self._ear = socket.socketpair()  # a byte from any thread ends the session's wait
         self._bell.setblocking(False)
+        self._rung = False
         self._commands: deque[_Command] = deque()
         self._connection: _Connection | None = None
         self._backoff = Backoff(options.first_wait_s, options.longest_wait_s, random)
@@ -254,6 +256,9 @@ class Session:
     # --- the thread ---------------------------------------------------------------------------------------------------
 
     def _ring(self) -> None:
+        if self._rung:  # it has not looked yet
+            return
+        self._rung = True
         with contextlib.suppress(OSError):  # it is awake enough already, or gone
             self._bell.send(b"\0")
 
@@ -280,7 +285,7 @@ class Session:
     def _note(self, error: Exception) -> None:
         known = isinstance(error, Broken | OSError | Refused)
         self.trouble = str(error) if known else f"{type(error).__name__}: {error}"
-        log.warning("MQTT: %s", self.trouble, exc_info=None if known else error)
+        log.warning("MQTT, %s: %s", self._options.client_id, self.trouble, exc_info=None if known else error)
 
     def _serve(self, connection: _Connection) -> None:
         self.counts["connections"] += 1
@@ -322,7 +327,10 @@ class Session:
                 readable = readable or bool(events & selectors.EVENT_READ)
             else:
                 self._ear.recv(4096)
+                self._rung = False
         results = [client.loop_read()] if readable else []
+        while readable and len(connection.inbox) == len(results) < _AT_ONCE:  # each reading has brought a message
+            results.append(client.loop_read())
         if client.want_write():
             results.append(client.loop_write())
         results.append(client.loop_misc())

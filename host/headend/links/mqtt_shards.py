@@ -18,7 +18,7 @@ from headend.links.mqtt import MqttCarrier
 from headend.links.mqtt_options import MqttOptions
 from headend.links.mqtt_session import Tenancy
 from headend.links.port import Sent, Up, Upward
-from headend.orders.actions import Action
+from headend.orders.actions import Ack, Action
 from meterlink import topics
 
 _PROBE_S = 5.0
@@ -77,6 +77,12 @@ class ShardedMqtt:
         if carrier is None:
             return Sent(False, f"Shard {topics.shard(action.meter):02d} is another worker's.")
         return await carrier.send(action)
+
+    def tell(self, ack: Ack) -> None:
+        """See `MqttCarrier.tell`."""
+        carrier = self.shards.get(topics.shard(ack.meter))
+        if carrier is not None:
+            carrier.tell(ack)
 
     @property
     def connected(self) -> int:
