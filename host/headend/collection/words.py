@@ -19,27 +19,38 @@ audit.ACTIONS.update(
     }
 )
 
-PROFILES: Mapping[str, Text] = {
-    "follow": ("as reports show", "随报告补采"),
-    "push": ("the meter brings them", "电表主动上报"),
-    "daily": ("once a day", "每日采集"),
-}
-
-# States of a meter in a request.
-STATES: Mapping[str, Text] = {
-    "waiting": ("waiting", "等待中"),
-    "done": ("read", "已读"),
-    "given_up": ("not read in time", "超时未读"),
-}
-
-# What the figures of a day mean.
-FIGURES: Mapping[str, Text] = {
-    "meters": ("meters", "电表数"),
-    "expected": ("records expected", "应采"),
-    "in_time": ("read in time", "按时采集"),
-    "late": ("read late", "迟到采集"),
-    "lost": ("declared lost", "已确认丢失"),
-    "repeated": ("came again", "重复上报"),
-    "whole": ("meters whole", "完整电表"),
-    "whole_in_time": ("whole in time", "按时完整"),
+PAGE: Mapping[str, Text] = {
+    "title": ("Collection", "采集"),
+    "board": ("Meters", "电表"),
+    "success": ("Read success", "采集成功率"),
+    "day": ("Day", "日期"),
+    "area": ("Area", "区域"),
+    "carrier": ("Carrier", "通道"),
+    "meters": ("Meters", "电表数"),
+    "expected": ("Expected", "应采"),
+    "in_time": ("In time", "按时"),
+    "late": ("Late", "迟到"),
+    "missing": ("Missing", "缺失"),
+    "lost": ("Lost", "丢失"),
+    "repeated": ("Again", "重复"),
+    "whole": ("Whole", "完整"),
+    "chart": ("read in time and late, of what was expected", "按时与迟到采集占应采比例"),
+    "none": ("Nothing was counted yet.", "暂无统计。"),
+    "by_day": ("By day", "按日"),
+    "by_area": ("By area", "按区域"),
+    "by_carrier": ("By carrier", "按通道"),
+    "lines": ("Lines that answer worst", "应答最差的线路"),
+    "line": ("Line", "线路"),
+    "sent": ("Asked", "请求"),
+    "answered": ("Answered", "应答"),
+    "silent": ("Silent", "无应答"),
+    "garbled": ("Garbled", "误码"),
+    "late_replies": ("Late", "迟到"),
+    "half": ("Half within", "半数应答时间"),
+    "most": ("99 % within", "99% 应答时间"),
+    "none_asked": ("No line was asked today.", "今日无线路请求。"),
+    "pauses": ("Pauses", "采集暂停"),
+    "until": ("Until", "截止"),
+    "why": ("Why", "原因"),
+    "read_only": ("This page only shows.", "本页仅供查看。"),
 }

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, select
 
+from headend.access.areas import EVERYWHERE
+from headend.collection import table
+from headend.ledger import zone
 from headend.orders import lifecycle
 from headend.store import sql
 from headend.store.schema import finding, meter, meter_state, order, outbox, payment
@@ -21,6 +24,8 @@ OPEN_STATES = (
     lifecycle.QUEUED,
     *lifecycle.ON_THE_WAY,
 )
+
+RECORDS = ("expected", "in_time", "late", "lost", "repeated")
 
 _METERS = select(func.count()).select_from(meter)
 _ONLINE = select(func.count()).select_from(meter_state).where(meter_state.c.online == 1)
@@ -60,6 +65,7 @@ class Figures:
     paid_age_s: int
     paid_uc: int
     findings: dict[str, int]  # kind -> how many stand
+    records: dict[tuple[str, str], int]  # (carrier, what became of them) -> records of the last local day that is over
     workers: int  # processes that share the database
     held: dict[str, int]  # kind of lease -> how many somebody holds, while there are workers,
     free: dict[str, int]  # … and how many nobody does
@@ -85,10 +91,17 @@ def look(conn: Connection, now_s: int) -> Figures:
         paid_age_s=_age_s(now_s, paid_s),
         paid_uc=int(paid_uc),
         findings=dict(conn.execute(_FINDINGS).all()),
+        records=_records(conn, now_s),
         workers=workers,
         held={kind: held for kind, held, _ in leases},
         free={kind: count - held for kind, held, count in leases},
     )
+
+
+def _records(conn: Connection, now_s: int) -> dict[tuple[str, str], int]:
+    yesterday = zone.day_of(zone.of(conn), now_s) - 1
+    days = table.of_days(conn, yesterday, yesterday, (EVERYWHERE,), by_carrier=True)
+    return {(one.carrier, name): getattr(one, name) for one in days for name in RECORDS}
 
 
 def _age_s(now_s: int, since_s: int | None) -> int:

@@ -44,6 +44,9 @@ NAMES: Mapping[str, Name] = {
     "openprepay_payments_pending": Name("Payments that no report has shown on the meter yet."),
     "openprepay_payments_pending_seconds": Name("Age of the oldest of them."),
     "openprepay_payments_pending_amount": Name("What they add up to, in the books' currency."),
+    "openprepay_records": Name(
+        "Records of the last local day that is over, by carrier and what became of them.", ("carrier", "state")
+    ),
     "openprepay_findings": Name("What stands for a person to look into, by kind.", ("kind",)),
     "openprepay_ledger_difference": Name("Sum of what books and meters leave unexplained, in the books' currency."),
     "openprepay_trouble": Name("1 for each part that does not work; nothing when the head end is ready.", ("part",)),
@@ -133,6 +136,7 @@ class Metrics:
         yield _gauge("orders_oldest_seconds", {(state,): age_s for state, age_s in found.oldest_s.items()})
         yield _gauge("leases", {(kind,): count for kind, count in found.held.items()})
         yield _gauge("leases_free", {(kind,): count for kind, count in found.free.items()})
+        yield _gauge("records", {(carrier, state): count for (carrier, state), count in found.records.items()})
         yield _gauge("findings", {(kind,): count for kind, count in found.findings.items()})
         if difference_uc is not None:
             yield _gauge("ledger_difference", {(): difference_uc / UC})

@@ -158,7 +158,16 @@ def build_app(desk: Desk, budget: ErrorBudget | None = None, limits: Rates | Non
 def _page(door: Door) -> list[Route]:
     """The pages, where their template engine is installed (the extra `console`)."""
     try:
-        from headend.web import exceptions_page, fleet_page, page, signin_page, validation_page
+        from headend.web import (
+            campaigns_page,
+            collection_page,
+            configuration_page,
+            exceptions_page,
+            fleet_page,
+            page,
+            signin_page,
+            validation_page,
+        )
     except ModuleNotFoundError as missing:
         if missing.name != "jinja2":
             raise
@@ -167,8 +176,14 @@ def _page(door: Door) -> list[Route]:
     desk, admit = door.desk, door.admit
     return [
         door.route("/", {"GET": _or_sign_in(page.serve(desk, admit), signin_page.PATH)}),
+        door.route(campaigns_page.PATH, {"GET": _or_sign_in(campaigns_page.serve(desk, admit), signin_page.PATH)}),
+        *(
+            door.route(path, {"GET": _or_sign_in(function(desk, admit), signin_page.PATH)})
+            for path, function in configuration_page.PAGES.items()
+        ),
         door.route(exceptions_page.PATH, {"GET": _or_sign_in(exceptions_page.serve(desk, admit), signin_page.PATH)}),
         door.route(fleet_page.PATH, {"GET": _or_sign_in(fleet_page.serve(desk, admit), signin_page.PATH)}),
+        door.route(collection_page.PATH, {"GET": _or_sign_in(collection_page.serve(desk, admit), signin_page.PATH)}),
         door.route(validation_page.PATH, {"GET": _or_sign_in(validation_page.serve(desk, admit), signin_page.PATH)}),
         door.route(
             validation_page.FILE_PATH, {"GET": _or_sign_in(validation_page.serve_file(desk, admit), signin_page.PATH)}

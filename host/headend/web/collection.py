@@ -219,7 +219,7 @@ async def get_success(call: Call[Nothing, SuccessQuery]) -> Answer:
 
 async def list_lines(call: Call[Nothing, LinesQuery]) -> Answer:
     """How good Modbus lines are: what was asked, how it ended, and how long answers took."""
-    return Answer(200, Lines(await call.desk.read(_lines, call.desk.clock.now_s(), call.caller.areas, call.query)))
+    return Answer(200, Lines(await call.desk.read(lines_shown, call.desk.clock.now_s(), call.caller.areas, call.query)))
 
 
 # --- reading and writing ----------------------------------------------------------------------------------------------
@@ -273,7 +273,8 @@ def _success(conn: Connection, now_s: int, within: tuple[str, ...], query: Succe
     return table.of_days(conn, last - query.days + 1, last, where, query.level, query.by_carrier)
 
 
-def _lines(conn: Connection, now_s: int, within: tuple[str, ...], query: LinesQuery) -> list[LineShown]:
+def lines_shown(conn: Connection, now_s: int, within: tuple[str, ...], query: LinesQuery) -> list[LineShown]:
+    """Lines of these areas, or the units of one."""
     day = now_s // DAY_S
     counted = lines.quality(conn, day - query.days + 1, day, query.link)
     known = lines.seen_by(conn, within)
