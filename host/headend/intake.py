@@ -62,20 +62,22 @@ class Intake:
         chunks = [places[at : at + TOGETHER] for at in range(0, len(places), TOGETHER)]
         for chunk, future in [(chunk, self._start(now_s, opened, chunk)) for chunk in chunks]:
             for place, outcome in zip(chunk, _outcomes(future, len(chunk)), strict=True):
-                one, key = opened[place], keys[place]
-                assert one is not None and key is not None, "it was opened"
-                stored = isinstance(outcome, bulk.Taken)
-                found[place] = Stored(one, key, *outcome) if stored else outcome  # type: ignore[misc, assignment]
+                if isinstance(outcome, tuple):
+                    one, key = opened[place], keys[place]
+                    assert one is not None and key is not None, "it was opened"
+                    found[place] = Stored(one, key, *outcome)
+                else:
+                    found[place] = outcome
         return found
 
     def _start(
         self, now_s: int, opened: Sequence[Opened | None], chunk: Iterable[int]
-    ) -> "Future[list[bulk.Taken | None]]":
+    ) -> "Future[list[bulk.Reach | None]]":
         batches = [one for one in (opened[place] for place in chunk) if one is not None]
         try:
             return self._store.write(bulk.take_many, now_s, batches, self._question_s, lane=READS)
         except (Overloaded, StoreClosed) as error:
-            refused: Future[list[bulk.Taken | None]] = Future()
+            refused: Future[list[bulk.Reach | None]] = Future()
             refused.set_exception(error)
             return refused
 
@@ -93,7 +95,7 @@ class Intake:
         return keys
 
 
-def _outcomes(future: "Future[list[bulk.Taken | None]]", number: int) -> Sequence[bulk.Taken | BaseException | None]:
+def _outcomes(future: "Future[list[bulk.Reach | None]]", number: int) -> Sequence[bulk.Reach | BaseException | None]:
     """What became of the batches of a transaction. Where one of them was at fault, each is looked at by itself."""
     try:
         return future.result()

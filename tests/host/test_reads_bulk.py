@@ -14,7 +14,9 @@ from headend.engine import Ack, Action, Ask, Engine, Policy
 from headend.intake import Message
 from headend.keys.keystore import KeyStore
 from headend.reads import bulk, series
-from headend.store import CommitFailed
+from headend.store import CommitFailed, Store
+from headend.store.many import among, listed
+from headend.store.prepared import prepared
 from headend.store.schema import lost_range
 from headend.store.schema_readings import meter_reads, reading_island
 from meterlink import batches, topics
@@ -173,3 +175,20 @@ def test_many_at_once_come_to_what_they_come_to_one_by_one(said: list[Any], cuts
     assert said_of[0] == said_of[1]
     for fleet in (one, many):
         fleet.store.close()
+
+
+def test_a_list_of_meters_is_looked_up_by_key(any_store: Store) -> None:
+    """And the table is not gone through from end to end."""
+    wanted = prepared(select(meter_reads.c.meter).where(among(meter_reads.c.meter, "of")))
+
+    def plan(conn: Connection) -> str:
+        given = {"of": listed(conn, [METERS[0], 5])}
+        text = wanted.compiled(conn, given).sql
+        if conn.dialect.name == "sqlite":
+            rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (given["of"],))
+        else:
+            conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            rows = conn.exec_driver_sql(f"EXPLAIN {text}", given)
+        return str(rows.all())
+
+    assert ("SEARCH" if any_store.port.writes.dialect.name == "sqlite" else "Index") in any_store.read(plan)

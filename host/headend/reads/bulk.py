@@ -5,7 +5,7 @@ what is missing. What overlaps, repeats, leaves a gap or comes of another log is
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -50,63 +50,68 @@ _ANSWERED = for_each(
 )
 
 
-class Taken(NamedTuple):
-    """What became of a batch that was stored: acknowledge up to `whole_to`; the meter has records up to `newest`."""
-
-    whole_to: int
-    newest: int
+Reach = tuple[int, int]  # up to where a log is whole, and the newest record that is known of it
 
 
-def take_many(conn: Connection, now_s: int, batches: Sequence[Opened], question_s: int) -> list[Taken | None]:
-    """Store what continues its log, in the order given; None for each batch that is left as it was."""
-    meters = {one.meter for one in batches}
-    states = {row.meter: row for row in _LOCK(conn, {"of": listed(conn, sorted(meters))})}
-    reach = {meter: (row.interval_whole_to, row.interval_newest) for meter, row in states.items()}
+class _Log:
+    """A meter's present log while batches are laid behind it."""
+
+    __slots__ = ("first", "log_id", "newest", "records", "whole_to")
+
+    def __init__(self, row: Any) -> None:
+        self.log_id: int | None = row.log_id
+        self.whole_to: int = row.interval_whole_to
+        self.newest: int = row.interval_newest
+        self.first = 0
+        self.records: list[bytes] = []
+
+
+def take_many(conn: Connection, now_s: int, batches: Sequence[Opened], question_s: int) -> list[Reach | None]:
+    """Store what continues its log, in the order given. Of each how far its log is whole then, and its newest record;
+    None for a batch that is left as it was.
+    """
+    rows = _LOCK(conn, {"of": listed(conn, sorted({one.meter for one in batches}))}).all()
+    logs = {row.meter: _Log(row) for row in rows}
+    for meter in _crowded(conn, logs):
+        del logs[meter]
     asked = _open_questions(conn, now_s - question_s, {one.meter for one in batches if one.nonce != NO_NONCE})
-    left = meters - states.keys() | _crowded(conn, states)
     answered: list[tuple[int, bytes]] = []
-    runs: dict[int, list[Opened]] = {}
-    taken: list[Taken | None] = []
-    for one in batches:
-        meter, _, nonce, first, last, _ = one
-        question = None if nonce == NO_NONCE else asked.get((meter, nonce))
-        if (
-            meter in left
-            or states[meter].log_id != one.log_id
-            or first != reach[meter][0] + 1
-            or question not in (None, first)
-        ):
-            left.add(meter)
+    moved: dict[int, _Log] = {}
+    taken: list[Reach | None] = []
+    for meter, log_id, nonce, first, last, records in batches:
+        log = logs.get(meter)
+        question = asked.get((meter, nonce)) if asked else None
+        if log is None or log.log_id != log_id or first != log.whole_to + 1 or question not in (None, first):
+            logs.pop(meter, None)  # nor what follows it
             taken.append(None)
             continue
         if question is not None:
             answered.append((now_s, nonce))
             del asked[meter, nonce]
-        newest = max(last, reach[meter][1])
-        reach[meter] = last, newest
-        runs.setdefault(meter, []).append(one)
-        taken.append(Taken(last, newest))
-    recent.put(conn, now_s, [_run(runs[meter]) for meter in sorted(runs)])
-    _MOVE(conn, [(*reach[meter], meter) for meter in sorted(runs)])
-    _ANSWERED(conn, answered)
+        log.whole_to = last
+        if last > log.newest:
+            log.newest = last
+        if not log.records:
+            log.first = first
+            moved[meter] = log
+        log.records.append(records)
+        taken.append((last, log.newest))
+    if moved:
+        laid = sorted(moved.items())
+        recent.put(conn, now_s, [(meter, log.log_id or 0, log.first, b"".join(log.records)) for meter, log in laid])
+        _MOVE(conn, [(log.whole_to, log.newest, meter) for meter, log in laid])
+        _ANSWERED(conn, answered)
     return taken
 
 
-def _run(batches: Sequence[Opened]) -> recent.Run:
-    """What came of a meter, one behind the other."""
-    first = batches[0]
-    return first.meter, first.log_id, first.first, b"".join([one.records for one in batches])
-
-
-def _crowded(conn: Connection, states: dict[int, Any]) -> set[int]:
+def _crowded(conn: Connection, logs: dict[int, _Log]) -> set[int]:
     """Meters of whose present log something is stored, or lost, behind the cursor."""
-    behind = {meter: row for meter, row in states.items() if row.interval_whole_to != row.interval_newest}
+    behind = [meter for meter, log in logs.items() if log.whole_to != log.newest]
     if not behind:
         return set()
-    of = {"of": listed(conn, list(behind))}
+    of = {"of": listed(conn, behind)}
     apart = [*_ISLANDS(conn, of), *_LOST(conn, of)]
-    reach = {(meter, row.log_id): row.interval_whole_to for meter, row in behind.items()}
-    return {row.meter for row in apart if row.last > reach.get((row.meter, row.log_id), row.last)}
+    return {row.meter for row in apart if row.log_id == logs[row.meter].log_id and row.last > logs[row.meter].whole_to}
 
 
 def _open_questions(conn: Connection, since_s: int, meters: Iterable[int]) -> dict[tuple[int, bytes], int]:

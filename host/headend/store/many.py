@@ -7,20 +7,19 @@ _MOVE = for_each(update(…).where(… == bindparam("of")).values(top=bindparam(
 _MOVE(conn, [(96, 17), (96, 18)])
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Executable, bindparam
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.types import Boolean, NullType
+from sqlalchemy.types import NullType
 
 
 class Among(ColumnElement[bool]):
     """See `among`."""
 
     inherit_cache = False
-    type = Boolean()
+    type: Any = NullType()  # as a boolean it would be compared with 1, and no index be used
 
     def __init__(self, column: Column[Any], name: str) -> None:
         self.column = column
@@ -41,12 +40,13 @@ def _sqlite(element: Among, compiler: Any, **given: Any) -> str:
 @compiles(Among, "postgresql")
 def _postgresql(element: Among, compiler: Any, **given: Any) -> str:
     column, numbers = compiler.process(element.column, **given), compiler.process(element.numbers, **given)
-    return f"{column} = ANY(CAST({numbers} AS BIGINT[]))"
+    return f"{column} = ANY(CAST(CAST({numbers} AS TEXT) AS BIGINT[]))"
 
 
-def listed(conn: Connection, numbers: Sequence[int]) -> object:
+def listed(conn: Connection, numbers: Sequence[int]) -> str:
     """A list of whole numbers as the database takes it in one value."""
-    return list(numbers) if conn.dialect.name == "postgresql" else json.dumps(list(numbers))
+    written = ",".join(map(str, numbers))
+    return f"{{{written}}}" if conn.dialect.name == "postgresql" else f"[{written}]"
 
 
 class ForEach:

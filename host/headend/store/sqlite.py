@@ -134,7 +134,7 @@ def _insert(table: Table) -> str:
 
 def copy_in(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert whole rows, in the driver's own words: it takes the tuples as they are."""
-    conn.exec_driver_sql(_insert(table), list(rows))
+    conn.exec_driver_sql(_insert(table), rows if isinstance(rows, list) else list(rows))
 
 
 def now_s(conn: Connection) -> int:

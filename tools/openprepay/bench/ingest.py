@@ -1,117 +1,180 @@
-"""Interval records a second from the wire into SQLite: sealed batches through the engine, each call back after COMMIT.
+"""Interval records a second from the wire into a database that holds ten million: sealed batches through the engine.
 
-The whole way of a batch: the meter's key, MAC, CRCs, the lock of the meter's row, what stands there already, insert,
-cursor, acknowledgement, questions for gaps, orders that wait; on disk (WAL, synchronous=FULL). The peer inserts the
-same rows with a bare `executemany`, with the same number of them in a commit. One caller makes a commit of every batch;
-many at once share commits.
+The whole way of a batch: the meter's key, MAC, CRCs, numbers, the lock of its records, cursor, what is stored, the
+acknowledgement; on disk (WAL, `synchronous=FULL`; PostgreSQL as it comes). In the order of profiles (a day of one meter
+after the other, in batches of 40) and in the order of slots (one record of every meter in turn, each a message of its
+own, as fifty thousand meters say them live). The peer puts the same records into a table of one row a record, which
+holds as many, with nothing but `executemany` or COPY, as many in a commit.
 """
 
-from collections.abc import Iterator
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from os import environ
+from pathlib import Path
 from statistics import median
+from typing import Any, TypeVar
 
 from sqlalchemy import event
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateTable
 
-from headend.reads.batches import decode
-from headend.store.schema import interval
 from meterlink import topics
-from meterlink.batches import MAX_RECORDS, Batch
+from meterlink.batches import MAX_RECORDS
+from openprepay.bench import postgres, readings
 from openprepay.bench.figure import Figure, against, race, timed
-from openprepay.bench.scene import Scene, open_scene, raw_sqlite
+from openprepay.bench.readings import HELD, METERS, SLOTS, Message, Row
+from openprepay.bench.scene import Scene, raw_sqlite
 
-METERS = 32
-CALLERS = 8  # threads that a carrier brings messages with
-BATCHES = 8  # of a caller in a round
-_INSERT = f"INSERT INTO interval VALUES ({', '.join('?' * len(interval.c))})"  # noqa: S608 - placeholders alone
+CALLERS = 4  # threads that carriers bring messages with
+LISTED = 1_000  # messages that one of them hands on at once
+PROFILES = 1_000  # meters whose day is brought in a round
+MESSAGES = 20_000  # single records in a round
+COMMIT_MS = 200.0  # the longest that the design allows to a commit
 
-Sealed = tuple[int, bytes]  # a meter's number and its batch
+T = TypeVar("T")
+Put = Callable[[Sequence[Row]], None]  # rows of a commit into the peer's table
 
 
 def run(seconds: float) -> Iterator[Figure]:
-    """Whole batches from one caller, from many, and single records as meters say them live."""
-    with open_scene(METERS) as scene:
-        ingest = Ingest(scene)
-        for name, records, callers in (
-            ("ingest_rows", MAX_RECORDS, 1),
-            ("ingest_rows_grouped", MAX_RECORDS, CALLERS),
-            ("ingest_rows_single", 1, CALLERS),
-        ):
-            yield ingest.measure(name, records, callers, BATCHES * callers, seconds / 3)
-        ingest.close()
+    """On SQLite, and on PostgreSQL where it is installed."""
+    with tempfile.TemporaryDirectory(prefix="openprepay-bench-", dir=environ.get("TMPDIR", "/var/tmp")) as name:
+        folder = Path(name)
+        peer = raw_sqlite(folder / "peer.sqlite")
+        try:
+            for statement in readings.peer_statements("sqlite"):
+                peer.execute(statement)
+            yield from _measure(folder, "", _into_sqlite(peer), seconds / 2)
+        finally:
+            peer.close()
+        if postgres.programs() is not None:
+            with postgres.serving(folder) as url, _into_postgresql(url) as put:
+                yield from _measure(folder, url, put, seconds / 2)
 
 
-class Ingest:
-    """Feeds a scene, and beside it a bare database, with batches that neither has seen."""
+def _measure(folder: Path, url: str, put: Put, seconds: float) -> Iterator[Figure]:
+    scene = Scene(folder, 0, database=url)
+    try:
+        readings.fill(scene.store)
+        ingest = _Ingest(scene, put)
+        where = "_postgresql" if url else ""
+        tool = "COPY" if url else "sqlite3's executemany"
+        for name, make in (("profiles", ingest.profiles), ("slots", ingest.slots)):
+            yield ingest.measure(f"ingest_{name}{where}", make, tool, seconds / 2)
+        yield against(f"ingest_longest_commit{where}", ingest.longest_ms, "ms", "what the design allows", COMMIT_MS)
+    finally:
+        scene.store.close()
 
-    def __init__(self, scene: Scene) -> None:
+
+class _Ingest:
+    """Feeds a scene, and beside it the peer's table, with records that neither has seen."""
+
+    def __init__(self, scene: Scene, put: Put) -> None:
         self._scene = scene
-        self._next = dict.fromkeys(scene.meters, 1)
+        self._put = put
         self._commits = 0
-        event.listen(scene.store.writes, "commit", self._count)
-        self._peer = raw_sqlite(scene.folder / "peer.sqlite")
-        self._peer.execute(str(CreateTable(interval).compile(dialect=sqlite.dialect())))
+        self._here = threading.local()
+        self._days = 0  # profiles that were brought
+        self._said = 0  # single records that were brought
+        self.longest_ms = 0.0
+        event.listen(scene.store.writes, "begin", self._begin)
+        event.listen(scene.store.writes.pool, "checkin", self._end)
 
-    def close(self) -> None:
-        """Let go of the bare database."""
-        self._peer.close()
+    def profiles(self) -> tuple[list[Message], list[Row]]:
+        """The next day of the next meters, of those in the first half."""
+        made: list[Message] = []
+        wanted: list[Row] = []
+        for _ in range(PROFILES):
+            day, place = divmod(self._days, METERS // 2)
+            number, first = 1 + place, 1 + HELD + SLOTS * day
+            for at in range(first, first + SLOTS, MAX_RECORDS):
+                count = min(MAX_RECORDS, first + SLOTS - at)
+                made.append(readings.sealed(self._scene.keys, number, at, readings.numbered(at, count)))
+            wanted += readings.rows(number, first, SLOTS)
+            self._days += 1
+        return made, wanted
 
-    def measure(self, name: str, records: int, callers: int, number: int, seconds: float) -> Figure:
-        """Rows a second: so many records in a batch, callers at once, batches in a round."""
-        fed: list[Sealed] = []
-        rounds = 0
+    def slots(self) -> tuple[list[Message], list[Row]]:
+        """The next record of the next meters, of those in the other half; these take turns."""
+        made: list[Message] = []
+        wanted: list[Row] = []
+        for _ in range(MESSAGES):
+            slot, place = divmod(self._said, METERS // 2)
+            number, seq = 1 + METERS // 2 + place, 1 + HELD + slot
+            made.append(readings.sealed(self._scene.keys, number, seq, readings.numbered(seq, 1)))
+            wanted += readings.rows(number, seq, 1)
+            self._said += 1
+        return made, wanted
+
+    def measure(
+        self, name: str, make: Callable[[], tuple[list[Message], list[Row]]], tool: str, seconds: float
+    ) -> Figure:
+        """Records a second."""
+        fed: list[Any] = [[], []]
+        rows, rounds = 0, 0
         self._commits = 0
 
         def ours() -> float:
-            nonlocal rounds
-            rounds += 1
-            fed[:] = self._make(number, records)
-            return timed(lambda: self._feed(fed, callers))()
+            nonlocal rows, rounds
+            fed[:] = make()
+            rows, rounds = len(fed[1]), rounds + 1
+            return timed(lambda: self._feed(fed[0]))()
 
         def in_commit() -> int:
-            return max(1, round(rounds * number / self._commits)) * records
+            return max(1, rounds * rows // max(1, self._commits))
 
         def bare() -> float:
-            rows = [(batch.meter, batch.log_id, *row) for batch in map(self._read, fed) for row in decode(batch)[0]]
-            assert len(rows) == number * records
-            return timed(lambda: self._insert(rows, in_commit()))()
+            return timed(lambda: [self._put(some) for some in _cut(fed[1], in_commit())])()
 
         ours_s, bare_s = race([ours, bare], seconds, rounds=2, pick=median)
-        rows = number * records
-        peer = f"sqlite3's executemany alone, {in_commit()} rows in a commit alike"
+        peer = f"{tool} alone, a row a record, {in_commit()} in a commit alike"
         return against(name, rows / ours_s, "rows/s", peer, rows / bare_s)
 
-    def _make(self, number: int, records: int) -> list[Sealed]:
-        """The next batches of the meters in turn."""
-        made = []
-        for place in range(number):
-            meter = self._scene.meters[place % METERS]
-            made.append((meter, self._scene.batch(meter, self._next[meter], records)))
-            self._next[meter] += records
-        return made
-
-    def _read(self, sealed: Sealed) -> Batch:
-        return Batch(sealed[1], self._scene.keys.mac_key(sealed[0], 1))
-
-    def _feed(self, fed: list[Sealed], callers: int) -> None:
+    def _feed(self, fed: Sequence[Message]) -> None:
         stored = self._scene.engine.counts["stored"]
-        if callers == 1:
-            for one in fed:
-                self._up(one)
-        else:
-            with ThreadPoolExecutor(callers) as pool:
-                list(pool.map(self._up, fed))
+        lists = [[(number, topics.UP_INTERVALS, raw, "mqtt") for number, raw in some] for some in _cut(fed, LISTED)]
+        with ThreadPoolExecutor(CALLERS) as pool:
+            answers = list(pool.map(self._scene.engine.up_many, lists))
+        assert not any(isinstance(one, BaseException) for some in answers for one in some), answers
         assert self._scene.engine.counts["stored"] - stored == len(fed), self._scene.engine.counts
 
-    def _up(self, sealed: Sealed) -> None:
-        self._scene.engine.up(sealed[0], topics.UP_INTERVALS, sealed[1], "mqtt")
+    def _begin(self, _: object) -> None:
+        self._here.began = time.perf_counter()
 
-    def _insert(self, rows: list[tuple[int, ...]], in_commit: int) -> None:
-        for at in range(0, len(rows), in_commit):
-            self._peer.execute("BEGIN IMMEDIATE")
-            self._peer.executemany(_INSERT, rows[at : at + in_commit])
-            self._peer.execute("COMMIT")
-
-    def _count(self, _: object) -> None:
+    def _end(self, *_: object) -> None:
         self._commits += 1
+        self.longest_ms = max(self.longest_ms, 1000 * (time.perf_counter() - self._here.began))
+
+
+def _cut(whole: Sequence[T], length: int) -> Iterator[Sequence[T]]:
+    return (whole[at : at + length] for at in range(0, len(whole), length))
+
+
+def _into_sqlite(peer: Any) -> Put:
+    statement = f"INSERT INTO peer VALUES ({', '.join('?' * 10)})"  # noqa: S608 - placeholders alone
+
+    def put(some: Sequence[Row]) -> None:
+        peer.execute("BEGIN IMMEDIATE")
+        peer.executemany(statement, some)
+        peer.execute("COMMIT")
+
+    return put
+
+
+@contextmanager
+def _into_postgresql(url: str) -> Iterator[Put]:
+    import psycopg
+
+    with psycopg.connect(url.replace("+psycopg", "")) as peer:
+        for statement in readings.peer_statements("postgresql"):
+            peer.execute(statement)
+        peer.commit()
+
+        def put(some: Sequence[Row]) -> None:
+            with peer.cursor() as cursor, cursor.copy("COPY peer FROM STDIN") as copy:
+                for row in some:
+                    copy.write_row(row)
+            peer.commit()
+
+        yield put
