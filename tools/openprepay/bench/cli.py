@@ -28,6 +28,7 @@ BENCHES = {
     "keys": ("keys", "a key store in a file and in SoftHSM: meter keys derived, digests signed"),
     "signer": ("signer", "credit orders encoded, signed and logged; the log opened"),
     "chain": ("chain", "sealed books: entries verified by the stand-alone verifier, rows sealed"),
+    "judge": ("judge", "days of readings judged, days held for review, estimates beside what was measured"),
     "simulate": ("simulate", "meters in process: days a second, memory each"),
 }
 
