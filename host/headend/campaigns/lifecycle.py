@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from headend.access import areas
 from headend.refusals import Refused
 from headend.store.schema_campaign import campaign, campaign_history
 from meterlink.labels import Text
@@ -90,6 +91,8 @@ ENDS = frozenset((DROPPED, RECALLED))
 GOING = (PROPOSED, RUNNING, HELD, PAUSED, SETTLING, RECALLING)  # something may happen to them by itself
 SENDING = (RUNNING, HELD, SETTLING, DONE)  # what is queued of them may be sent
 MAX_NOTE = 200
+
+areas.OF["campaign"] = select(campaign.c.area).where(campaign.c.id == bindparam("id"))
 
 _LOCKED = select(campaign).where(campaign.c.id == bindparam("of")).with_for_update()
 _ROW = select(campaign).where(campaign.c.id == bindparam("of"))

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, bindparam, insert, select, update
 
 from headend import audit
+from headend.access import areas
 from headend.campaigns import checking, plan, selection, words  # noqa: F401 - the words of the audit
 from headend.campaigns.lifecycle import PREPARING, change, locked, move, told
 from headend.campaigns.plan import Plan
@@ -64,14 +65,16 @@ def make(
         raise Refused("terms", unknown[0], f"some of {', '.join(sorted(what.keys)) or 'nothing'}")
     what.check(terms)
     terms_of = plan.read(given)
+    selection.check(chosen)
     if not 0 < len(why) <= MAX_WHY or not why.isprintable():
         raise Refused("why", why, f"1..{MAX_WHY} printable characters")
     row = {
         "kind": kind,
         "author": actor,
         "why": why,
+        "area": _narrowest(seen, chosen),
         "seen": json.dumps(list(seen)),
-        "selection": json.dumps(selection.check(chosen), sort_keys=True, separators=(",", ":")),
+        "selection": json.dumps(chosen, sort_keys=True, separators=(",", ":")),
         "terms": json.dumps(terms, sort_keys=True),
         "plan": json.dumps(plan.written(terms_of), sort_keys=True),
         "state": PREPARING,
@@ -82,6 +85,12 @@ def make(
     told(conn, now_s, made, actor, "make", PREPARING, why)
     audit.record(conn, now_s, actor, "campaign.made", f"campaign:{made}", {"kind": kind})
     return made
+
+
+def _narrowest(seen: tuple[str, ...], chosen: Any) -> str:
+    """Who may see a campaign before its dry run tells where its meters stand."""
+    mine = areas.narrowed(seen, chosen.get("area", areas.EVERYWHERE)) if isinstance(chosen, dict) else ()
+    return mine[0] if len(mine) == 1 else areas.EVERYWHERE
 
 
 def follow(store: Store, now_s: int) -> bool:
@@ -157,9 +166,10 @@ def _close(
     if groups:
         conn.execute(_GROUP, [{"of": campaign_id, "at": number, "grp": at} for number, at in groups])
     feeders, common = _places(conn, campaign_id)
+    area = common if feeders else row.area
     if feeders:
         conn.execute(insert(campaign_feeder), [{"campaign": campaign_id, **one} for one in feeders])
-    move(conn, now_s, row, "ready", digest=digest, groups=json.dumps(sizes), area=common, at_meter=0)
+    move(conn, now_s, row, "ready", digest=digest, groups=json.dumps(sizes), area=area, at_meter=0)
 
 
 def _places(conn: Connection, campaign_id: int) -> tuple[list[dict[str, Any]], str]:

@@ -52,3 +52,31 @@ AS_PROVISIONED: Text = ("as it was provisioned", "出厂设置")
 VERSION: Text = ("version {version}", "第 {version} 版")
 OTHER_CONTENT: Text = ("version {version} with other content", "第 {version} 版（内容不符）")
 WHY_REPAIR = "configuration audit: {aspect}"
+
+# Columns of the file, and what the page says.
+COLUMNS: tuple[Text, ...] = (
+    ("Meter", "电表"),
+    ("Area", "区域"),
+    ("What", "项目"),
+    ("Detail", "说明"),
+    ("Since", "发现时间"),
+    ("Proposal", "申请"),
+)
+PAGE: Mapping[str, Text] = {
+    "title": ("Configuration of meters", "参数稽核"),
+    "board": ("Meters", "电表"),
+    "meter": ("Meter", "电表"),
+    "area": ("Area", "区域"),
+    "what": ("What", "项目"),
+    "detail": ("Detail", "说明"),
+    "since": ("Since", "发现时间"),
+    "proposal": ("Proposal", "申请"),
+    "number": ("Meters", "户数"),
+    "summary": ("What stands", "现存差异"),
+    "findings": ("Meters that differ", "差异电表"),
+    "none": ("Nothing differs.", "无差异。"),
+    "more": ("More", "更多"),
+    "all": ("All", "全部"),
+    "file": ("As a file", "导出文件"),
+    "read_only": ("This page only shows.", "本页仅供查看。"),
+}

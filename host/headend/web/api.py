@@ -8,8 +8,10 @@ from headend.web import (
     audit,
     bills,
     books,
+    campaigns,
     channels,
     collection,
+    configuration,
     exceptions_api,
     exclusions,
     fleet,
@@ -402,6 +404,8 @@ _MODULES: tuple[ModuleType, ...] = (
     validation,
     visits,
     readings,
+    campaigns,
+    configuration,
 )
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = _HERE + tuple(

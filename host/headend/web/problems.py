@@ -15,6 +15,7 @@ from headend.access.kept import KeyReused
 from headend.access.passwords import Busy
 from headend.access.people import UnknownGrant, UnknownUser, UserExists
 from headend.access.service_tokens import UnknownChannel
+from headend.campaigns.lifecycle import UnknownCampaign
 from headend.collection.pauses import UnknownPause
 from headend.collection.requests import UnknownRead
 from headend.fleet.grid import UnknownNode
@@ -67,6 +68,7 @@ CODES = {
     "unknown_meter": Kind(404, "The meter is not in the fleet"),
     "unknown_order": Kind(404, "There is no such order"),
     "unknown_proposal": Kind(404, "There is no such proposal"),
+    "unknown_campaign": Kind(404, "There is no such campaign"),
     "unknown_node": Kind(404, "There is no such part of the grid"),
     "unknown_point": Kind(404, "There is no such supply point"),
     "unknown_type": Kind(404, "There is no such meter type"),
@@ -145,6 +147,7 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownMeter, "unknown_meter"),
     (UnknownOrder, "unknown_order"),
     (UnknownProposal, "unknown_proposal"),
+    (UnknownCampaign, "unknown_campaign"),
     (UnknownNode, "unknown_node"),
     (UnknownPoint, "unknown_point"),
     (UnknownType, "unknown_type"),
