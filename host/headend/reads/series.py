@@ -8,6 +8,8 @@ All raise Damaged where a packed day cannot be read.
 
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import repeat
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Integer, LargeBinary, and_, bindparam, func, literal_column, or_, select
@@ -39,6 +41,7 @@ class Reading(NamedTuple):
     flags: int
 
 
+_BY_START = attrgetter("start_s", "log_id", "seq")
 _recent, _day = reading_recent.c, reading_day.c
 _OF = and_(_recent.hour == reading_hour.c.hour, _recent.meter == bindparam("of"))
 _LENGTH = func.length(_recent.records, type_=Integer) // RECORD_LENGTH
@@ -81,7 +84,7 @@ def between(conn: Connection, meter: int, from_s: int, to_s: int) -> list[Readin
     """Periods that begin in `from_s`..`to_s` (the latter excluded), by start, then log, then number."""
     rows = _DAYS(conn, {"of": meter, "since": from_s // DAY_S, "until": (to_s - 1) // DAY_S})
     found = [one for one in _readings(rows) if from_s <= one.start_s < to_s]
-    return sorted(found, key=lambda one: (one.start_s, one.log_id, one.seq))
+    return sorted(found, key=_BY_START)
 
 
 def page(
@@ -92,7 +95,7 @@ def page(
     low_s, span_s = max(from_s, after[0]), DAY_S
     while len(found) < limit and low_s < to_s:
         high_s = min(to_s, low_s + span_s)
-        found += [one for one in between(conn, meter, low_s, high_s) if (one.start_s, one.log_id, one.seq) > after]
+        found += [one for one in between(conn, meter, low_s, high_s) if _BY_START(one) > after]
         low_s, span_s = high_s, span_s * 2
     return found[:limit]
 
@@ -105,7 +108,7 @@ def day(conn: Connection, meter: int, day: int) -> list[Reading]:
 def numbered(conn: Connection, meter: int, log_id: int, low: int, high: int) -> list[Reading]:
     """The stored records `low`..`high` of a log, by number."""
     rows = _NUMBERED(conn, {"of": meter, "log": log_id, "low": low, "high": high})
-    return sorted([one for one in _readings(rows) if low <= one.seq <= high], key=lambda one: one.seq)
+    return sorted([one for one in _readings(rows) if low <= one.seq <= high], key=attrgetter("seq"))
 
 
 def raw(conn: Connection, meter: int, log_id: int, low: int, high: int) -> bytes:
@@ -166,7 +169,8 @@ def decoded(log_id: int, records: bytes) -> Iterator[Reading]:
 
 def unpacked(log_id: int, packed: bytes) -> Iterator[Reading]:
     """The readings of packed records; Damaged."""
-    return (Reading(log_id, *fields) for fields in zip(*packing.columns(packed)[:-1], strict=True))
+    columns = packing.columns(packed)
+    return map(Reading._make, zip(repeat(log_id, len(columns.seq)), *columns[:-1], strict=True))
 
 
 def _readings(rows: Iterable[Any]) -> Iterator[Reading]:

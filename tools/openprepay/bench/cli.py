@@ -16,8 +16,11 @@ BENCHES = {
     "heap32": ("heap32", "heap of a whole meter on words of 32 bits (WebAssembly build)"),
     "full": ("full", "the start of a meter whose flash is full, on MicroPython"),
     "rtu": ("rtu", "Modbus RTU requests a second over a pty to the firmware on MicroPython"),
+    "rs485_sweep": ("rs485_sweep", "a day of records of 32 meters on a line of 9 600 baud, beside the wires"),
     "decode": ("decode", "interval records from sealed batches to rows"),
     "ingest": ("ingest", "interval records from the wire into SQLite"),
+    "mqtt": ("mqtt", "messages from a broker committed, beside a bare client"),
+    "stored": ("stored", "packed days of interval records: bytes each, unpacked, days and months read"),
     "payments": ("payments", "payments into SQLite, one by one and in groups"),
     "domain": ("domain", "a payment beside the bare commit that it needs, on SQLite and PostgreSQL"),
     "till": ("till", "payments over HTTP into a head end that serves, on SQLite and PostgreSQL"),
@@ -30,6 +33,7 @@ BENCHES = {
     "chain": ("chain", "sealed books: entries verified by the stand-alone verifier, rows sealed"),
     "judge": ("judge", "days of readings judged, days held for review, estimates beside what was measured"),
     "simulate": ("simulate", "meters in process: days a second, memory each"),
+    "fleet": ("fleet", "a fleet: memory of a sleeping meter; a day on a carrier that loses, counted"),
 }
 
 
