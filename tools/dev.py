@@ -341,6 +341,7 @@ KILLS = "tests/system/test_kill_cycles.py"
 RESTORES = "tests/system/test_restores.py"
 LINE_FUZZ = "tests/firmware/test_line_fuzz.py"
 INPUTS = "350000"  # to each of its three servers
+FLEET = "tests/host/test_fleet_day.py"
 LIVES = "tests/firmware/test_life.py"
 FUZZ = "tests/firmware/test_fuzz.py"
 # A year of life in each mode on CPython, a month on MicroPython, a week on words of 32 bits, and a million orders,
@@ -364,6 +365,7 @@ def soak(arguments: list[str]) -> int:
         kill(seed)
         other_database()
         simulate(seed)
+        fleet(seed)
         live(seed, YEAR)
     ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
     while time.monotonic() < ends:
@@ -400,6 +402,14 @@ def simulate(seed: int) -> None:
         raise Failed(
             f"100 000 orders failed; replay with: OPENPREPAY_SEED={seed} OPENPREPAY_ORDERS=100000 {MANY_ORDERS}"
         )
+
+
+def fleet(seed: int) -> None:
+    """A day of 10 000 meters on a carrier that loses, on both databases."""
+    chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_FLEET": "10000"}
+    if run(PYTHON, "-m", "pytest", "-q", FLEET, "-k", "test_a_day", env=chosen, check=False):
+        words = " ".join(f"{name}={value}" for name, value in chosen.items())
+        raise Failed(f"A day of a fleet failed; replay it with: {words} .venv/bin/python -m pytest {FLEET}")
 
 
 def other_database() -> None:

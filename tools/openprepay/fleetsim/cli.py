@@ -34,9 +34,9 @@ def parser() -> argparse.ArgumentParser:
         prog="openprepay sim fleet",
         description="Runs many meters with the real firmware against the real head end. Without --day: on a broker, "
         "one connection a meter, and behind Modbus gateways, on the loopback interface; with a connection storm, an "
-        "evening peak, an outage with last gasps and many payments at once. With --day: a day, and the days after it, on a "
-        "carrier that loses, while head ends are killed and the carrier forgets what it has; counted to the last "
-        "record. Exit code 0 where everything is there in the end, 1 where not.",
+        "evening peak, an outage with last gasps and many payments at once. With --day: a day, and what follows "
+        "it, on a carrier that loses, while head ends are killed and the carrier forgets what it has; counted to the "
+        "last record. Exit code 0 where everything is there in the end, 1 where not.",
     )
     top.add_argument("--meters", type=int, default=200, metavar="N", help="how many (default 200)")
     top.add_argument("--seed", type=int, default=0, metavar="N", help="equal seeds have equal faults")

@@ -26,6 +26,7 @@ from headend.ledger import payments
 from headend.reads import series
 from headend.store.schema import meter_event, payment
 from meterlink import events, topics
+from meterlink.records import RECORD_LENGTH
 from metersim.gateway import RTU, TCP, Gateway
 from openprepay.demo.broker import HOST, Broker
 from openprepay.demo.office import CHANNEL, Office
@@ -202,11 +203,11 @@ class Live:
             await self._look(office)
         held = {of.meter: of for of in self.flock.held(self.setting.start_s, self._clock.now_s())}
         until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until and not await asyncio.to_thread(self._is_all_there, office, held):
+        while time.monotonic() < until and not await self._is_all_there(office, held):
             ends = time.monotonic() + _LOOK_S
             while time.monotonic() < ends:
                 await self._look(office)
-        await asyncio.to_thread(self._count, office, held)
+        await self._count(office, held)
         await self._end()
 
     async def _furnish(self, office: Office) -> None:
@@ -302,29 +303,30 @@ class Live:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _stored(self, office: Office, of: Held) -> bytes:
-        return office.read(series.raw, of.meter, of.log_id, of.oldest, of.newest)
-
-    def _is_all_there(self, office: Office, held: dict[int, Held]) -> bool:
-        paid = office.read(_paid)
+    async def _is_all_there(self, office: Office, held: dict[int, Held]) -> bool:
+        stored = await asyncio.to_thread(_stored, office, held)
+        gasps = await asyncio.to_thread(office.read, _gasps)
         return (
-            all(sha256(self._stored(office, of)).digest() == of.digest for of in held.values())
-            and office.read(_gasps) >= self.outcome.warned
-            and all(self.flock.credited_uc(number) == amount_uc for number, amount_uc in paid.items())
+            all(sha256(stored[number]).digest() == of.digest for number, of in held.items())
+            and gasps >= self.outcome.warned
+            and not await self._unpaid(office)
         )
 
-    def _count(self, office: Office, held: dict[int, Held]) -> None:
+    async def _unpaid(self, office: Office) -> int:
+        """Meters that are not credited with what was paid for them."""
+        paid = await asyncio.to_thread(office.read, _paid)
+        return sum(self.flock.credited_uc(number) != amount_uc for number, amount_uc in paid.items())
+
+    async def _count(self, office: Office, held: dict[int, Held]) -> None:
         outcome = self.outcome
+        stored = await asyncio.to_thread(_stored, office, held)
         for number, of in held.items():
-            raw = self._stored(office, of)
             outcome.intervals_held += max(0, of.newest - of.oldest + 1)
-            outcome.intervals_stored += len(raw) // 24
-            if sha256(raw).digest() != of.digest:
+            outcome.intervals_stored += len(stored[number]) // RECORD_LENGTH
+            if sha256(stored[number]).digest() != of.digest:
                 outcome.wrong.append(number)
-        paid = office.read(_paid)
-        right = sum(self.flock.credited_uc(number) == amount_uc for number, amount_uc in paid.items())
-        outcome.payments_on_meters = outcome.payments - (len(paid) - right)
-        outcome.gasps = office.read(_gasps)
+        outcome.payments_on_meters = outcome.payments - await self._unpaid(office)
+        outcome.gasps = await asyncio.to_thread(office.read, _gasps)
         outcome.transactions = self.transactions
         outcome.silent = sum(gateway.silent for gateway in self._gateways)
         outcome.counts = dict(office.service.engine.counts)
@@ -368,6 +370,11 @@ def memory_bytes() -> int:
     gc.collect()
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def _stored(office: Office, held: dict[int, Held]) -> dict[int, bytes]:
+    """The records of each meter as they are stored."""
+    return {number: office.read(series.raw, number, of.log_id, of.oldest, of.newest) for number, of in held.items()}
 
 
 def _gasps(conn: Connection) -> int:
