@@ -13,6 +13,7 @@ import pty
 import random
 import select
 import threading
+import time
 import tty
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -153,13 +154,18 @@ class Bus:
 
 class Bridge:
     """Somebody outside on a bus, through a pty: `path` is what a master opens. What comes in there is said on the bus
-    in one piece once nothing more has come for `pause_s`; what others say goes back. echo: the adapter hears itself."""
+    in one piece once nothing more has come for `pause_s`; what others say goes back. echo: the adapter hears itself.
 
-    def __init__(self, bus: Bus, pause_s: float = 0.02, echo: bool = False) -> None:
+    paced: an answer goes back when its last character would have come on the wires, counted from the first character of
+    the request, so that a master outside has the time of a real line.
+    """
+
+    def __init__(self, bus: Bus, pause_s: float = 0.02, echo: bool = False, paced: bool = False) -> None:
         self._bus = bus
         self._master = bus.station()
         self._pause_s = pause_s
         self._echo = echo
+        self._paced = paced
         self._ours, self._theirs = pty.openpty()
         tty.setraw(self._theirs)
         self.path = os.ttyname(self._theirs)
@@ -177,15 +183,19 @@ class Bridge:
         os.close(self._theirs)
 
     def _serve(self) -> None:
-        frame = b""
+        frame, came_at = b"", 0.0
         while not self._closing:
             if select.select([self._ours], [], [], self._pause_s)[0]:
+                came_at = time.monotonic() if not frame else came_at
                 frame += os.read(self._ours, 512)
             elif frame:
-                at = len(self._master.heard)
+                at, begin_us = len(self._master.heard), self._bus.now_us
                 self._master.say(frame)
                 self._bus.settle()
                 back = bytes(octet for _, octet in self._master.heard[at:])
+                if self._paced and back:
+                    took_s = (self._master.heard[-1][0] - begin_us) / 1_000_000
+                    time.sleep(max(0.0, came_at + took_s - time.monotonic()))
                 os.write(self._ours, frame + back if self._echo else back)
                 frame = b""
 

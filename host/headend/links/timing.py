@@ -8,7 +8,7 @@ at the start. A unit that is silent several times in a row rests, ever longer, s
 from dataclasses import dataclass
 
 _ALPHA, _BETA = 1 / 8, 1 / 4
-LEAST, MOST = 1 / 4, 2  # of the time at the start: no wait is shorter or longer
+LEAST, MOST = 1 / 2, 2  # of the time at the start: no wait is shorter or longer
 IN_A_ROW = 3  # silences before a unit rests
 REST_MOST_S = 300.0
 
