@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, insert
 
+from headend.store.prepared import prepared
 from headend.store.schema_audit import audit
 
 # Action -> what it means, in English and Chinese. Each package adds its own.
@@ -12,7 +13,7 @@ ACTIONS: dict[str, tuple[str, str]] = {}
 
 MAX_DETAIL = 2000
 
-_ROW = insert(audit)
+_ROW = prepared(insert(audit))
 
 
 def record(
@@ -34,4 +35,4 @@ def record(
     if len(text) > MAX_DETAIL:
         raise ValueError(f"detail: {len(text)} characters given, at most {MAX_DETAIL} expected")
     row = {"at_s": now_s, "actor": actor[:80], "action": action, "subject": subject[:120], "detail": text}
-    conn.execute(_ROW, row)
+    _ROW(conn, row)

@@ -16,6 +16,7 @@ from headend.access import areas
 from headend.fleet import words  # noqa: F401 - its actions
 from headend.fleet.types import MAX_TITLE, is_code
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema import meter
 from headend.store.schema_fleet import grid_event, grid_move, grid_node, placement, supply_point
 
@@ -30,7 +31,8 @@ AT_A_TIME = 500  # meters of a part of a move, beyond which no further node is t
 
 _parent = grid_node.alias("parent")
 _BY_ID = select(grid_node).where(grid_node.c.id == bindparam("of"))
-_BY_PATH = select(grid_node).where(grid_node.c.path == bindparam("at"), grid_node.c.ended_s.is_(None))
+_LOCKED = prepared(_BY_ID.with_for_update())
+_BY_PATH = prepared(select(grid_node).where(grid_node.c.path == bindparam("at"), grid_node.c.ended_s.is_(None)))
 _CHILDREN = (
     select(grid_node)
     .where(grid_node.c.parent == bindparam("of"), grid_node.c.ended_s.is_(None))
@@ -164,7 +166,8 @@ def get(conn: Connection, node: int) -> Row[Any]:
 
 def at(conn: Connection, path: str) -> Row[Any] | None:
     """The node of a path, or None."""
-    return conn.execute(_BY_PATH, {"at": path}).one_or_none()
+    row: Row[Any] | None = _BY_PATH(conn, {"at": path}).one_or_none()
+    return row
 
 
 def below(conn: Connection, node: int | None) -> list[Row[Any]]:
@@ -209,7 +212,7 @@ def misplaced(conn: Connection, *, limit: int = 100) -> list[Row[Any]]:
 
 def locked(conn: Connection, node: int, kind: str = "") -> Row[Any]:
     """A node of the grid (of this kind), whose path stays as it is until the transaction ends. Raises Refused."""
-    row = conn.execute(_BY_ID.with_for_update(), {"of": node}).one_or_none()
+    row: Row[Any] | None = _LOCKED(conn, {"of": node}).one_or_none()
     if row is None or row.ended_s is not None:
         raise UnknownNode(node)
     if kind and row.kind != kind:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema_fleet import meter_identity
 
 SERIAL = "serial"
@@ -16,10 +17,10 @@ MAX_SERIAL = 40
 MAX_TEXT = 200
 
 _MINE = (meter_identity.c.meter == bindparam("of")) & (meter_identity.c.kind == bindparam("which"))
-_THERE = select(meter_identity.c.text).where(_MINE)
+_THERE = prepared(select(meter_identity.c.text).where(_MINE))
 _NEW = insert(meter_identity)
-_CHANGE = update(meter_identity).where(_MINE)
-_DROP = delete(meter_identity).where(_MINE)
+_CHANGE = prepared(update(meter_identity).where(_MINE))
+_DROP = prepared(delete(meter_identity).where(_MINE))
 
 
 def folded(text: str) -> str:
@@ -44,10 +45,10 @@ def add_many(conn: Connection, given: Iterable[tuple[int, str, str]]) -> None:
 def put(conn: Connection, meter: int, kind: str, text: str) -> None:
     """Say anew what a meter is found by; "": nothing."""
     key = {"of": meter, "which": kind}
-    standing = conn.execute(_THERE, key).scalar_one_or_none()
+    standing = _THERE(conn, key).scalar_one_or_none()
     if not text:
-        conn.execute(_DROP, key)
+        _DROP(conn, key)
     elif standing is None:
         add_many(conn, [(meter, kind, text)])
     elif standing != folded(text):
-        conn.execute(_CHANGE, {**key, "text": folded(text)})
+        _CHANGE(conn, {**key, "text": folded(text)})

@@ -18,6 +18,7 @@ from headend.fleet.meters import MAX_LABEL, MeterRecord
 from headend.fleet.placement import Place, Readings
 from headend.refusals import Refused
 from headend.registry import areas
+from headend.store.prepared import prepared
 from headend.store.schema import meter
 from headend.store.schema_fleet import meter_life, meter_life_event
 from meterlink.orders import MAX_METER
@@ -27,10 +28,10 @@ MAX_W = types.MAX_W
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _DIGITS = re.compile(r"[0-9]{1,16}")
-_METER = select(meter).where(meter.c.meter == bindparam("of"))
-_LABEL = update(meter).where(meter.c.meter == bindparam("of"))
-_LIFE = update(meter_life).where(meter_life.c.meter == bindparam("of"))
-_EVENT = insert(meter_life_event)
+_METER = prepared(select(meter).where(meter.c.meter == bindparam("of")))
+_LABEL = prepared(update(meter).where(meter.c.meter == bindparam("of")))
+_LIFE = prepared(update(meter_life).where(meter_life.c.meter == bindparam("of")))
+_EVENT = prepared(insert(meter_life_event))
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def point(conn: Connection, now_s: int, cells: Cells, given: Given) -> str:
 def meter_line(conn: Connection, now_s: int, cells: Cells, given: Given) -> str:
     """A meter, new or with another label, type, serial number, area, or the place that it had not yet."""
     number = _number(cells, "meter", 1, MAX_METER)
-    known = conn.execute(_METER, {"of": number}).one_or_none()
+    known = _METER(conn, {"of": number}).one_or_none()
     if known is None:
         _add(conn, now_s, number, cells, given)
         return NEW
@@ -152,9 +153,9 @@ def _add(conn: Connection, now_s: int, number: int, cells: Cells, given: Given) 
     if place is not None:
         _commission(conn, now_s, number, place, cells, given)
     elif state != lifecycle.IN_STOCK:
-        conn.execute(_LIFE, {"of": number, "state": state, "changed_s": now_s})
+        _LIFE(conn, {"of": number, "state": state, "changed_s": now_s})
         told = {"meter": number, "at_s": now_s, "actor": given.actor, "event": "add", "state": state}
-        conn.execute(_EVENT, {**told, "note": "imported"})
+        _EVENT(conn, {**told, "note": "imported"})
 
 
 def _type_new(conn: Connection, now_s: int, record: MeterRecord, cells: Cells) -> None:
@@ -164,7 +165,7 @@ def _type_new(conn: Connection, now_s: int, record: MeterRecord, cells: Cells) -
         types.fits_meter(types.get(conn, kind), record.carrier, record.interval_minutes)
     serial = identities.check_serial(cells.get("serial", ""))
     identities.add_many(conn, [(record.meter, identities.SERIAL, serial)])
-    conn.execute(_LIFE, {"of": record.meter, "type": kind, "serial": serial, "changed_s": now_s})
+    _LIFE(conn, {"of": record.meter, "type": kind, "serial": serial, "changed_s": now_s})
 
 
 def _hold_to(known: Row[Any], cells: Cells) -> None:
@@ -192,7 +193,7 @@ def _describe(conn: Connection, now_s: int, known: Row[Any], before: Row[Any], c
     if label != known.label:
         if len(label) > MAX_LABEL or not label.isprintable():
             raise Refused("label", label, f"at most {MAX_LABEL} printable characters")
-        conn.execute(_LABEL, {"of": known.meter, "label": label})
+        _LABEL(conn, {"of": known.meter, "label": label})
         identities.put(conn, known.meter, identities.LABEL, label)
         changed = True
     return changed

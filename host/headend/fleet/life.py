@@ -12,16 +12,17 @@ from headend.fleet import identities, lifecycle, placement, types
 from headend.fleet.placement import UNREAD, Place, Readings
 from headend.refusals import Refused
 from headend.store import lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import closing, meter
 from headend.store.schema_fleet import meter_life
 
-_STANDS = select(meter.c.account_epoch, meter.c.carrier, meter.c.interval_minutes).where(
-    meter.c.meter == bindparam("of")
+_STANDS = prepared(
+    select(meter.c.account_epoch, meter.c.carrier, meter.c.interval_minutes).where(meter.c.meter == bindparam("of"))
 )
-_CLOSED = select(closing.c.meter).where(
-    closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("epoch")
+_CLOSED = prepared(
+    select(closing.c.meter).where(closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("epoch"))
 )
-_DESCRIBE = update(meter_life).where(meter_life.c.meter == bindparam("of"))
+_DESCRIBE = prepared(update(meter_life).where(meter_life.c.meter == bindparam("of")))
 
 
 def commission(
@@ -40,10 +41,10 @@ def commission(
     since_s: when it came there, now at the latest; None: now. Raises Refused, UnknownMeter, UnknownPoint, UnknownNode.
     """
     lock_meter(conn, number)
-    row = conn.execute(_STANDS, {"of": number}).one()
+    row = _STANDS(conn, {"of": number}).one()
     lifecycle.move(conn, now_s, number, "commission", actor, note)
     order_id = None
-    if conn.execute(_CLOSED, {"of": number, "epoch": row.account_epoch}).first() is not None:
+    if _CLOSED(conn, {"of": number, "epoch": row.account_epoch}).one_or_none() is not None:
         order_id = accounts.open_epoch(conn, now_s, number, accounts.COMMISSIONED, actor, reason_text=note)
     placement.begin(conn, now_s, number, place, actor, since_s=now_s if since_s is None else since_s, read=read)
     return order_id
@@ -106,12 +107,12 @@ def describe(conn: Connection, now_s: int, number: int, actor: str, *, kind: str
     row = lifecycle.at(conn, number)
     if (row.type, row.serial) == (kind, serial):
         return False
-    stands = conn.execute(_STANDS, {"of": number}).one()
+    stands = _STANDS(conn, {"of": number}).one()
     if kind is not None:
         found = types.get(conn, kind)
         types.fits_meter(found, stands.carrier, stands.interval_minutes)
         placement.check_fit(conn, number, found)
     identities.put(conn, number, identities.SERIAL, identities.check_serial(serial))
-    conn.execute(_DESCRIBE, {"of": number, "type": kind, "serial": serial, "changed_s": now_s})
+    _DESCRIBE(conn, {"of": number, "type": kind, "serial": serial, "changed_s": now_s})
     audit.record(conn, now_s, actor, "meter.describe", f"meter:{number}", {"type": kind, "serial": serial})
     return True

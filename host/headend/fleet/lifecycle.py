@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from headend import audit
 from headend.fleet import words
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema_fleet import meter_life, meter_life_event
 
 IN_STOCK = "in_stock"
@@ -50,15 +51,16 @@ TABLE = {
     (REMOVED, "retire"): RETIRED,
 }
 
-_AT = select(meter_life).where(meter_life.c.meter == bindparam("of"))
-_MOVE = update(meter_life).where(meter_life.c.meter == bindparam("of"))
-_RECORD = insert(meter_life_event)
+_AT = prepared(select(meter_life).where(meter_life.c.meter == bindparam("of")))
+_MOVE = prepared(update(meter_life).where(meter_life.c.meter == bindparam("of")))
+_RECORD = prepared(insert(meter_life_event))
 _HISTORY = select(meter_life_event).where(meter_life_event.c.meter == bindparam("of")).order_by(meter_life_event.c.id)
 
 
 def at(conn: Connection, meter: int) -> Row[Any]:
     """The `meter_life` row of a meter of the fleet."""
-    return conn.execute(_AT, {"of": meter}).one()
+    row: Row[Any] = _AT(conn, {"of": meter}).one()
+    return row
 
 
 def move(conn: Connection, now_s: int, meter: int, event: str, actor: str, note: str = "") -> str:
@@ -68,9 +70,9 @@ def move(conn: Connection, now_s: int, meter: int, event: str, actor: str, note:
     if state is None:
         known = ", ".join(event for at, event in TABLE if at == before) or "nothing: its life is over"
         raise Refused(f"event of a meter that is {before}", event, known)
-    conn.execute(_MOVE, {"of": meter, "state": state, "changed_s": now_s})
+    _MOVE(conn, {"of": meter, "state": state, "changed_s": now_s})
     row = {"meter": meter, "at_s": now_s, "actor": actor, "event": event, "state": state, "note": note[:200]}
-    conn.execute(_RECORD, row)
+    _RECORD(conn, row)
     audit.record(conn, now_s, actor, "meter.life", f"meter:{meter}", {"event": event, "state": state, "note": note})
     return state
 

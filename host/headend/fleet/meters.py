@@ -14,6 +14,7 @@ from headend.fleet import address, identities
 from headend.ledger import accounts
 from headend.refusals import Refused
 from headend.store import UnknownMeter
+from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state, meter_trust
 from headend.store.schema_fleet import meter_life
 from headend.store.schema_readings import meter_reads
@@ -26,10 +27,10 @@ MODBUS = "modbus"
 CARRIERS = (MQTT, MODBUS)
 MAX_LABEL = 200
 
-_THERE = select(meter.c.meter).where(meter.c.meter == bindparam("of"))
-_NEW = insert(meter)
-_BESIDE = insert(meter_state), insert(meter_trust), insert(meter_reads)
-_LIFE = insert(meter_life)
+_THERE = prepared(select(meter.c.meter).where(meter.c.meter == bindparam("of")))
+_NEW = prepared(insert(meter))
+_BESIDE = tuple(prepared(insert(table)) for table in (meter_state, meter_trust, meter_reads))
+_LIFE = prepared(insert(meter_life))
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,12 @@ def _wrong(field: str, body: bytes) -> str:
 def add_meter(conn: Connection, now_s: int, record: MeterRecord) -> None:
     """Take a meter into the fleet, with its state row and its customer account; raises Refused, MeterExists."""
     check(record)
-    if conn.execute(_THERE, {"of": record.meter}).one_or_none() is not None:
+    if _THERE(conn, {"of": record.meter}).one_or_none() is not None:
         raise MeterExists("meter", record.meter, "a number that is not in the fleet yet")
-    conn.execute(_NEW, {**vars(record), "bus": bus_of(record.carrier, record.address), "added_s": now_s})
+    _NEW(conn, {**vars(record), "bus": bus_of(record.carrier, record.address), "added_s": now_s})
     for beside in _BESIDE:
-        conn.execute(beside, {"meter": record.meter})
-    conn.execute(_LIFE, {"meter": record.meter, "changed_s": now_s})
+        beside(conn, {"meter": record.meter})
+    _LIFE(conn, {"meter": record.meter, "changed_s": now_s})
     found_by = (identities.LABEL, record.label), (identities.ADDRESS, record.address)
     identities.add_many(conn, ((record.meter, kind, text) for kind, text in found_by))
     enrol(conn, now_s, record.meter)

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, func, insert, or_
 from headend.fleet import grid, lifecycle, points, types
 from headend.refusals import Refused
 from headend.store import UnknownMeter
+from headend.store.prepared import prepared
 from headend.store.schema import closing, meter
 from headend.store.schema_fleet import grid_node, meter_life, placement, supply_point
 from meterlink.bodies import MAX_UC
@@ -54,22 +55,26 @@ class Place(NamedTuple):
 
 UNREAD = Readings()
 
-_OPEN = select(placement).where(placement.c.meter == bindparam("of"), placement.c.until_s.is_(None))
-_AT_POINT = select(placement).where(placement.c.supply_point == bindparam("of"), placement.c.until_s.is_(None))
+_OPEN = prepared(select(placement).where(placement.c.meter == bindparam("of"), placement.c.until_s.is_(None)))
+_AT_POINT = prepared(
+    select(placement).where(placement.c.supply_point == bindparam("of"), placement.c.until_s.is_(None))
+)
 _OF = (
     select(meter.c.area, meter_life.c.type, placement.c.supply_point, placement.c.since_s)
     .outerjoin(meter_life, meter_life.c.meter == meter.c.meter)
     .outerjoin(placement, (placement.c.meter == meter.c.meter) & placement.c.until_s.is_(None))
     .where(meter.c.meter == bindparam("of"))
 )
-_EPOCH = select(meter.c.account_epoch, meter.c.carrier, meter.c.interval_minutes).where(
-    meter.c.meter == bindparam("of")
+_EPOCH = prepared(
+    select(meter.c.account_epoch, meter.c.carrier, meter.c.interval_minutes).where(meter.c.meter == bindparam("of"))
 )
-_NEW = insert(placement)
-_END = update(placement).where(placement.c.id == bindparam("of"))
-_AREA = update(meter).where(meter.c.meter == bindparam("of"))
-_LAST = select(func.max(placement.c.until_s)).where(
-    or_(placement.c.meter == bindparam("of"), placement.c.supply_point == bindparam("at"))
+_NEW = prepared(insert(placement))
+_END = prepared(update(placement).where(placement.c.id == bindparam("of")))
+_AREA = prepared(update(meter).where(meter.c.meter == bindparam("of")))
+_LAST = prepared(
+    select(func.max(placement.c.until_s)).where(
+        or_(placement.c.meter == bindparam("of"), placement.c.supply_point == bindparam("at"))
+    )
 )
 _HISTORY = (
     select(
@@ -109,12 +114,14 @@ def of(conn: Connection, number: int) -> Placement:
 
 def standing(conn: Connection, number: int) -> Row[Any] | None:
     """The `placement` row of a meter that stands somewhere."""
-    return conn.execute(_OPEN, {"of": number}).one_or_none()
+    row: Row[Any] | None = _OPEN(conn, {"of": number}).one_or_none()
+    return row
 
 
 def at_point(conn: Connection, code: str) -> Row[Any] | None:
     """The `placement` row of the meter that stands at a supply point."""
-    return conn.execute(_AT_POINT, {"of": code}).one_or_none()
+    row: Row[Any] | None = _AT_POINT(conn, {"of": code}).one_or_none()
+    return row
 
 
 def history(conn: Connection, number: int) -> list[Row[Any]]:
@@ -134,7 +141,7 @@ def begin(
 ) -> None:
     """A meter, whose row is locked and which stands nowhere, stands at a place from `since_s` on. Raises Refused."""
     read.check("start")
-    epoch, carrier, minutes = conn.execute(_EPOCH, {"of": number}).one()
+    epoch, carrier, minutes = _EPOCH(conn, {"of": number}).one()
     point = None if place.supply_point is None else points.locked(conn, place.supply_point)
     at_node = place.node if point is None else point.transformer
     if at_node is None or (point is not None and place.node is not None):
@@ -149,13 +156,13 @@ def begin(
         if there is not None:
             raise Refused("supply_point", point.code, f"one without a meter ({there.meter} stands there): exchange it")
     node = grid.locked(conn, at_node)
-    last_s = conn.execute(_LAST, {"of": number, "at": place.supply_point}).scalar_one() or 0
+    last_s = _LAST(conn, {"of": number, "at": place.supply_point}).scalar_one() or 0
     if not last_s <= since_s <= now_s:
         raise Refused("since_s", since_s, f"{last_s}..{now_s}: not before the placement that ended there, nor later")
     row = {"meter": number, "supply_point": place.supply_point, "node": place.node, "account_epoch": epoch}
     row |= {"since_s": since_s, "start_import_wh": read.import_wh, "start_export_wh": read.export_wh}
-    conn.execute(_NEW, row)
-    conn.execute(_AREA, {"of": number, "area": node.path})
+    _NEW(conn, row)
+    _AREA(conn, {"of": number, "area": node.path})
     if point is not None:
         points.protect_many(conn, now_s, number, point.code, point.households, actor)
 
@@ -172,7 +179,7 @@ def end(conn: Connection, row: Row[Any], by: str, *, until_s: int, read: Reading
         if begun is not None and ended is not None and ended < begun:
             raise Refused(name, ended, f"{begun} or more, what was read when it came there")
     told = {"until_s": until_s, "ended_by": by, "end_import_wh": read.import_wh, "end_export_wh": read.export_wh}
-    conn.execute(_END, {"of": row.id, **told})
+    _END(conn, {"of": row.id, **told})
 
 
 def exchanged(

@@ -17,6 +17,7 @@ from headend.refusals import Refused
 from headend.registry import exclusions
 from headend.registry.evidence import Evidence
 from headend.store import lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import meter
 from headend.store.schema_fleet import grid_node, placement, supply_point
 from headend.store.schema_registry import exclusion
@@ -26,23 +27,27 @@ MANY_HOUSEHOLDS = 50  # with more behind it, the authority is consulted before a
 MANY = "many_households"
 
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9-]{0,39}")
-_ROW = (
+_ROW = prepared(
     select(supply_point, grid_node.c.path)
     .join(grid_node, grid_node.c.id == supply_point.c.transformer)
     .where(supply_point.c.code == bindparam("of"))
 )
-_LOCKED = select(supply_point).where(supply_point.c.code == bindparam("of")).with_for_update()
-_CHANGE = update(supply_point).where(supply_point.c.code == bindparam("of"))
-_STANDING = select(placement).where(placement.c.supply_point == bindparam("of"), placement.c.until_s.is_(None))
+_LOCKED = prepared(select(supply_point).where(supply_point.c.code == bindparam("of")).with_for_update())
+_CHANGE = prepared(update(supply_point).where(supply_point.c.code == bindparam("of")))
+_STANDING = prepared(
+    select(placement).where(placement.c.supply_point == bindparam("of"), placement.c.until_s.is_(None))
+)
 _SEEN = (
     select(supply_point, grid_node.c.path, placement.c.meter)
     .join(grid_node, grid_node.c.id == supply_point.c.transformer)
     .outerjoin(placement, (placement.c.supply_point == supply_point.c.code) & placement.c.until_s.is_(None))
     .where(supply_point.c.ended_s.is_(None))
 )
-_AREA = update(meter).where(meter.c.meter == bindparam("of"))
-_MANY = select(exclusion.c.id).where(
-    exclusion.c.meter == bindparam("of"), exclusion.c.kind == MANY, exclusion.c.ended_s.is_(None)
+_AREA = prepared(update(meter).where(meter.c.meter == bindparam("of")))
+_MANY = prepared(
+    select(exclusion.c.id).where(
+        exclusion.c.meter == bindparam("of"), exclusion.c.kind == MANY, exclusion.c.ended_s.is_(None)
+    )
 )
 
 
@@ -80,7 +85,7 @@ def add(
     """Add a supply point below a transformer. Raises Refused, UnknownNode."""
     check(code, phases, limit_w, households)
     node = grid.locked(conn, transformer, grid.TRANSFORMER)
-    if conn.execute(_ROW, {"of": code}).first() is not None:
+    if _ROW(conn, {"of": code}).one_or_none() is not None:
         raise Refused("supply_point", code, "a code that is not taken yet")
     row = {"code": code, "transformer": transformer, "phases": phases, "limit_w": limit_w, "households": households}
     conn.execute(insert(supply_point), {**row, "added_s": now_s})
@@ -107,22 +112,22 @@ def change(
     given = {"transformer": transformer, "phases": phases, "limit_w": limit_w, "households": households}
     if _is(get(conn, code), given):
         return False
-    standing = conn.execute(_STANDING, {"of": code}).one_or_none()
+    standing = _STANDING(conn, {"of": code}).one_or_none()
     if standing is not None:
         lock_meter(conn, standing.meter)  # before the places, as whoever places a meter does
     row = locked(conn, code)
-    if conn.execute(_STANDING, {"of": code}).one_or_none() != standing:
+    if _STANDING(conn, {"of": code}).one_or_none() != standing:
         raise Refused("supply_point", code, "one whose meter did not change this moment: try again")
     if _is(row, given):
         return False
     node = grid.locked(conn, transformer, grid.TRANSFORMER)
-    conn.execute(_CHANGE, {"of": code, **given})
+    _CHANGE(conn, {"of": code, **given})
     audit.record(conn, now_s, actor, "point.change", f"point:{code}", {"path": node.path, **given})
     if standing is not None:
         kind = types.of_meter(conn, standing.meter)
         if kind is not None:
             types.fits_point(kind, phases, limit_w)
-        conn.execute(_AREA, {"of": standing.meter, "area": node.path})
+        _AREA(conn, {"of": standing.meter, "area": node.path})
         protect_many(conn, now_s, standing.meter, code, households, actor)
     return True
 
@@ -130,16 +135,16 @@ def change(
 def end(conn: Connection, now_s: int, code: str, actor: str) -> None:
     """Take a supply point out at which no meter stands. Raises Refused, UnknownPoint."""
     locked(conn, code)
-    standing = conn.execute(_STANDING, {"of": code}).one_or_none()
+    standing = _STANDING(conn, {"of": code}).one_or_none()
     if standing is not None:
         raise Refused("supply_point", code, f"one without a meter ({standing.meter} stands there)")
-    conn.execute(_CHANGE, {"of": code, "ended_s": now_s})
+    _CHANGE(conn, {"of": code, "ended_s": now_s})
     audit.record(conn, now_s, actor, "point.end", f"point:{code}")
 
 
 def get(conn: Connection, code: str) -> Row[Any]:
     """The `supply_point` row with the `path` of its transformer; raises UnknownPoint."""
-    row = conn.execute(_ROW, {"of": code}).one_or_none()
+    row: Row[Any] | None = _ROW(conn, {"of": code}).one_or_none()
     if row is None:
         raise UnknownPoint(code)
     return row
@@ -161,7 +166,7 @@ def seen(conn: Connection, code: str, within: Sequence[str]) -> Any:
 
 def locked(conn: Connection, code: str) -> Row[Any]:
     """A supply point that stays as it is until the transaction ends. Raises UnknownPoint."""
-    row = conn.execute(_LOCKED, {"of": code}).one_or_none()
+    row: Row[Any] | None = _LOCKED(conn, {"of": code}).one_or_none()
     if row is None or row.ended_s is not None:
         raise UnknownPoint(code)
     return row
@@ -173,6 +178,6 @@ def _is(row: Row[Any], given: dict[str, int]) -> bool:
 
 def protect_many(conn: Connection, now_s: int, meter_id: int, code: str, households: int, actor: str) -> None:
     """With more than 50 households behind a supply point, its meter is excluded as the registry has it."""
-    if households > MANY_HOUSEHOLDS and conn.execute(_MANY, {"of": meter_id}).first() is None:
+    if households > MANY_HOUSEHOLDS and _MANY(conn, {"of": meter_id}).one_or_none() is None:
         evidence = Evidence(f"supply point {code}: {households} households")
         exclusions.put(conn, now_s, meter_id, MANY, actor, evidence)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from headend import audit
 from headend.fleet import words  # noqa: F401 - its actions
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema_fleet import meter_life, meter_type
 
 CARRIERS = ("mqtt", "modbus")
@@ -24,10 +25,10 @@ MAX_TITLE = 80
 MAX_W = 100_000_000
 
 _NAME = "1..40 of a-z 0-9 . _ -, a letter first"
-_ROW = select(meter_type).where(meter_type.c.type == bindparam("of"))
+_ROW = prepared(select(meter_type).where(meter_type.c.type == bindparam("of")))
 _ALL = select(meter_type).order_by(meter_type.c.type)
 _CHANGE = update(meter_type).where(meter_type.c.type == bindparam("of"))
-_TYPE_OF = (
+_TYPE_OF = prepared(
     select(meter_type)
     .join(meter_life, meter_life.c.type == meter_type.c.type)
     .where(meter_life.c.meter == bindparam("of"))
@@ -114,7 +115,7 @@ def put(conn: Connection, now_s: int, given: MeterType, actor: str) -> str:
 
 def find(conn: Connection, name: str) -> MeterType | None:
     """A type, or None."""
-    row = conn.execute(_ROW, {"of": name}).one_or_none()
+    row = _ROW(conn, {"of": name}).one_or_none()
     return None if row is None else _of(row)
 
 
@@ -128,7 +129,7 @@ def get(conn: Connection, name: str) -> MeterType:
 
 def of_meter(conn: Connection, meter: int) -> MeterType | None:
     """The type of a meter; None where nobody told it."""
-    row = conn.execute(_TYPE_OF, {"of": meter}).one_or_none()
+    row = _TYPE_OF(conn, {"of": meter}).one_or_none()
     return None if row is None else _of(row)
 
 

@@ -40,6 +40,7 @@ SETTLED = "clearing:settled"  # money that channels have handed over
 RECOVERED = "clearing:recovered"  # sales found on meters that the books had lost; owed by the channel that made them
 REFUNDS = "clearing:refund"  # stated to a meter as taken back, and not proved
 
+_NEW = prepared(insert(account))
 _OPEN = prepared(select(account.c.account).where(account.c.account == bindparam("named")))
 
 
@@ -107,4 +108,4 @@ def open_account(conn: Connection, name: str) -> None:
     """Open an account unless it is open already."""
     kind = kind_of(name)
     if _OPEN(conn, {"named": name}).one_or_none() is None:
-        conn.execute(insert(account).values(account=name, kind=kind))
+        _NEW(conn, {"account": name, "kind": kind})
