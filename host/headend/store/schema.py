@@ -465,22 +465,6 @@ lost_range = Table(
     Column("why", String(120), nullable=False),
 )
 
-interval = Table(
-    "interval",
-    metadata,
-    Column("meter", BigInteger, primary_key=True, autoincrement=False),
-    Column("log_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("start_s", BigInteger, nullable=False),
-    Column("import_reg_wh", BigInteger, nullable=False),
-    Column("export_reg_wh", BigInteger, nullable=False),
-    Column("import_wh", Integer, nullable=False),
-    Column("export_wh", Integer, nullable=False),
-    Column("minutes", Integer, nullable=False),
-    Column("flags", Integer, nullable=False),
-    sqlite_with_rowid=False,
-)
-
 meter_event = Table(
     "meter_event",
     metadata,

@@ -26,6 +26,7 @@ def _table(name: str, columns: str) -> sa.TableClause:
 
 _interval = _table("interval", "meter log_id seq " + " ".join(_MOVED))
 _recent = _table("reading_recent", "hour meter log_id first records")
+_day = _table("reading_day", "meter log_id packed")
 _hour = _table("reading_hour", "hour")
 _island = _table("reading_island", "meter log_id first last")
 _reads = _table("meter_reads", "meter log_id interval_whole_to")
@@ -83,8 +84,12 @@ def _not_lost(conn: sa.Connection, meter: int, log_id: int, stored: set[int]) ->
 
 def _stored(conn: sa.Connection) -> Iterator[tuple[int, int, bytes]]:
     """Of each run and each packed day: meter, log, records."""
+    from headend.reads import packing  # what packed them is what unpacks them
+
     for row in conn.execute(sa.select(_recent)).all():
         yield row.meter, row.log_id, row.records
+    for row in conn.execute(sa.select(_day)).all():
+        yield row.meter, row.log_id, packing.unpack(row.packed)
 
 
 def _unpack(conn: sa.Connection, meter: int, log_id: int, records: bytes) -> None:
@@ -154,6 +159,7 @@ def upgrade() -> None:
     conn.execute(sa.text(f"INSERT INTO meter_reads (meter, {names}) SELECT meter, {names} FROM meter_state"))  # noqa: S608
     for meter, log_id in conn.execute(sa.text("SELECT DISTINCT meter, log_id FROM interval")).all():
         _pack(conn, meter, log_id)
+    op.drop_table("interval")
     for name in _CURSORS:
         op.drop_column("meter_state", name)
 
@@ -166,6 +172,13 @@ def downgrade() -> None:
     for name in _CURSORS:
         value = f"(SELECT r.{name} FROM meter_reads r WHERE r.meter = meter_state.meter)"  # noqa: S608
         conn.execute(sa.text(f"UPDATE meter_state SET {name} = {value} WHERE EXISTS {value}"))  # noqa: S608
+    op.create_table(
+        "interval",
+        *map(_number, ("meter", "log_id", "seq", "start_s", "import_reg_wh", "export_reg_wh")),
+        *[sa.Column(name, sa.Integer(), nullable=False) for name in ("import_wh", "export_wh", "minutes", "flags")],
+        sa.PrimaryKeyConstraint("meter", "log_id", "seq", name="pk_interval"),
+        sqlite_with_rowid=False,
+    )
     for meter, log_id, records in _stored(conn):
         _unpack(conn, meter, log_id, records)
     for name in ("reading_day", "reading_recent", "reading_hour", "reading_island", "meter_reads"):
