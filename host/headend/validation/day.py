@@ -7,11 +7,12 @@ meter had no power or its clock was moved over that time.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
 from headend.reads.series import Reading
-from meterlink.records import DELTA_LARGE, FLAG_CLOCK_CHANGED, FLAG_CLOCK_UNKNOWN
+from meterlink.records import DELTA_LARGE, FLAG_CLOCK_CHANGED, FLAG_CLOCK_UNKNOWN, FLAG_SUPPLY_OFF
 
 REGISTER = 1 << 32
 _CLOCK_MOVED = FLAG_CLOCK_CHANGED | FLAG_CLOCK_UNKNOWN
@@ -94,9 +95,19 @@ class Day:
     def places(self) -> int:
         return -(-(self.end_s - self.start_s) // self.period_s)
 
-    @property
+    @cached_property
     def import_wh(self) -> int:
         return sum(one.import_wh for one in self.readings)
+
+    @cached_property
+    def usual_wh(self) -> int:
+        """What the days before came to, in the mean; 0 where there are none."""
+        return sum(past.import_wh for past in self.history) // max(len(self.history), 1)
+
+    @cached_property
+    def was_off(self) -> bool:
+        """Whether supply was off at some time."""
+        return any(one.flags & FLAG_SUPPLY_OFF for one in self.readings)
 
 
 def chain(readings: Sequence[Reading]) -> list[Reading]:

@@ -38,8 +38,8 @@ def spike(day: Day, params: Values) -> Found | None:
 def zero(day: Day, params: Values) -> Found | None:
     """Nothing at all all day, where there usually is something, and supply was on."""
     seen = len(day.readings) * 100 >= day.places * params["seen_percent"]
-    usual = _usual_wh(day)
-    if not seen or usual < params["usual_wh"] or _off(day) or day.import_wh:
+    usual = day.usual_wh
+    if not seen or usual < params["usual_wh"] or day.was_off or day.import_wh:
         return None
     return Found(_starts(day.readings), 0, usual)
 
@@ -56,7 +56,7 @@ def stuck(day: Day, params: Values) -> Found | None:
 
 def high(day: Day, params: Values) -> Found | None:
     """Far more in a day than usual."""
-    usual, total = _usual_wh(day), day.import_wh
+    usual, total = day.usual_wh, day.import_wh
     if len(day.history) < params["days"] or total * 100 <= usual * params["percent"]:
         return None
     return Found(_starts(day.readings), total, usual) if total - usual >= params["floor_wh"] else None
@@ -64,9 +64,9 @@ def high(day: Day, params: Values) -> Found | None:
 
 def low(day: Day, params: Values) -> Found | None:
     """Far less in a day than usual, and supply was on. (Nothing at all is `zero`.)"""
-    usual, total = _usual_wh(day), day.import_wh
+    usual, total = day.usual_wh, day.import_wh
     whole = len(day.readings) >= day.places
-    if len(day.history) < params["days"] or not whole or _off(day) or not total or usual < params["usual_wh"]:
+    if len(day.history) < params["days"] or not whole or day.was_off or not total or usual < params["usual_wh"]:
         return None
     return Found(_starts(day.readings), total, usual) if total * 100 < usual * params["percent"] else None
 
@@ -78,13 +78,11 @@ def profile(day: Day, params: Values) -> Found | None:
     """
     if len(day.history) < params["days"]:
         return None
-    usual = _by_place(day)
-    apart = []
-    for one in day.readings:
-        place = day.place(one.start_s)
-        near = [wh for at in (place - 1, place, place + 1) for wh in usual.get(at, ())]
-        if near and _far(one.import_wh, near, params["deviations_10"], params["floor_wh"]):
-            apart.append(one)
+    usual = _Usual(day)
+    deviations_10, floor_wh = params["deviations_10"], params["floor_wh"]
+    apart = [
+        one for one in day.readings if usual.is_far(day.place(one.start_s), one.import_wh, deviations_10, floor_wh)
+    ]
     return Found(_starts(apart), len(apart), params["periods"]) if len(apart) >= params["periods"] else None
 
 
@@ -107,34 +105,29 @@ def load_while_off(day: Day, params: Values) -> Found | None:
     return Found(_starts(found), sum(one.import_wh for one in found), 0) if found else None
 
 
-def usual_by_place(day: Day) -> dict[int, int]:
-    """Place in the day -> mean import of the days that it is compared with, Wh."""
-    return {place: sum(some) // len(some) for place, some in _by_place(day).items()}
+class _Usual:
+    """What each period of the days before had: how many, their sum, and the sum of their squares."""
 
+    def __init__(self, day: Day) -> None:
+        places = day.places + 2  # one more at either end, for the neighbours
+        self.number, self.total, self.squares = [0] * places, [0] * places, [0] * places
+        for past in day.history:
+            for one in past.readings:
+                place = (one.start_s - past.start_s) // day.period_s + 1
+                if place < places:
+                    self.number[place] += 1
+                    self.total[place] += one.import_wh
+                    self.squares[place] += one.import_wh * one.import_wh
 
-def _by_place(day: Day) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for past in day.history:
-        for one in past.readings:
-            found.setdefault((one.start_s - past.start_s) // day.period_s, []).append(one.import_wh)
-    return found
-
-
-def _far(wh: int, near: list[int], deviations_10: int, floor_wh: int) -> bool:
-    number, total = len(near), sum(near)
-    spread = number * sum(one * one for one in near) - total * total  # (number x deviation) squared
-    away = wh * number - total
-    return abs(away) > floor_wh * number and 100 * away * away > deviations_10 * deviations_10 * spread
-
-
-def _usual_wh(day: Day) -> int:
-    """What a day has come to, in the mean."""
-    totals = [past.import_wh for past in day.history]
-    return sum(totals) // len(totals) if totals else 0
-
-
-def _off(day: Day) -> bool:
-    return any(one.flags & FLAG_SUPPLY_OFF for one in day.readings)
+    def is_far(self, place: int, wh: int, deviations_10: int, floor_wh: int) -> bool:
+        """Whether a value is further from the mean of its place and the two beside it than so many deviations."""
+        near = slice(place, place + 3)
+        number, total = sum(self.number[near]), sum(self.total[near])
+        away = abs(wh * number - total)
+        if not number or away <= floor_wh * number:
+            return False
+        spread = number * sum(self.squares[near]) - total * total  # (number x deviation) squared
+        return 100 * away * away > deviations_10 * deviations_10 * spread
 
 
 def _starts(readings: Iterable[Reading]) -> tuple[int, ...]:
