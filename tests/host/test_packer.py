@@ -144,7 +144,7 @@ class OnPostgresql(Machine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
+TestMachine.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)
 TestMachineOnPostgresql = OnPostgresql.TestCase
 TestMachineOnPostgresql.settings = settings(max_examples=2, stateful_step_count=15, deadline=None)
 
