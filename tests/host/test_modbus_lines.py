@@ -57,16 +57,16 @@ def test_no_wait_is_shorter_or_longer_than_the_bounds(first_s: float, took: list
 def test_the_wait_follows_what_is_usual_and_doubles_behind_a_silence() -> None:
     unit = Answering(1.0)
     for _ in range(60):
-        unit.answered(0.3)
+        unit.answered(0.6)
     usual_s = unit.wait_s
-    assert 0.3 <= usual_s < 0.35
+    assert 0.6 <= usual_s < 0.65
     unit.silent(0.0, 0.0)
     assert unit.wait_s == pytest.approx(2 * usual_s)
-    unit.answered(0.3)
-    assert unit.wait_s < 0.35
+    unit.answered(0.6)
+    assert unit.wait_s < 0.65
     for _ in range(30):
-        unit.answered(0.6)
-    assert 0.6 <= unit.wait_s < 1.0
+        unit.answered(0.9)
+    assert 0.9 <= unit.wait_s < 1.3
 
 
 def test_a_unit_that_never_answered_costs_no_more_than_at_first_and_rests_ever_longer() -> None:
