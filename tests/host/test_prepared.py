@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Connection, bindparam, exc, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, exc, func, insert, select, text, update
 
 from headend.store import CommitFailed, Store
 from headend.store.prepared import Prepared, prepared, together
@@ -174,3 +174,32 @@ def test_what_waits_belongs_to_the_savepoint_that_it_was_said_in(any_store: Stor
 
     any_store.write(work).result()
     assert rows(any_store, _SUM, {})[0][0][0] == 120
+
+
+def test_a_table_that_is_changed_under_a_prepared_statement_costs_one_connection(any_store: Store) -> None:
+    """As by a newer version that brings the database up to date beside a process that runs."""
+    whole = prepared(select(text("*")).select_from(audit))
+
+    def look(conn: Connection) -> int:
+        prepared(_SUM)(conn)
+        return len(whole(conn).all())
+
+    for _ in range(3 * 4):  # each of the connections that write has prepared it
+        assert any_store.write(look).result() == 0
+    any_store.write(lambda conn: conn.execute(text("ALTER TABLE audit ADD COLUMN newer INTEGER"))).result()
+    for _ in range(3 * 4):
+        assert any_store.write(look).result() == 0
+
+
+def test_a_statement_survives_what_is_rolled_back_around_it(any_store: Store) -> None:
+    new, of = prepared(_NEW), prepared(_OF)
+
+    def fails(conn: Connection) -> None:
+        new(conn, ROW)
+        new(conn, ROW)
+        conn.execute(text("SELECT nothing FROM nowhere"))
+
+    for _ in range(12):
+        with pytest.raises((exc.OperationalError, exc.ProgrammingError)):
+            any_store.write(fails).result()
+        assert any_store.write(lambda conn: (new(conn, ROW), len(of(conn, {"of": "meter:1"}).all()))[1]).result()

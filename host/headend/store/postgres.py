@@ -44,6 +44,7 @@ _CONNECT = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
+    "prepare_threshold": None,  # hot statements are prepared by `wired`; psycopg would throw those away with its own
 }
 _RACES = ("40001", "40P01")  # serialization failure, deadlock
 _TIMED_OUT = ("55P03", "57014")  # a lock, a statement

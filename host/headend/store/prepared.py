@@ -18,6 +18,8 @@ database runs both at once.
 
 import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection, Executable, exc
@@ -78,10 +80,19 @@ class _Compiled:
         self.order: tuple[str, ...] | None = None if written.positiontup is None else tuple(written.positiontup)
         self.fixed = bool(self.defaults)
         self.row: Callable[[Sequence[Any]], Any] | None = None
+        self.wired = _wire().Wired(self.sql) if conn.dialect.name == _WIRED else None
 
     def values(self, given: Mapping[str, Any]) -> Any:
         known = {**self.defaults, **given} if self.fixed else given
         return known if self.order is None else [known[name] for name in self.order]
+
+    def named(self, names: list[str] | None, rows: list[tuple[Any, ...]]) -> list[Any]:
+        """Rows with the names of their columns."""
+        if names is None:
+            return []
+        if self.row is None:
+            self.row = _rows_of(names)
+        return [self.row(row) for row in rows]
 
     def rows(self, cursor: DBAPICursor) -> list[Any]:
         described: Sequence[Any] | None = cursor.description
@@ -93,6 +104,8 @@ class _Compiled:
 
     def run(self, conn: Connection, given: Mapping[str, Any]) -> Result:
         raw: Any = conn.connection.dbapi_connection
+        if self.wired is not None and _wire().begun(raw):
+            return _over_the_wire(conn, [(self, given)])[0]
         values = self.values(given)
         try:
             cursor = raw.execute(self.sql, values)
@@ -103,7 +116,7 @@ class _Compiled:
     def raised(self, conn: Connection, error: Any, values: Any) -> exc.StatementError:
         """An error of the driver as SQLAlchemy raises it."""
         raw, kinds = conn.connection.dbapi_connection, self.dialect.loaded_dbapi.Error
-        gone = self.dialect.is_disconnect(error, raw, None)
+        gone = self.dialect.is_disconnect(error, raw, None) or getattr(error, "sqlstate", "") == _OUTDATED
         raised: exc.StatementError = exc.DBAPIError.instance(
             self.sql, values, error, kinds, connection_invalidated=gone, dialect=self.dialect
         )
@@ -148,6 +161,7 @@ def prepared(statement: Executable) -> Prepared:
 Asked = tuple[Prepared, Mapping[str, Any]]
 _Job = tuple[_Compiled, Mapping[str, Any]]
 _WIRED = "postgresql"
+_OUTDATED = "0A000"  # among others: a table was changed under a statement that this connection has prepared
 _LATER = "later"  # in `Connection.info`: what is to be sent before anything else
 
 
@@ -173,13 +187,22 @@ def forget(conn: Connection) -> None:
 
 
 def _over_the_wire(conn: Connection, jobs: Sequence[_Job]) -> list[Result]:
-    """All of them with one wait (the extended protocol's pipeline; PostgreSQL manual, 54.2.4)."""
-    if len(jobs) == 1:
-        return [jobs[0][0].run(conn, jobs[0][1])]
+    """All of them with one wait."""
+    wired = _wire()
     raw: Any = conn.connection.dbapi_connection
+    first = jobs[0][0]
+    if not wired.begun(raw):  # the first of a transaction begins it
+        begins = first.run(conn, jobs[0][1])
+        return [begins, *(_over_the_wire(conn, jobs[1:]) if len(jobs) > 1 else [])]
+    sent = [wired.Sent(compiled.wired, compiled.values(values)) for compiled, values in jobs if compiled.wired]
     try:
-        with raw.pipeline():
-            cursors = [raw.execute(compiled.sql, compiled.values(values)) for compiled, values in jobs]
-        return [Result(job[0].rows(cursor), cursor.rowcount) for job, cursor in zip(jobs, cursors, strict=True)]
-    except jobs[0][0].dialect.loaded_dbapi.Error as error:
-        raise jobs[0][0].raised(conn, error, None) from error
+        found = wired.run(raw, conn.info, sent)
+    except first.dialect.loaded_dbapi.Error as error:
+        raise first.raised(conn, error, None) from error
+    return [Result(job[0].named(got.names, got.rows), got.changed) for job, got in zip(jobs, found, strict=True)]
+
+
+@cache
+def _wire() -> Any:
+    """The module that talks to libpq, loaded where there is such a database."""
+    return import_module("headend.store.wired")
