@@ -19,11 +19,14 @@ from schemathesis.generation import GenerationMode
 
 from headend.access.roles import ROLES
 from headend.access.sealing import Sealer
+from headend.campaigns import acts, following, making
+from headend.gate import proposals
 from headend.people.keyring import RingFile
 from headend.validation import cases, visits
 from headend.validation.rules import Finding
 from headend.web.api import OPERATIONS
 from meterlink.provision import CURRENCY_ENERGY
+from meterlink.reasons import HOLD_ARREARS
 from tests.host.api_walk import KEYED, Walk, draw, name_of
 from tests.host.books import NOW_S
 from tests.host.people_rig import add_person, session_of
@@ -62,7 +65,21 @@ def seed(site: Site, folder: Path) -> Walk:
         site.store.write(cases.follow, NOW_S, 17 + len(rule) % 2, NOW_S // 86_400 - 1, [found]).result()
     site.store.write(visits.open_some, NOW_S + 2 * 86_400).result()
     site.run(60)
+    walk.known["campaign"] = [str(running_campaign(site))]
     return walk
+
+
+def running_campaign(site: Site) -> int:
+    """One that was approved, of a meter whose reports are fresh."""
+    stop = {"reason": HOLD_ARREARS}, {"meters": [17]}, {"start_s": NOW_S + 3600}, "user:boss", "a seed"
+    made: int = site.store.write(making.make, NOW_S, "stop", *stop).result()
+    while making.follow(site.store, NOW_S):
+        pass
+    listed = site.store.write(acts.propose, NOW_S, made, "user:boss").result()
+    digest = site.store.read(proposals.get, listed).digest
+    site.store.write(proposals.approve, NOW_S, listed, digest, "user:second").result()
+    following.follow(site.store, NOW_S)
+    return made
 
 
 @pytest.fixture(scope="module")
