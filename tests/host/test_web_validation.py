@@ -81,6 +81,7 @@ def test_what_is_held_is_listed_and_decided(site: Site, client: httpx.Client) ->
     values = client.get(f"{AT}/validated", params=span()).json()["values"]
     assert [at for at, value in enumerate(values) if value["held"]] == [50]
     assert [at for at, value in enumerate(values) if value["quality"] == "estimated"] == [10, 11, 12]
+    assert (values[50]["doubts"], values[10]["doubts"], values[9]["doubts"]) == (["spike"], ["missing"], [])
     assert values[10]["method"] == "linear" and values[10]["total"] == "registers"
     before = site.store.read(raw_series.between, METER, MONDAY_S, MONDAY_S + DAY_S)
     at = f"{API}/validation/cases/{one['case']}"

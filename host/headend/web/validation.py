@@ -22,6 +22,7 @@ from headend.validation.series import Value
 from headend.web import wire
 from headend.web.operations import Answer, Call, Nothing, Operation
 from headend.web.wire import MeterNumber, Moment
+from meterlink import names
 
 MAX_ID = 2**53
 MAX_PAGE = 200
@@ -118,6 +119,8 @@ class ValueShown(msgspec.Struct):
     import_wh: int
     export_wh: int
     quality: Literal["measured", "estimated"]
+    flags: Annotated[list[str], Meta(description="Of its record.", examples=[["power_failed", "short"]])]
+    doubts: Annotated[list[str], Meta(description="The rules that name it.", examples=[["spike"]])]
     held: Annotated[bool, Meta(description="It waits for review.")]
     method: Annotated[str | None, Meta(description="Of an estimate.")]
     total: Annotated[str | None, Meta(description="`registers`: the estimates of the gap sum up to them.")]
@@ -381,9 +384,19 @@ def _policy_answer(found: policy.Policy) -> Answer:
 
 def _value(one: Value) -> ValueShown:
     quality: Any = one.quality
-    made = one.method or None, one.total or None
-    energy = one.import_wh, one.export_wh
-    return ValueShown(wire.moment(one.start_s), one.length_s, *energy, quality, one.held, *made, one.version)
+    return ValueShown(
+        start=wire.moment(one.start_s),
+        length_s=one.length_s,
+        import_wh=one.import_wh,
+        export_wh=one.export_wh,
+        quality=quality,
+        flags=names.of_flags(names.FLAG, one.flags),
+        doubts=list(one.doubts),
+        held=one.held,
+        method=one.method or None,
+        total=one.total or None,
+        version=one.version,
+    )
 
 
 def _verdict(row: Any) -> VerdictShown:
