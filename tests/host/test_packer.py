@@ -231,7 +231,10 @@ def test_a_damaged_day_stops_nothing(any_store: Store) -> None:
 
 
 def test_readers_and_writers_beside_it(any_store_url: str) -> None:
-    """On PostgreSQL all three run at once; whoever looks sees what was stored before, and each record once."""
+    """On PostgreSQL all three run at once; whoever looks sees what was stored before, and each record once.
+
+    Records come without the lock of their meter, which is harder than what happens.
+    """
     known, problems = [0], []
     over = threading.Event()
     with open_store(any_store_url) as store:

@@ -7,6 +7,7 @@ later joins its day at the next pass. Records of days to come (of clocks that ar
 here for a day more.
 """
 
+import struct
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ METERS = 16  # a transaction at most …
 RECORDS = 2000  # … fewer where they bring more than so many records: some ten milliseconds
 LONGEST_S = 0.5  # of one call
 
+_START = struct.Struct(">4xI16x")  # of a record, when its period began
 _recent, _day, _reads, _hour = reading_recent.c, reading_day.c, meter_reads.c, reading_hour.c
 _NEXT = prepared(
     select(_reads.meter).where(_reads.meter > bindparam("behind")).order_by(_reads.meter).limit(bindparam("most"))
@@ -47,7 +49,10 @@ _CAME = prepared(
     .join_from(reading_hour, reading_recent, _recent.hour == _hour.hour)
     .where(_hour.hour < bindparam("until"), *_BETWEEN)
 )
-_TAKE_HOUR = prepared(delete(reading_recent).where(_recent.hour == bindparam("at"), *_BETWEEN))
+# What it gives back is what is packed: on PostgreSQL it sees more than a statement before it did.
+_TAKE_HOUR = prepared(
+    delete(reading_recent).where(_recent.hour == bindparam("at"), *_BETWEEN).returning(*reading_recent.c)
+)
 _TAKE = delete(reading_recent).where(
     _recent.hour == bindparam("at"),
     _recent.meter == bindparam("of"),
@@ -145,23 +150,21 @@ def pack(conn: Connection, low: int, high: int, now: Due) -> int:
     """Pack what is due of the meters `low`..`high`; how many records."""
     span = {"low": low, "high": high}
     _LOCK(conn, span)
-    came = _CAME(conn, {**span, "until": now.until}).all()
+    came: dict[int, list[Any]] = defaultdict(list)  # by hour
+    for row in _CAME(conn, {**span, "until": now.until}):
+        came[row.hour].append(row)
     days: dict[tuple[int, int, int], list[bytes]] = defaultdict(list)  # (meter, day, log_id)
     kept: list[tuple[Any, ...]] = []
-    taken: list[Any] = []
-    mixed: set[int] = set()  # hours of which something stays
-    for row in came:
-        stay = _share_out(row, now, days)
-        if stay == row.records:
-            mixed.add(row.hour)
-            continue
-        taken.append(row)
-        if stay:
-            mixed.add(row.hour)
-            kept += [(row.hour, row.meter, row.log_id, first, run) for first, run in _runs(stay)]
-    for hour in {row.hour for row in taken} - mixed:
-        _TAKE_HOUR(conn, {**span, "at": hour})
-    singly = [row for row in taken if row.hour in mixed]
+    singly: list[Any] = []
+    for hour, rows in came.items():
+        taken = [row for row in rows if _some_due(row, now)]
+        if len(taken) == len(rows):
+            taken = _TAKE_HOUR(conn, {**span, "at": hour}).all()
+        else:
+            singly += taken
+        for row in taken:
+            stay = _share_out(row, now, days)
+            kept += [(hour, row.meter, row.log_id, first, run) for first, run in _runs(stay)]
     if singly:
         conn.execute(_TAKE, [{"at": row[0], "of": row[1], "log": row[2], "from": row[3]} for row in singly])
     if kept:
@@ -169,6 +172,11 @@ def pack(conn: Connection, low: int, high: int, now: Due) -> int:
     packed = sum(map(len, days.values()))
     _put(conn, days)
     return packed
+
+
+def _some_due(row: Any, now: Due) -> bool:
+    first_s: int = min(start_s for (start_s,) in _START.iter_unpack(row.records))
+    return row.hour < now.old or first_s // DAY_S <= now.day
 
 
 def _share_out(row: Any, now: Due, days: dict[tuple[int, int, int], list[bytes]]) -> bytes:
