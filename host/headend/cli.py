@@ -21,7 +21,7 @@ from headend.ledger import channels
 from headend.refusals import Refused
 from headend.settings import INSIDE, BadSettings, Settings
 from headend.store import Store, open_store
-from headend.watch import logs, systemd
+from headend.watch import heap, logs, systemd
 from headend.web import wire
 
 _FIRST_START = """\
@@ -120,6 +120,7 @@ async def _until_stopped(settings: Settings, keys: KeyHolder | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with Service(settings, keys) as service:
+        heap.settle()
         links = ", ".join(service.carriers)
         print(f"openprepay: {service.url} (status page), {service.url}/api/v1 (API); links: {links}", flush=True)
         systemd.tell("READY=1")

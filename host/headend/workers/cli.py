@@ -15,7 +15,7 @@ from headend.keys.place import open_keys
 from headend.keys.sealed import KeyFileError
 from headend.refusals import Refused
 from headend.settings import INSIDE, BadSettings, Settings
-from headend.watch import logs, systemd
+from headend.watch import heap, logs, systemd
 from headend.workers import roles
 from headend.workers.post import Post
 from headend.workers.tenure import name_of_process
@@ -67,6 +67,7 @@ async def _until_stopped(settings: Settings, keys: KeyHolder | None, post: Post)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with Service(settings, keys, post=post) as service, Health(service, settings.worker_port) as health:
+        heap.settle()
         where = f"; {health.url}" if health.url else ""
         print(f"openprepay worker: {post.name}: {', '.join(sorted(post.roles))}{where}", flush=True)
         systemd.tell("READY=1")
