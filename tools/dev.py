@@ -339,6 +339,7 @@ MANY_ORDERS = "tests/system/test_many_orders.py"
 SIMULATED = "tests/system/test_simcheck.py"
 KILLS = "tests/system/test_kill_cycles.py"
 RESTORES = "tests/system/test_restores.py"
+WORKERS = "tests/system/test_workers.py"
 LINE_FUZZ = "tests/firmware/test_line_fuzz.py"
 INPUTS = "350000"  # to each of its three servers
 FLEET = "tests/host/test_fleet_day.py"
@@ -363,6 +364,7 @@ def soak(arguments: list[str]) -> int:
     ensure_environment()
     if year:
         kill(seed)
+        strike(seed)
         other_database()
         simulate(seed)
         fleet(seed)
@@ -380,6 +382,13 @@ def soak(arguments: list[str]) -> int:
             raise Failed(f"The lines failed at seed {seed}; replay with: {settings} pytest {LINE_FUZZ}")
         seed += 8
     return 0
+
+
+def strike(seed: int) -> None:
+    """Hundreds of times something bad happens to one of three workers."""
+    settings = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_STRIKES": "300"}
+    if run(PYTHON, "-m", "pytest", "-q", WORKERS, env=settings, check=False):
+        raise Failed(f"The workers failed; again with: OPENPREPAY_SEED={seed} OPENPREPAY_STRIKES=300 pytest {WORKERS}")
 
 
 def kill(seed: int) -> None:
