@@ -23,9 +23,8 @@ from tests.brokers import Broker
 from tests.host.peer import Peer
 
 TICK_S = 0.02
-REPLAY_S = 1.0
-RECORD_S = 0.4  # of real time between two intervals of a meter
-FIRST_BATCH = 40
+REPLAY_S = 3.0  # after a batch that nobody acknowledged
+RECORD_S = 0.8  # of real time between two intervals of a meter
 
 
 class Now(ManualClock):
@@ -124,8 +123,7 @@ class Crowd:
                 if self.recording and now >= self._next[number]:
                     self._next[number] = now + RECORD_S * (0.5 + self._dice.random())
                     self._record(one)
-                    self._tell(number, one, now)
-                elif now >= self._replay[number]:
+                if now >= self._replay[number]:
                     self._tell(number, one, now)
 
     def _record(self, one: Peer) -> None:
@@ -133,9 +131,9 @@ class Crowd:
         one.intervals[seq] = records.pack_interval(seq, self._base_s + 900 * seq, 100 * seq, 0, 100, 0, 15, 0)
 
     def _tell(self, number: int, one: Peer, now: float) -> None:
-        """The oldest of what is not acknowledged."""
-        self._replay[number] = now + REPLAY_S
+        """The oldest of what is not acknowledged, and no more until it is, or was not for a while."""
         if max(one.intervals, default=0) > self._acked[number]:
+            self._replay[number] = now + REPLAY_S * (0.5 + self._dice.random())
             self._say(number, topics.UP_INTERVALS, one.batch(self._acked[number] + 1))
 
     def _hear(self, one: Peer, what: str, raw: bytes) -> None:
@@ -143,6 +141,7 @@ class Crowd:
             kind, log_id, seq = batches.read_ack(raw, one.number, one.key)
             if (kind, log_id) == (batches.KIND_INTERVALS, one.log_id):
                 self._acked[one.number] = max(self._acked[one.number], seq)
+                self._replay[one.number] = 0.0
         elif what == topics.DN_ASK:
             self._say(one.number, *one.answer(Ask(one.number, raw)))
         elif what == topics.DN_ORDER:

@@ -43,7 +43,7 @@ class MqttOptions:
     shards: frozenset[int] = ALL_SHARDS
     keepalive_s: int = 30
     session_expiry_s: int = 7 * 86_400  # how long a broker keeps the session of a head end that is away
-    window: int = 200  # messages that may be with us unacknowledged; brokers and paho presume 20
+    window: int = 2_000  # messages that may be with us unacknowledged, committed together; brokers presume 20
     in_flight: int = 200  # publications of ours without acknowledgement, where the broker allows as many
     queued: int = 10_000  # publications of ours that may wait
     answer_s: float = 10.0  # for a connection, a subscription, an acknowledgement
