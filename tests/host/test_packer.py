@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from headend.reads import packer, packing, recent, series
 from headend.reads.packer import AFTER_S, DAY_S, HOUR_S, Packer, due
-from headend.store import Store, open_store
+from headend.store import Store, checking, open_store
 from headend.store.schema_books import shadow_anchor
 from headend.store.schema_readings import meter_reads, reading_day, reading_hour, reading_recent
 from meterlink.records import pack_interval
@@ -228,6 +228,10 @@ def test_a_damaged_day_stops_nothing(any_store: Store) -> None:
     assert any_store.read(lambda conn: series.raw(conn, 18, LOG, 1, 8)) == quarters(1, 8)
     with pytest.raises(packing.Damaged):
         any_store.read(series.day, 17, DAY)
+    told = any_store.read(lambda conn: list(checking.problems(conn)))
+    assert [sentence.split(":")[0] for sentence in told] == [
+        f"Readings of meter 17 on day {DAY} since 1970 cannot be read"
+    ]
 
 
 def test_readers_and_writers_beside_it(any_store_url: str) -> None:

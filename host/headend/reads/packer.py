@@ -29,7 +29,7 @@ LEAST_AFTER_S = 12 * HOUR_S
 LATE_HOURS = 12  # a pass looks at what came up to so long behind the day's end; the next one sees the rest
 EMPTY_HOURS = 48  # that an hour of arrival stays listed at least
 METERS = 16  # a transaction at most …
-RECORDS = 2000  # … fewer where they bring more than so many records: some ten milliseconds
+RECORDS = 1000  # … fewer where they bring more than so many records: ten to twenty milliseconds
 LONGEST_S = 0.5  # of one call
 
 _START = struct.Struct(">4xI16x")  # of a record, when its period began

@@ -30,7 +30,7 @@ from headend.reads import crc, rice
 from headend.reads.varints import Damaged, Source, varint
 from meterlink.records import INTERVAL_FORMAT, RECORD_LENGTH
 
-__all__ = ["MAX_BYTES", "MAX_RECORDS", "Columns", "Damaged", "columns", "count", "pack", "unpack"]
+__all__ = ["MAX_BYTES", "MAX_RECORDS", "Columns", "Damaged", "check", "columns", "count", "pack", "unpack"]
 
 MAX_RECORDS = 4096  # almost three days of minutes
 _AS_THEY_ARE, _DIFFERENCES = 0, 1
@@ -74,6 +74,11 @@ def pack(records: bytes) -> bytes:
 def count(packed: bytes) -> int:
     """How many records are packed, by the first HEAD_LENGTH bytes."""
     return int(_HEAD.unpack_from(packed)[1])
+
+
+def check(packed: bytes) -> None:
+    """Raise Damaged where these bytes are not as they were packed."""
+    _opened(packed)
 
 
 def unpack(packed: bytes) -> bytes:

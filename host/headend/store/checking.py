@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, TextClause, select, text
 from sqlalchemy.exc import DBAPIError
 
 from headend.books import chain, export
 from headend.ledger import balances
+from headend.reads import packing
+from headend.reads.packing import Damaged
+from headend.store.schema_readings import reading_day
 
 MOST = 20  # of one kind that are told one by one
 
@@ -62,7 +65,7 @@ _ROWS = (
 
 def problems(conn: Connection) -> Iterator[str]:
     """A sentence for each thing that is wrong; nothing for a database that is whole."""
-    for part in (_FILE[conn.dialect.name], _rows, _ledger, _chains):
+    for part in (_FILE[conn.dialect.name], _rows, _ledger, _chains, _readings):
         try:
             yield from part(conn)
         except DBAPIError as error:
@@ -82,6 +85,21 @@ def _rows(conn: Connection) -> Iterator[str]:
 def _ledger(conn: Connection) -> Iterator[str]:
     if rest_uc := sum(one.balance_uc for one in balances.trial_balance(conn)):
         yield f"The ledger does not sum to zero: {rest_uc} micro-currency are on one side only."
+
+
+def _readings(conn: Connection) -> Iterator[str]:
+    """Packed days of interval records that their own CRC-32 does not fit."""
+    days = select(reading_day.c.meter, reading_day.c.day, reading_day.c.packed).execution_options(yield_per=1000)
+    wrong = 0
+    for row in conn.execute(days):
+        try:
+            packing.check(row.packed)
+        except Damaged as error:
+            wrong += 1
+            if wrong > MOST:
+                yield "… and more days of readings."
+                return
+            yield f"Readings of meter {row.meter} on day {row.day} since 1970 cannot be read: {error}."
 
 
 def _sqlite(conn: Connection) -> Iterator[str]:
