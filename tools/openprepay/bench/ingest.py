@@ -13,19 +13,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from os import environ
+from os import environ, urandom
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
 from sqlalchemy import event
 
+from headend.clock import ManualClock
+from headend.engine import Engine
 from meterlink import topics
 from meterlink.batches import MAX_RECORDS
 from openprepay.bench import postgres, readings
 from openprepay.bench.figure import Figure, against, race, timed
-from openprepay.bench.readings import HELD, METERS, SLOTS, Message, Row
-from openprepay.bench.scene import Scene, raw_sqlite
+from openprepay.bench.readings import HELD, METERS, PERIOD_S, SLOTS, Message, Row
+from openprepay.bench.scene import NOW_S, Scene, raw_sqlite
 
 CALLERS = 4  # threads that carriers bring messages with
 LISTED = 1_000  # messages that one of them hands on at once
@@ -72,6 +74,8 @@ class _Ingest:
 
     def __init__(self, scene: Scene, put: Put) -> None:
         self._scene = scene
+        self._clock = ManualClock(NOW_S)
+        self._engine = Engine(scene.store, scene.keys, self._clock, urandom)
         self._put = put
         self._commits = 0
         self._here = threading.local()
@@ -132,12 +136,13 @@ class _Ingest:
         return against(name, rows / ours_s, "rows/s", peer, rows / bare_s)
 
     def _feed(self, fed: Sequence[Message]) -> None:
-        stored = self._scene.engine.counts["stored"]
+        self._clock.advance(PERIOD_S * MESSAGES // (METERS // 2))  # as long as that many records take to come
+        stored = self._engine.counts["stored"]
         lists = [[(number, topics.UP_INTERVALS, raw, "mqtt") for number, raw in some] for some in _cut(fed, LISTED)]
         with ThreadPoolExecutor(CALLERS) as pool:
-            answers = list(pool.map(self._scene.engine.up_many, lists))
+            answers = list(pool.map(self._engine.up_many, lists))
         assert not any(isinstance(one, BaseException) for some in answers for one in some), answers
-        assert self._scene.engine.counts["stored"] - stored == len(fed), self._scene.engine.counts
+        assert self._engine.counts["stored"] - stored == len(fed), self._engine.counts
 
     def _begin(self, _: object) -> None:
         self._here.began = time.perf_counter()
