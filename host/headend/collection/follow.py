@@ -22,8 +22,9 @@ from headend.store.schema import meter
 from headend.store.schema_collection import collect_request, collect_request_meter, line_quality, read_success
 
 EVERY_S = 60
-LOOK_S = 600  # between two looks at what is whole
-LOOK_DAYS = 4  # days that are looked at: today and those before
+LOOK_S = 600  # between two looks at what is whole of yesterday
+LOOKS = 6  # of them until all of the last days are looked at
+LOOK_DAYS = 4  # today and those before
 LONGEST_S = 0.5  # of one call; the rest waits for the next
 KEEP_DAYS = 400  # of figures
 KEEP_REQUESTS_S = 35 * 86_400
@@ -73,6 +74,7 @@ class Follower:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._looked_s = 0
+        self._looks = 0
         self._tidied_day = 0
 
     def run(self, now_s: int) -> bool:
@@ -83,7 +85,8 @@ class Follower:
             more = self._store.write(success.count_some, now_s, lane=READS).result()
         if not self._looked_s <= now_s < self._looked_s + LOOK_S:
             self._looked_s = now_s
-            self.look(now_s)
+            self.look(now_s, every_day=self._looks % LOOKS == 0)
+            self._looks += 1
         if self._tidied_day != now_s // DAY_S:
             self._tidied_day = now_s // DAY_S
             self._store.write(_tidy, now_s, lane=READS).result()
@@ -91,12 +94,12 @@ class Follower:
                 pass
         return more
 
-    def look(self, now_s: int) -> None:
-        """What is whole, lost and expected, of the last days."""
+    def look(self, now_s: int, every_day: bool = True) -> None:
+        """What is whole, lost and expected: of yesterday, or of all the last days."""
         while found := self._store.read(success.became_whole):
             self._store.write(success.set_whole, found, lane=READS).result()
         today = zone.day_of(self._store.read(zone.of), now_s)
-        for day in range(today - LOOK_DAYS + 1, today + 1):
+        for day in range(today - LOOK_DAYS + 1, today + 1) if every_day else (today - 1,):
             changed = self._store.read(success.look, now_s, day)
             for at in range(0, len(changed), success.PART):
                 self._store.write(_put, changed[at : at + success.PART], lane=READS).result()
