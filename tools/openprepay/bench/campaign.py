@@ -10,7 +10,9 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select, update
@@ -39,6 +41,7 @@ METERS, FEW = 10_000, 200
 FEEDERS = 100
 MOST_S = 600  # that the design allows
 SHARE = 95
+CARRIERS = 32  # messages that are under way at a time
 DELAY_S = 10  # from the order to the trip
 PLAN = {"groups": ["10", "1%", "10%", "rest"], "per_minute": 12_000, "answer_s": 120}
 AUTHOR, SECOND = "user:author", "user:second"
@@ -57,6 +60,7 @@ class _Peer:
     def __init__(self, number: int, key: Any, chance: random.Random) -> None:
         self.number, self._key, self._chance = number, key, chance
         self._counter = 0
+        self._speaks = Lock()
         self._held: dict[tuple[int, int], Order] = {}
         self._holds = 0
         self._relay = _Relay(False, 0)
@@ -75,12 +79,14 @@ class _Peer:
         return self.say(reports.KIND_RECEIPT, now_s, (held.stated.aspect, held.stated.selector))
 
     def say(self, kind: int, now_s: int, subject: tuple[int, int] = (0, 0), nonce: bytes = reports.NO_NONCE) -> bytes:
-        self._counter += 1
+        with self._speaks:
+            self._counter += 1
+            counter = self._counter
         done = now_s >= self._relay.at_s
         is_open = self._relay.open if done else not self._relay.open
         values: dict[str, Any] = {name: bytes(8) if code == "8s" else 0 for name, code in reports.FIELDS}
         values |= {"format": 1, "kind": kind, "meter_high": self.number >> 32, "meter_low": self.number & 0xFFFFFFFF}
-        values |= {"tag_key_version": 1, "boot": 1, "counter": self._counter, "time_s": now_s, "nonce": nonce}
+        values |= {"tag_key_version": 1, "boot": 1, "counter": counter, "time_s": now_s, "nonce": nonce}
         values |= {"account_epoch": 1, "log_id": 7, "clock": states.CLOCK_SET, "holds": self._holds}
         values |= {"aspect": subject[0], "selector": subject[1]}
         values |= {
@@ -109,10 +115,10 @@ class _Field:
         self.store.write(self._furnish, meters).result()
         signer = Signer(self.keys, SignerLog(folder / "signed.log"), self.clock, Caps(10**15))
         self.engine = Engine(self.store, self.keys, self.clock, os.urandom, signer=signer)
+        self._carriers = ThreadPoolExecutor(CARRIERS, thread_name_prefix="carrier")
         chance = random.Random(1)
         self.peers = {n: _Peer(n, self.keys.mac_key(n, 1), chance) for n in range(1, meters + 1)}
-        for peer in self.peers.values():
-            self.engine.up(peer.number, topics.UP_STATE, peer.say(reports.KIND_BIRTH, NOW_S), "mqtt")
+        list(self._carriers.map(self._born, self.peers.values()))
 
     def _furnish(self, conn: Connection, meters: int) -> None:
         identity.establish(conn, NOW_S, self.keys.signing_epoch, self.keys.source, 156)
@@ -122,15 +128,15 @@ class _Field:
             add_meter(conn, NOW_S, MeterRecord(number, "mqtt", "", tariff=tariff, limits=limits))
             conn.execute(update(meter).where(meter.c.meter == number).values(area=f"north/f-{number % FEEDERS:03d}"))
 
+    def _born(self, peer: _Peer) -> None:
+        self.engine.up(peer.number, topics.UP_STATE, peer.say(reports.KIND_BIRTH, NOW_S), "mqtt")
+
     def second(self) -> None:
         """All that is due now, and as much time as it took."""
         began = time.process_time()
-        while True:
-            waiting = self.engine.due(self.clock.now_s())
-            if not waiting:
-                break
+        while waiting := self.engine.due(self.clock.now_s()):
             while waiting:
-                waiting += self._carry(waiting.pop())
+                waiting = [more for found in self._carriers.map(self._carry, waiting) for more in found]
         self.clock.advance(max(1, round(time.process_time() - began)))
 
     def _carry(self, action: Action) -> list[Action]:
@@ -155,6 +161,10 @@ class _Field:
                 raise RuntimeError("the campaign does not come to an end")
         return self.clock.now_s() - from_s, time.process_time() - began
 
+    def close(self) -> None:
+        self._carriers.shutdown()
+        self.store.close()
+
     def write(self, fn: Any, *args: Any) -> Any:
         return self.store.write(fn, self.clock.now_s(), *args).result()
 
@@ -168,7 +178,7 @@ def run(seconds: float) -> Iterator[Figure]:
         try:
             yield from _measure(field, meters)
         finally:
-            field.store.close()
+            field.close()
 
 
 def _measure(field: _Field, meters: int) -> Iterator[Figure]:
