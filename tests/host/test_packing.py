@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headend.reads import packing
 from headend.reads.packing import Damaged
-from meterlink.records import FLAG_SUPPLY_OFF, RECORD_LENGTH, pack_interval
+from meterlink.records import FLAG_SUPPLY_OFF, RECORD_LENGTH, pack_interval, unpack_interval
 from openprepay.bench import household
 
 START_S = 1_800_000_000 // 86_400 * 86_400
@@ -102,8 +102,7 @@ def test_what_is_unusual_costs_where_it_is() -> None:
     usual = len(packing.pack(day))
     records = [day[at : at + RECORD_LENGTH] for at in range(0, len(day), RECORD_LENGTH)]
     assert len(packing.pack(b"".join(records[:40] + records[41:]))) <= usual + 18, "a gap"
-    seq, start_s = int.from_bytes(records[9][:4], "big"), int.from_bytes(records[9][4:8], "big")
-    registers = [int.from_bytes(records[9][at : at + 4], "big") for at in (8, 12)]
-    energy = [int.from_bytes(records[9][at : at + 2], "big") for at in (16, 18)]
-    records[9] = pack_interval(seq, start_s, *registers, *energy, 15, FLAG_SUPPLY_OFF)
+    fields = list(unpack_interval(records[9]))
+    fields[-1] = FLAG_SUPPLY_OFF
+    records[9] = pack_interval(*fields)
     assert len(packing.pack(b"".join(records))) <= usual + 5, "a flag"
