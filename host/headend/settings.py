@@ -22,7 +22,10 @@ INSIDE = "inside"  # of the setting `signer`
 CONFIG = PREFIX + "CONFIG"
 
 # Variables of the same prefix that are not settings.
-_OTHERS = {CONFIG, PREFIX + "KEYSTORE_PASSPHRASE", PREFIX + "ROOT_PASSPHRASE", PREFIX + "NO_SKIP"}
+_OTHERS = {CONFIG, PREFIX + "KEYSTORE_PASSPHRASE", PREFIX + "ROOT_PASSPHRASE", PREFIX + "NO_SKIP"} | {
+    PREFIX + name
+    for name in ("AUTHORITY_PASSPHRASE", "BROKER_PASSWORD")  # of openprepay broker
+}
 
 
 class BadSettings(Exception):

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Command] = {
     "ledger": Command("headend.books.cli:main", "signed heads of the books, day reports, and the verifier"),
     "import": Command("headend.ledger.openings.cli:main", "try an import of opening balances, and propose it"),
     "signer": Command("headend.keys.signer_process:main", "run the signer by itself; check and list its log"),
+    "broker": Command("headend.brokers.cli:main", "certificates, access lists and accounts of an MQTT broker"),
     "firmware": Command("metersim.bundle_cli:main", "make an image of the firmware, say what is in one", "simulator"),
     "keys": Command("headend.keys.cli:main", "make, list and rotate keys"),
     "persons": Command("headend.people.cli:main", "the key of personal data; erase for good"),

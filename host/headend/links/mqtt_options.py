@@ -46,6 +46,7 @@ class MqttOptions:
     window: int = 2_000  # messages that may be with us unacknowledged, committed together; brokers presume 20
     in_flight: int = 200  # publications of ours without acknowledgement, where the broker allows as many
     queued: int = 10_000  # publications of ours that may wait
+    max_packet: int = _MAX_PACKET  # bytes; what is longer the broker does not give us
     answer_s: float = 10.0  # for a connection, a subscription, an acknowledgement
     first_wait_s: float = 0.5  # before connecting again; doubles each time …
     longest_wait_s: float = 60.0  # … up to this
@@ -108,7 +109,7 @@ class MqttOptions:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self.session_expiry_s
         properties.ReceiveMaximum = self.window
-        properties.MaximumPacketSize = _MAX_PACKET
+        properties.MaximumPacketSize = self.max_packet
         client.connect(self.host, self.port, self.keepalive_s, clean_start=False, properties=properties)
 
     def subscribe(self, client: Client) -> None:
