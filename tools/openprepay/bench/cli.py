@@ -21,6 +21,7 @@ BENCHES = {
     "ingest": ("ingest", "interval records from the wire into SQLite"),
     "mqtt": ("mqtt", "messages from a broker committed, beside a bare client"),
     "stored": ("stored", "packed days of interval records: bytes each, unpacked, days and months read"),
+    "workers": ("workers", "one worker and two on one PostgreSQL and one broker"),
     "payments": ("payments", "payments into SQLite, one by one and in groups"),
     "domain": ("domain", "a payment beside the bare commit that it needs, on SQLite and PostgreSQL"),
     "till": ("till", "payments over HTTP into a head end that serves, on SQLite and PostgreSQL"),

@@ -11,7 +11,7 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import environ
 from pathlib import Path
 from statistics import median
@@ -42,14 +42,14 @@ def run(seconds: float) -> Iterator[Figure]:
     """On SQLite, and on PostgreSQL where it is installed."""
     with tempfile.TemporaryDirectory(prefix="openprepay-bench-", dir=environ.get("TMPDIR", "/var/tmp")) as name:
         folder = Path(name)
-        with _Patient(folder / "broker") as broker:
+        with PatientBroker(folder / "broker") as broker:
             yield from _measure(Scene(folder, METERS), broker, "", seconds / 2)
             if postgres.programs() is not None:
                 with postgres.serving(folder) as url:
                     yield from _measure(Scene(folder, METERS, database=url), broker, "_postgresql", seconds / 2)
 
 
-class _Patient(Broker):
+class PatientBroker(Broker):
     """A broker that keeps whatever is not delivered yet."""
 
     def _command(self) -> list[str]:
@@ -97,21 +97,26 @@ class _Meters:
             scene.engine.up(number, topics.UP_INTERVALS, raw, "mqtt")
 
     def say(self) -> None:
-        client = paho.Client(CallbackAPIVersion.VERSION2, PUBLISHER, protocol=MQTTProtocolVersion.MQTTv311)
-        client.max_queued_messages_set(0)
-        client.max_inflight_messages_set(1_000)
-        client.connect("127.0.0.1", self._broker.port)
-        client.loop_start()
-        for _ in range(BACKLOG):
-            slot, place = divmod(self._said, METERS)
-            number, raw = readings.sealed(self._scene.keys, 1 + place, 1 + slot, readings.numbered(1 + slot, 1))
-            told = client.publish(topics.up(number, topics.UP_INTERVALS), raw, qos=1)
-            self._said += 1
+        publish(self._broker.port, (self._next() for _ in range(BACKLOG)))
+
+    def _next(self) -> tuple[str, bytes]:
+        slot, place = divmod(self._said, METERS)
+        self._said += 1
+        number, raw = readings.sealed(self._scene.keys, 1 + place, 1 + slot, readings.numbered(1 + slot, 1))
+        return topics.up(number, topics.UP_INTERVALS), raw
+
+
+def publish(port: int, messages: Iterable[tuple[str, bytes]]) -> None:
+    """Say these on one connection, with QoS 1; returns when the broker has all."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, PUBLISHER, protocol=MQTTProtocolVersion.MQTTv311)
+    client.max_queued_messages_set(0)
+    client.max_inflight_messages_set(1_000)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    for told in [client.publish(topic, raw, qos=1) for topic, raw in messages]:
         told.wait_for_publish(LIMIT_S)
-        while client._out_messages:
-            time.sleep(0.01)
-        client.disconnect()
-        client.loop_stop()
+    client.disconnect()
+    client.loop_stop()
 
 
 def _clocked(work: Callable[[], None]) -> tuple[float, float]:

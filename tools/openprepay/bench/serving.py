@@ -21,7 +21,7 @@ from metersim.workbench import DEFAULT_LIMITS, DEFAULT_TARIFF
 
 START_S = 120
 _ACTOR = "system:bench"
-_PASSPHRASE = "four words of a benchmark"
+PASSPHRASE = "four words of a benchmark"
 
 
 class Served:
@@ -38,14 +38,14 @@ class Served:
         lines += [f'{name} = "{folder / file}"' for name, file in files.items()]
         (folder / "openprepay.toml").write_text("\n".join(lines) + "\n")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENPREPAY_")}
-        self._environ = {**kept, "OPENPREPAY_CONFIG": str(folder / "openprepay.toml")}
-        self._environ["OPENPREPAY_KEYSTORE_PASSPHRASE"] = _PASSPHRASE
+        self.environ = {**kept, "OPENPREPAY_CONFIG": str(folder / "openprepay.toml")}
+        self.environ["OPENPREPAY_KEYSTORE_PASSPHRASE"] = PASSPHRASE
 
     def run(self, *words: str) -> subprocess.Popen[str]:
         """Begin `openprepay …` with these settings."""
         command = [sys.executable, "-m", "openprepay", *words]
         with self._log.open("a") as log:
-            return subprocess.Popen(command, env=self._environ, stdout=subprocess.PIPE, stderr=log, text=True)
+            return subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, stderr=log, text=True)
 
     def cpu_s(self) -> float:
         """What it has computed so far, in seconds of one core."""
