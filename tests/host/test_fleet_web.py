@@ -140,6 +140,8 @@ def test_a_file_over_the_api(site: Site) -> None:
     assert site.store.read(grid.at, "west") is None
     assert post(site, "/fleet/imports", file="grid", text=text, dry_run=False, skip_bad=True)["stored"]
     assert site.store.read(grid.at, "west") is not None
+    wrong = site.client(ALL).get(f"{API}/fleet/exports", params={"file": "meters", "after": "P-1"})
+    assert wrong.status_code == 422 and "after" in wrong.text
     pages, after = "", ""
     while after is not None:
         told = get(site, "/fleet/exports", file="meters", after=after, limit=2)

@@ -12,6 +12,7 @@ from headend.fleet.import_lines import utc
 from headend.refusals import Refused
 from headend.store.schema import meter
 from headend.store.schema_fleet import grid_node, meter_life, placement
+from meterlink.orders import MAX_METER
 
 PAGE = 500
 
@@ -96,8 +97,11 @@ def _points(conn: Connection, after: str, limit: int, within: Sequence[str]) -> 
 
 
 def _meters(conn: Connection, after: str, limit: int, within: Sequence[str]) -> tuple[list[Cells], str]:
+    number = after or "0"
+    if not (number.isascii() and number.isdigit() and len(number) <= len(str(MAX_METER))):
+        raise Refused("after", after, "the number of a meter, as the page before told it")
     chosen = _METERS.where(areas.within(meter.c.area, within)).limit(limit)
-    rows = conn.execute(chosen, {"after": int(after or 0)}).all()
+    rows = conn.execute(chosen, {"after": int(number)}).all()
     return [_meter(row) for row in rows], str(rows[-1].meter) if len(rows) == limit else ""
 
 
