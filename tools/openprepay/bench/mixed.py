@@ -1,8 +1,7 @@
 """How long payments take while intervals pour in: sealed batches through the engine from threads, payments beside.
 
-Batches come as fast as `RATE` records a second, or as fast as the machine takes them, and are handed on in lists of what
-waits; payments come at a pace of their own, one after the other, as a bank posts them. Everything is on disk before it
-is answered.
+Batches come as fast as `RATE` records a second, or as fast as the machine takes them, in lists of what waits; payments
+come at a pace of their own, one after the other, as a bank posts them. Everything is on disk before it is answered.
 """
 
 import threading
