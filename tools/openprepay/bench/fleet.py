@@ -1,8 +1,8 @@
 """A fleet in this process: the memory of a meter, and a day of many on a carrier that loses.
 
-The memory is that of a process of its own with meters that sleep between events, after a day of steps of a minute, with
-the records of that day; their flashes lie in a file. The day is that of `openprepay sim fleet --day`: 5 % of messages
-lost each way, 2 % of the meters out of reach, head ends killed, the carrier wiped.
+The memory is that of a process of its own with meters that sleep between events, after a day, with the records of that
+day; their flashes lie in a file. The day is that of `openprepay sim fleet --day`: 5 % of messages lost each way, 2 % of
+the meters out of reach, head ends killed, the carrier wiped.
 """
 
 import os
@@ -15,14 +15,14 @@ from headend.store import open_store
 from meterlink.flashmap import SECTOR_BYTES, TOTAL_SECTORS
 from openprepay.bench.figure import Figure, against
 from openprepay.fleetsim.day import Day, Outcome
-from openprepay.fleetsim.setting import DAY_S, Setting
+from openprepay.fleetsim.setting import DAY_S, HOUR_S, Setting
 
 _LARGE = 1000  # meters; as many and more live in processes of their own
 
 
 def run(seconds: float) -> Iterator[Figure]:
     """Memory, then the day."""
-    sleepers = max(40, min(2000, int(seconds * 15)))
+    sleepers = max(50, min(5000, int(seconds * 50)))
     taken = _memory(sleepers)
     yield against("fleet_memory", taken, "bytes/meter", "its flash image", TOTAL_SECTORS * SECTOR_BYTES)
     meters = max(10, min(10_000, int(seconds * 6)))
@@ -42,7 +42,7 @@ def run(seconds: float) -> Iterator[Figure]:
 def _day(setting: Setting) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="openprepay-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
         with open_store(f"sqlite:///{folder}/headend.sqlite", inline=True) as store:
-            outcome = Day(store, setting, folder=folder).run()
+            outcome = Day(store, setting, folder=folder, long_s=(30 if setting.meters >= _LARGE else 6) * HOUR_S).run()
     if not outcome.holds:
         raise RuntimeError(f"the day does not hold: {outcome.as_json()}")
     return outcome
@@ -65,18 +65,18 @@ from openprepay.fleetsim.loads import Peak
 from openprepay.fleetsim.setting import DAY_S, Setting
 
 def flock(meters, first):
-    setting = Setting(meters, on_bus=0, step_s=60, awake=1)
+    setting = Setting(meters, on_bus=0, awake=1)
     made = {first + at: Workbench(1).record() for at in range(meters)}
     return Flock(setting, made, Peak(), os.environ.get("TMPDIR", "/var/tmp")), setting.start_s
 
 def day(flock, start_s):
-    for quarter in range(0, DAY_S, 900):
-        flock.live(start_s + quarter + 900)
+    for at_s in range(0, DAY_S, 14400):
+        flock.live(start_s + at_s + 14400)
 
-before = flock(3, 1)
+before = flock(50, 1)
 day(*before)
 start = memory(before[0])[0]
-fleet = flock(int(sys.argv[1]), 10)
+fleet = flock(int(sys.argv[1]), 1000)
 day(*fleet)
 print((memory(fleet[0])[0] - start) / int(sys.argv[1]))
 """
