@@ -66,7 +66,7 @@ def _measure(scene: Scene, broker: Broker, where: str, seconds: float) -> Iterat
         ours: list[tuple[float, float]] = []
         bare: list[tuple[float, float]] = []
         ends = time.perf_counter() + seconds
-        while len(ours) < 3 or time.perf_counter() < ends:
+        while len(ours) < (3 if seconds else 1) or time.perf_counter() < ends:
             _leave_session(broker, OURS)
             meters.say()
             ours.append(_clocked(lambda: _take_over(broker, scene)))
