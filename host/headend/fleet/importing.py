@@ -74,6 +74,20 @@ class _Seen:
 
     keys: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
+    since: list[tuple[str, str]] = field(default_factory=list)  # of the part in hand
+
+    def take(self, key: str, taken: str) -> None:
+        self.keys.add(key)
+        if taken:
+            self.taken.add(taken)
+        self.since.append((key, taken))
+
+    def undo(self) -> None:
+        """The part in hand begins anew."""
+        for key, taken in self.since:
+            self.keys.discard(key)
+            self.taken.discard(taken)
+        self.since.clear()
 
 
 def run(
@@ -117,13 +131,12 @@ def at_once(
 
 def part(conn: Connection, now_s: int, kind: str, lines: list[Line], given: Given, seen: _Seen) -> list[Outcome]:
     """Put some lines; those that do not fit leave nothing."""
-    before = set(seen.keys), set(seen.taken)
     with conn.begin_nested() as whole:
         outcomes = [_put(conn, now_s, kind, line, given, seen) for line in lines]
         if any(one.outcome == PROBLEM for one in outcomes):
             whole.rollback()
     if any(one.outcome == PROBLEM for one in outcomes):  # once more, each line for itself
-        seen.keys, seen.taken = before
+        seen.undo()
         outcomes = [_alone(conn, now_s, kind, line, given, seen) for line in lines]
     counts = {name: sum(one.outcome == name for one in outcomes) for name in OUTCOMES}
     if counts[NEW] or counts[CHANGED]:
@@ -148,9 +161,7 @@ def _put(conn: Connection, now_s: int, kind: str, line: Line, given: Given, seen
         done = import_lines.PUT[kind](conn, now_s, line.cells, given)
     except Refused as refused:
         return Outcome(line.number, PROBLEM, refused.field, refused.value, refused.expected)
-    seen.keys.add(key)
-    if taken:
-        seen.taken.add(taken)
+    seen.take(key, taken)
     return Outcome(line.number, done)
 
 
@@ -184,10 +195,10 @@ def _pass(
 def _tried(
     store: Store, now_s: int, kind: str, lines: list[Line], given: Given, seen: _Seen, keep: bool
 ) -> list[Outcome]:
-    before = set(seen.keys), set(seen.taken)
+    seen.since.clear()
 
     def job(conn: Connection) -> list[Outcome]:
-        seen.keys, seen.taken = set(before[0]), set(before[1])  # a job that lost a race runs again
+        seen.undo()  # a job that lost a race runs again
         outcomes = part(conn, now_s, kind, lines, given, seen)
         if not keep:
             raise Undone(outcomes)
