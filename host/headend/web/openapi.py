@@ -221,7 +221,7 @@ def _answers(one: Operation[Any, Any]) -> dict[str, Any]:
 
 def _problems(one: Operation[Any, Any]) -> dict[str, Any]:
     """The problems of an operation, by status: its own, and those that its traits bring along."""
-    codes = ["failed", "too_many_requests", *one.problems]
+    codes = ["failed", "too_many_requests", "malformed", "head_too_large", "too_many_connections", *one.problems]
     if one.scope is not None:
         codes += ["unauthorized", "out_of_scope", "cross_site", "too_many_errors", "no_database"]
     if one.method in keys.UNSAFE:
@@ -231,9 +231,7 @@ def _problems(one: Operation[Any, Any]) -> dict[str, Any]:
     if one.edits:
         codes += ["no_condition", "changed_meanwhile"]
     if one.body is not Nothing:
-        codes += ["malformed", "too_slow", "too_large", "not_json"]
-    if one.query is not Nothing:
-        codes += ["malformed"]
+        codes += ["too_slow", "too_large", "not_json"]
     codes += ["refused"]  # at least an unknown field in the query
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
