@@ -183,7 +183,7 @@ WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs
 )
 
 
-@settings(max_examples=8, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_fleet_goes_out_and_comes_in_exactly(data: st.DataObject) -> None:
     """Through the functions in, through the file out, and into an empty database."""

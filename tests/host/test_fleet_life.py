@@ -144,7 +144,7 @@ def test_many_households_are_protected_with_their_place(street: Street) -> None:
 
 
 def test_one_of_two_at_a_time_gets_the_place(street: Street) -> None:
-    for turn in range(8):
+    for turn in range(4):
         first, second = 100 + 2 * turn, 101 + 2 * turn
         for number in (first, second):
             street.write(add_meter, record(number))
@@ -158,7 +158,7 @@ def test_one_of_two_at_a_time_gets_the_place(street: Street) -> None:
 def test_a_meter_that_is_placed_while_its_feeder_moves_has_the_new_path(street: Street) -> None:
     substation = street.store.read(grid.at, "n")
     assert substation is not None
-    for turn in range(8):
+    for turn in range(4):
         number = 200 + turn
         street.write(add_meter, record(number))
         street.write(points.add, f"Q-{turn}", street.there, ENGINEER)

@@ -225,7 +225,7 @@ def run(url: str, **options: Any) -> None:
 
 
 def test_a_fleet_on_sqlite() -> None:
-    run("sqlite://", max_examples=10, stateful_step_count=30)
+    run("sqlite://", max_examples=6, stateful_step_count=30)
 
 
 def test_a_fleet_on_postgresql() -> None:
