@@ -63,5 +63,5 @@ def test_addresses() -> None:
     gateway = Gateway(TCP, answer)
     gateway.port = 4000
     assert gateway.address(HOST, 247) == "tcp://127.0.0.1:4000?unit=247"
-    with pytest.raises(ValueError, match="unit: 248 given, 1..247 expected"):
+    with pytest.raises(ValueError, match=r"unit: 248 given, 1\.\.247 expected"):
         gateway.address(HOST, 248)
