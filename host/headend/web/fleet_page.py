@@ -51,7 +51,7 @@ def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], 
 def _read(conn: Connection, pages: Rendering, desk: Desk, language: str, query: FleetPageQuery, caller: Caller) -> str:
     """The whole page, made in a thread of the desk."""
     now_s, within = desk.clock.now_s(), caller.areas
-    chain = [one for one in grid.chain(conn, query.below)] if query.below else []
+    chain = grid.chain(conn, query.below) if query.below else []
     if chain and not areas.narrowed(within, chain[-1].path):
         raise grid.UnknownNode(query.below)
     found = search.find(conn, query.q, within) if query.q.strip() else None
