@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from headend.links.port import Sent, Upward
+from headend.links.port import Sent
 from headend.links.turns import ORDERS, QUESTIONS, RECORDS, Turns, urgency
+from headend.links.upward import Upward
 from tests.host.upward import singly
 
 LIMIT_S = 60

@@ -4,15 +4,16 @@ It has a session of its own, so it runs beside the service, and goes on where th
 """
 
 import asyncio
+import contextlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from paho.mqtt.client import MQTTMessage
 
 from headend.links import failures
 from headend.links.failures import LinkError
 from headend.links.image import Image, Sent, Told
 from headend.links.mqtt_options import MqttOptions
+from headend.links.mqtt_packets import Publish
 from headend.links.mqtt_session import Session
 from meterlink import image, names, results, states, topics
 from meterlink.image import ImageError, Progress
@@ -48,13 +49,12 @@ class Sender:
         self._said: asyncio.Queue[Progress] = asyncio.Queue()
         self._session = Session(options, self._hear, random.random)
 
-    def _hear(self, message: MQTTMessage) -> None:
-        """Runs in the session's thread."""
-        try:
-            said = image.read_progress(bytes(message.payload))
-        except ImageError:
-            return
-        self._loop.call_soon_threadsafe(self._said.put_nowait, said)
+    def _hear(self, messages: Sequence[Publish]) -> list[None]:
+        """Runs in the session's thread. Nothing of it is stored."""
+        for message in messages:
+            with contextlib.suppress(ImageError):
+                self._loop.call_soon_threadsafe(self._said.put_nowait, image.read_progress(message.payload))
+        return [None] * len(messages)
 
     async def run(self) -> Sent:
         """Send all that the meter lacks; see `send`."""

@@ -15,8 +15,9 @@ from headend.links.bus import Bus, Patience
 from headend.links.doors import Doors
 from headend.links.failures import LinkError
 from headend.links.meter import MeterOnBus
-from headend.links.port import Sent, Up, Upward
+from headend.links.port import Sent, Up
 from headend.links.quality import Quality
+from headend.links.upward import Upward
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.refusals import Refused
 from headend.workers.homes import home_of_link

@@ -8,15 +8,14 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import Future
-
-from paho.mqtt.client import MQTTMessage
+from collections.abc import Callable, Sequence
 
 from headend.clock import Clock, SystemClock
 from headend.links.mqtt_options import MAX_PAYLOAD, V311, MqttOptions
+from headend.links.mqtt_packets import Publish
 from headend.links.mqtt_session import Session, Tenancy
-from headend.links.port import Sent, Up, Upward
+from headend.links.port import Sent, Up
+from headend.links.upward import Handed, Upward
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from meterlink import reports, topics
 
@@ -54,6 +53,7 @@ class MqttCarrier:
         self._own: Upward | None = None
         self._watch: asyncio.Task[None] | None = None
         self.session = Session(options, self._take, spread, tenancy)
+        self._heard = self.session.committed
         self.counts: Counter[str] = Counter()
 
     async def start(self, up: Up) -> None:
@@ -83,26 +83,28 @@ class MqttCarrier:
 
     # --- up -----------------------------------------------------------------------------------------------------------
 
-    def _take(self, message: MQTTMessage) -> "Future[None] | None":
+    def _take(self, messages: Sequence[Publish]) -> list[Handed | None]:
         """Runs in the session's thread."""
-        try:
-            place = topics.parse(message.topic)
-        except UnicodeDecodeError:
-            place = None
+        found = [self._handed(*message) for message in messages]
+        assert self._upward is not None, "it was started"
+        self._upward.hand_all([one for one in found if one is not None])
+        return found
+
+    def _handed(self, topic: str, payload: bytes, _mid: int) -> Handed | None:
+        place = topics.parse(topic)
         if place is None or place[1] != "up":
             self.counts["strange_topic"] += 1
             return None
-        if len(message.payload) > MAX_PAYLOAD:
+        if len(payload) > MAX_PAYLOAD:
             self.counts["oversize"] += 1
             return None
         meter, _, what = place
         if what == topics.UP_STATE:
-            if len(message.payload) <= _KIND_AT:  # a retained state that was cleared
+            if len(payload) <= _KIND_AT:  # a retained state that was cleared
                 self._present.pop(meter, None)
                 return None
-            self._present[meter] = message.payload[_KIND_AT] != reports.KIND_WILL
-        assert self._upward is not None
-        return self._upward.hand(meter, what, bytes(message.payload))
+            self._present[meter] = payload[_KIND_AT] != reports.KIND_WILL
+        return Handed((meter, what, payload), self._heard)
 
     # --- down ---------------------------------------------------------------------------------------------------------
 
@@ -128,7 +130,7 @@ class MqttCarrier:
         if self._why_not(ack):
             self.counts["not_told"] += 1
         else:
-            self.session.publish(topics.down(ack.meter, topics.DN_ACK), ack.raw, ACK_EXPIRY_S)
+            self.session.tell(topics.down(ack.meter, topics.DN_ACK), ack.raw, ACK_EXPIRY_S)
 
     async def _publish(self, topic: str, raw: bytes, expiry_s: int) -> Sent:
         future = self.session.publish(topic, raw, expiry_s)

@@ -1,8 +1,7 @@
-"""How the head end presents itself to a broker: its settings, and the paho client that they make."""
+"""How the head end presents itself to a broker: its settings, and what they make of TLS and of a paho client."""
 
 import ssl
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -78,6 +77,15 @@ class MqttOptions:
         """The topic filters of the shards."""
         return [f"op/1/{shard:02d}/+/up/#" for shard in sorted(self.shards)]
 
+    def tls_context(self) -> ssl.SSLContext | None:
+        """None without TLS; raises OSError (also ssl.SSLError) where a file does not serve."""
+        if not self.tls:
+            return None
+        context = ssl.create_default_context(cafile=self.ca or None)
+        if self.certificate:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
     def client(self, *, lasting: bool = True) -> Client:
         """A paho client for one connection; raises OSError (also ssl.SSLError) where a file does not serve.
 
@@ -94,10 +102,8 @@ class MqttOptions:
         )
         client.connect_timeout = self.answer_s
         client.max_inflight_messages_set(0)  # no limit of paho's own: the session keeps to the broker's
-        if self.tls:
-            context = ssl.create_default_context(cafile=self.ca or None)
-            if self.certificate:
-                context.load_cert_chain(self.certificate, self.key)
+        context = self.tls_context()
+        if context is not None:
             client.tls_set_context(context)
         return client
 
@@ -119,14 +125,3 @@ class MqttOptions:
             return
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
         client.subscribe([(one, options) for one in self.filters])
-
-    def expiring(self, expiry_s: int) -> Properties | None:
-        """The properties of a publication that the broker drops after `expiry_s` seconds; None where it cannot."""
-        return None if self.version == V311 else _expiring(expiry_s)
-
-
-@lru_cache(256)
-def _expiring(expiry_s: int) -> Properties:
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.MessageExpiryInterval = expiry_s
-    return properties

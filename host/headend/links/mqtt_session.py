@@ -1,12 +1,12 @@
-"""One persistent session on a broker, in a thread of its own that alone touches paho.
+"""One persistent session on a broker, in a thread of its own that alone touches its connection.
 
-Each connection has a paho client of its own, and its own lists of what came on it and what was sent on it. So an
-acknowledgement can only go out on the connection on which its message came, and a publication that was not
-acknowledged is sent again by nobody but the dispatcher.
+Each connection has its own lists of what came on it and what was sent on it. So an acknowledgement can only go out on
+the connection on which its message came, and a publication that was not acknowledged is sent again by nobody but the
+dispatcher.
 
 A message is acknowledged once it is committed, in the order of arrival. One that cannot be committed ends the
-connection: the broker gives all that was not acknowledged to the next one, and only to that. paho's callbacks only
-note what came, and cannot fail; what fails in the thread ends a connection, never the thread.
+connection: the broker gives all that was not acknowledged to the next one, and only to that. What fails in the thread
+ends a connection, never the thread.
 """
 
 import contextlib
@@ -18,23 +18,24 @@ import socket
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Protocol
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-
+from headend.links import mqtt_packets as packets
 from headend.links.mqtt_options import MqttOptions
+from headend.links.mqtt_packets import Malformed, Other, Publish
+from headend.links.mqtt_wire import Wire
 from headend.links.port import Sent
+from headend.links.upward import Handed
 from headend.refusals import Refused
 
 log = logging.getLogger(__name__)
 
-Taken = Callable[[MQTTMessage], "Future[None] | None"]
-"""taken(message): the future of its commit, or None where there is nothing to commit. Runs in the session's thread."""
+Taken = Callable[[Sequence[Publish]], Sequence[Handed | None]]
+"""taken(messages): of each where to look whether it is committed, or None where there is nothing to commit. Runs in the
+session's thread; `Session.committed` is to be called when some are.
+"""
 
 NO_SUBSCRIBER = 0x10  # reasons of MQTT 5: 3.4.2.1, 3.14.2.1
 TAKEN_OVER = 0x8E
@@ -43,7 +44,7 @@ TRIES = 5  # of a message that fails while others are committed; then it is set 
 _REMEMBERED = 1000  # messages that failed
 _NOT_OURS = "its lease has run out, or is another worker's"
 _TICK_S = 0.5
-_AT_ONCE = 64  # messages that are read before anything else is done
+_MIDS = 65_535
 
 
 class Broken(Exception):
@@ -75,94 +76,114 @@ class Backoff:
 
 
 class _Command:
-    """A publication that waits; `until`: monotonic time at which it has expired."""
+    """A publication that waits; `until`: monotonic time at which it has expired; `future`: where somebody waits."""
 
-    def __init__(self, topic: str, payload: bytes, until: float) -> None:
+    __slots__ = ("future", "payload", "topic", "until")
+
+    def __init__(self, topic: str, payload: bytes, until: float, future: "Future[Sent] | None") -> None:
         self.topic = topic
         self.payload = payload
         self.until = until
-        self.future: Future[Sent] = Future()
+        self.future = future
+
+    def begin(self) -> bool:
+        """Whether it is still wanted."""
+        return self.future is None or self.future.set_running_or_notify_cancel()
+
+    def end(self, sent: Sent) -> None:
+        """Of one that has begun."""
+        if self.future is not None:
+            self.future.set_result(sent)
 
     def refuse(self, sentence: str) -> None:
-        if self.future.set_running_or_notify_cancel():
-            self.future.set_result(Sent(False, sentence))
+        if self.begin():
+            self.end(Sent(False, sentence))
 
 
 class _Connection:
-    """One connection: its client, and what is under way on it. paho's callbacks note here what happens."""
+    """One connection, and what is under way on it."""
 
-    def __init__(self) -> None:
-        self._client: Client | None = None
-        self.inbox: deque[MQTTMessage] = deque()
-        self.arrivals: deque[tuple[MQTTMessage, Future[None] | None]] = deque()  # not acknowledged, in order
-        self.outgoing: dict[int, Future[Sent]] = {}
+    def __init__(self, options: MqttOptions) -> None:
+        """Connect; raises OSError."""
+        self._options = options
+        self.arrivals: deque[tuple[Publish, Handed | None]] = deque()  # not acknowledged, in order
+        self.outgoing: dict[int, _Command] = {}
         self.in_flight = 0  # how many publications the broker allows
         self.begun = False  # the broker had no session of ours
         self.ready = False
-        self.trouble = ""
         self.taken_over = False
+        self._mid = 0
+        self.wire = Wire(options)
 
-    def open(self, options: MqttOptions) -> Client:
-        """Connect; raises OSError."""
-        client = options.client()
-        self._client = client
+    def read(self) -> list[Publish]:
+        """The messages that have come; raises Broken, Malformed, OSError."""
+        found: list[Publish] = []
+        for packet in self.wire.read():
+            if isinstance(packet, Publish):
+                found.append(packet)
+            elif packet.kind == packets.PUBACK:
+                mid, reason = packets.acknowledged(packet.body)
+                command = self.outgoing.pop(mid, None)
+                if command is not None:
+                    command.end(_what_the_broker_said(reason))
+            else:
+                self._other(packet)
+        return found
 
-        def on_connect(
-            _c: Client, _u: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
-        ) -> None:
-            self.begun = not flags.session_present
-            if reason.is_failure:
-                self.trouble = f"the broker refuses the connection: {reason}"
-                return
-            self.in_flight = min(options.in_flight, getattr(properties, "ReceiveMaximum", options.in_flight))
-            options.subscribe(client)
-
-        def on_subscribe(_c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None) -> None:
-            refused = [reason for reason in reasons if reason.is_failure]
+    def _other(self, packet: Other) -> None:
+        if packet.kind == packets.CONNACK:
+            self._let_in(packets.connack(packet.body, five=self.wire.five))
+        elif packet.kind == packets.SUBACK:
+            reasons = packets.suback(packet.body, five=self.wire.five)
+            refused = [reason for reason in reasons if reason >= packets.FAILURE]
             if refused:
-                self.trouble = f"the broker refuses {len(refused)} of {len(reasons)} subscriptions: {refused[0]}"
-            self.ready = not refused
+                why = packets.reason_text(packets.SUBACK, refused[0])
+                raise Broken(f"the broker refuses {len(refused)} of {len(reasons)} subscriptions: {why}")
+            self.ready = True
+        elif packet.kind == packets.DISCONNECT:
+            reason = packet.body[0] if packet.body else 0
+            self.taken_over = reason == TAKEN_OVER
+            raise Broken(f"the connection broke: {packets.reason_text(packets.DISCONNECT, reason)}")
+        elif packet.kind != packets.PINGRESP:
+            raise Malformed(f"a packet of type {packet.kind}")
 
-        def on_message(_c: Client, _u: Any, message: MQTTMessage) -> None:
-            self.inbox.append(message)
+    def _let_in(self, said: packets.Connected) -> None:
+        if said.refusal:
+            raise Broken(f"the broker refuses the connection: {said.refusal}")
+        self.begun = not said.session_present
+        self.in_flight = min(self._options.in_flight, said.receive_maximum or self._options.in_flight)
+        if said.keepalive_s is not None:
+            self.wire.keep(said.keepalive_s)
+        self.wire.say(packets.subscribe(self._new_mid(), self._options.filters, five=self.wire.five))
 
-        def on_publish(_c: Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties | None) -> None:
-            future = self.outgoing.pop(mid, None)
-            if future is not None:
-                future.set_result(_what_the_broker_said(reason))
+    def publish(self, command: _Command, expiry_s: int) -> None:
+        mid = self._new_mid()
+        self.wire.say(packets.publish(mid, command.topic, command.payload, expiry_s, five=self.wire.five))
+        self.outgoing[mid] = command
 
-        def on_disconnect(_c: Client, _u: Any, _f: DisconnectFlags, reason: ReasonCode, _p: Properties | None) -> None:
-            self.trouble = self.trouble or f"the connection broke: {reason}"
-            self.taken_over = reason.value == TAKEN_OVER
-
-        client.on_connect = on_connect
-        client.on_subscribe = on_subscribe
-        client.on_message = on_message
-        client.on_publish = on_publish
-        client.on_disconnect = on_disconnect
-        options.connect(client)
-        return client
+    def _new_mid(self) -> int:
+        while True:
+            self._mid = self._mid % _MIDS + 1
+            if self._mid not in self.outgoing:
+                return self._mid
 
     def abandon(self) -> None:
         """Take leave as far as that goes, and give up what is under way: it comes again, or is sent again by others."""
-        if self._client is not None:
-            self._client.disconnect()
-            sock: Any = self._client.socket()
-            if sock is not None:
-                sock.close()
-        for _, arrival in self.arrivals:
-            if arrival is not None:
-                arrival.cancel()  # only what has not begun
-        for future in self.outgoing.values():
-            future.set_result(Sent(False, "The connection broke before the broker had acknowledged it."))
+        self.wire.close()
+        for _, handed in self.arrivals:
+            if handed is not None:
+                handed.give_up()  # only what has not begun
+        for command in self.outgoing.values():
+            command.end(Sent(False, "The connection broke before the broker had acknowledged it."))
 
 
-def _what_the_broker_said(reason: ReasonCode) -> Sent:
-    if reason.is_failure:
-        return Sent(False, f"The broker refuses it: {reason}.")
-    if reason.value == NO_SUBSCRIBER:
-        return Sent(False, "The meter has no session at the broker.")
-    return Sent(True, "The broker has it.")
+_TAKEN = Sent(True, "The broker has it.")
+
+
+def _what_the_broker_said(reason: int) -> Sent:
+    if reason >= packets.FAILURE:
+        return Sent(False, f"The broker refuses it: {packets.reason_text(packets.PUBACK, reason)}.")
+    return Sent(False, "The meter has no session at the broker.") if reason == NO_SUBSCRIBER else _TAKEN
 
 
 class Tenancy(Protocol):
@@ -245,13 +266,32 @@ class Session:
 
         The future ends with the broker's acknowledgement, or with the connection; cancelled in time, nothing is sent.
         """
-        command = _Command(topic, payload, time.monotonic() + expiry_s)
+        future: Future[Sent] = Future()
+        self._put(_Command(topic, payload, time.monotonic() + expiry_s, future))
+        return future
+
+    def tell(self, topic: str, payload: bytes, expiry_s: int) -> None:
+        """As `publish`, whatever becomes of it."""
+        self._put(_Command(topic, payload, time.monotonic() + expiry_s, None))
+
+    def _put(self, command: _Command) -> None:
         if len(self._commands) >= self._options.queued:
             command.refuse(f"{self._options.queued} messages wait for the broker already.")
         else:
             self._commands.append(command)
             self._ring()
-        return command.future
+
+    def committed(self, number: int) -> None:
+        """Messages that were taken have ended, so many of them well; see `links.upward.Heard`."""
+        with self._lock:
+            self._commits += number
+        self._ring()
+
+    @property
+    def unsaid(self) -> int:
+        """Publications that the broker has not acknowledged yet."""
+        connection = self._connection
+        return len(self._commands) + (len(connection.outgoing) if connection is not None else 0)
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
@@ -269,107 +309,92 @@ class Session:
                 self._stopping.wait(_TICK_S)
                 continue
             started = time.monotonic()
-            connection = _Connection()
+            connection = None
             try:
+                self.counts["connections"] += 1
+                connection = _Connection(self._options)
                 self._serve(connection)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next connection starts afresh
                 self._note(error)
-                if connection.ready:
+                if connection is not None and connection.ready:
                     self._tenancy.lost()
             finally:
                 self._connection = None
-                connection.abandon()
-            self._stopping.wait(self._backoff.pause_s(time.monotonic() - started, connection.taken_over))
+                if connection is not None:
+                    connection.abandon()
+            taken_over = connection is not None and connection.taken_over
+            self._stopping.wait(self._backoff.pause_s(time.monotonic() - started, taken_over))
         self._refuse_commands("The MQTT link was stopped.")
 
     def _note(self, error: Exception) -> None:
-        known = isinstance(error, Broken | OSError | Refused)
+        known = isinstance(error, Broken | Malformed | OSError | Refused)
         self.trouble = str(error) if known else f"{type(error).__name__}: {error}"
         log.warning("MQTT, %s: %s", self._options.client_id, self.trouble, exc_info=None if known else error)
 
     def _serve(self, connection: _Connection) -> None:
-        self.counts["connections"] += 1
-        client = connection.open(self._options)
         self._connection = connection
+        wire = connection.wire
         ready_by = time.monotonic() + self._options.answer_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._ear, selectors.EVENT_READ)
+            selector.register(wire.socket, selectors.EVENT_READ)
             while not self._stopping.is_set():
-                self._exchange(connection, client, selector)
+                messages = self._exchange(connection, selector)
                 if not self._tenancy.holds():
                     raise Broken(_NOT_OURS)
-                while connection.inbox:
-                    self._arrived(connection, connection.inbox.popleft())
-                self._acknowledge(connection, client)
+                if messages:
+                    self._arrived(connection, messages)
+                self._acknowledge(connection)
                 if connection.ready:
                     self.counts["sessions_begun"] += connection.begun
                     connection.begun = False
                     self.trouble = ""
-                    self._publish_commands(connection, client)
+                    self._publish_commands(connection)
                 elif time.monotonic() > ready_by:
                     raise Broken(f"the broker has not let us in within {self._options.answer_s:g} s")
+                wire.tend()
+                wire.flush()
         if self._tenancy.holds():
-            self._acknowledge(connection, client)
+            self._acknowledge(connection)
 
-    def _exchange(self, connection: _Connection, client: Client, selector: selectors.BaseSelector) -> None:
-        """Wait for something to do, then let paho read and write."""
-        sock: Any = client.socket()
-        if sock is None:
-            raise Broken(connection.trouble or "the connection broke")
-        readable = hasattr(sock, "pending") and bool(sock.pending())  # TLS may hold what the socket does not show
-        selector.register(sock, selectors.EVENT_READ | (selectors.EVENT_WRITE if client.want_write() else 0))
-        try:
-            found = selector.select(0 if readable else _TICK_S)
-        finally:
-            selector.unregister(sock)
-        for key, events in found:
-            if key.fileobj is sock:
+    def _exchange(self, connection: _Connection, selector: selectors.BaseSelector) -> list[Publish]:
+        """Wait for something to do; what has come then."""
+        wire = connection.wire
+        selector.modify(wire.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if wire.wants_write else 0))
+        readable = wire.holds  # the socket does not show it
+        for key, events in selector.select(0 if readable else _TICK_S):
+            if key.fileobj is wire.socket:
                 readable = readable or bool(events & selectors.EVENT_READ)
             else:
                 self._ear.recv(4096)
                 self._rung = False
-        results = [client.loop_read()] if readable else []
-        while readable and len(connection.inbox) == len(results) < _AT_ONCE:  # each reading has brought a message
-            results.append(client.loop_read())
-        if client.want_write():
-            results.append(client.loop_write())
-        results.append(client.loop_misc())
-        if connection.trouble:
-            raise Broken(connection.trouble)
-        for result in results:
-            if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                raise Broken(f"the connection broke: {result.name}")
+        return connection.read() if readable else []
 
     # --- what comes ---------------------------------------------------------------------------------------------------
 
-    def _arrived(self, connection: _Connection, message: MQTTMessage) -> None:
-        future = self._take(message)
-        connection.arrivals.append((message, future))
-        if future is not None:
-            future.add_done_callback(self._done)
+    def _arrived(self, connection: _Connection, messages: Sequence[Publish]) -> None:
+        for message, handed in zip(messages, self._take(messages), strict=True):
+            connection.arrivals.append((message, handed))
 
-    def _done(self, future: "Future[None]") -> None:
-        if not future.cancelled() and future.exception() is None:
-            with self._lock:
-                self._commits += 1
-        self._ring()
-
-    def _acknowledge(self, connection: _Connection, client: Client) -> None:
+    def _acknowledge(self, connection: _Connection) -> None:
         """What is committed, in the order in which it came."""
-        arrivals = connection.arrivals
-        while arrivals:
-            message, future = arrivals[0]
-            if future is not None:
-                if not future.done() or future.cancelled():
-                    return
-                error = future.exception()
-                if error is not None:
-                    self._failed(message, error)
-            client.ack(message.mid, message.qos)
-            arrivals.popleft()
-            self.counts["acknowledged"] += 1
+        arrivals, said = connection.arrivals, 0
+        try:
+            while arrivals:
+                message, handed = arrivals[0]
+                if handed is not None:
+                    if not handed.ended:
+                        return
+                    if handed.error is not None:
+                        self._failed(message, handed.error)
+                if message.mid:
+                    connection.wire.say(packets.puback(message.mid))
+                arrivals.popleft()
+                said += 1
+        finally:
+            self.counts["acknowledged"] += said
 
-    def _failed(self, message: MQTTMessage, error: BaseException) -> None:
+    def _failed(self, message: Publish, error: BaseException) -> None:
         """Ends the connection, so that the message comes again; returns where it is to be set aside instead.
 
         A store that fails fails for all. A message that fails again and again while others are committed is at fault
@@ -392,22 +417,17 @@ class Session:
 
     # --- what goes ----------------------------------------------------------------------------------------------------
 
-    def _publish_commands(self, connection: _Connection, client: Client) -> None:
+    def _publish_commands(self, connection: _Connection) -> None:
         """As many as the broker allows; the others wait here, where they can still be given up."""
         while self._commands and len(connection.outgoing) < connection.in_flight:
             command = self._commands.popleft()
+            if not command.begin():
+                continue
             expiry_s = math.ceil(command.until - time.monotonic())
-            if not command.future.set_running_or_notify_cancel():
-                continue
             if expiry_s <= 0:
-                command.future.set_result(Sent(False, "Its time ran out before it could be published."))
-                continue
-            properties = self._options.expiring(expiry_s)
-            info = client.publish(command.topic, command.payload, qos=1, retain=False, properties=properties)
-            if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                connection.outgoing[info.mid] = command.future
+                command.end(Sent(False, "Its time ran out before it could be published."))
             else:
-                command.future.set_result(Sent(False, f"It could not be published: {info.rc.name}."))
+                connection.publish(command, expiry_s)
 
     def _refuse_commands(self, sentence: str) -> None:
         while self._commands:

@@ -17,7 +17,8 @@ from headend.clock import Clock, SystemClock
 from headend.links.mqtt import MqttCarrier
 from headend.links.mqtt_options import MqttOptions
 from headend.links.mqtt_session import Tenancy
-from headend.links.port import Sent, Up, Upward
+from headend.links.port import Sent, Up
+from headend.links.upward import Upward
 from headend.orders.actions import Ack, Action
 from meterlink import topics
 

@@ -1,13 +1,9 @@
-"""What the service needs of a carrier, and how what comes up reaches the store without holding up a link."""
+"""What the service needs of a carrier."""
 
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from headend.arrivals import waves
 from headend.orders.actions import Action
 
 Message = tuple[int, str, bytes]
@@ -52,97 +48,3 @@ class Carrier(Protocol):
 
     async def stop(self) -> None:
         """Stop carrying; returns when what was under way has ended, and `up` is not called any more."""
-
-
-class Upward:
-    """Threads that call `up`: one after the other for one meter, side by side for several.
-
-    A thread hands on what waits for it; so the more comes, the more is committed at once.
-    """
-
-    def __init__(self, up: Up, threads: int = 8) -> None:
-        self._lanes = [_Lane(up, f"up-{number}") for number in range(threads)]
-
-    def hand(self, meter: int, what: str, raw: bytes) -> "Future[None]":
-        """Queue one message; never blocks. The future ends when it is committed, or with what kept it from that.
-
-        After `close` it is cancelled.
-        """
-        return self._lanes[meter % len(self._lanes)].put((meter, what, raw))
-
-    def close(self) -> None:
-        """Returns when the calls that run have returned; what still waits is cancelled."""
-        for lane in self._lanes:
-            lane.close()
-        for lane in self._lanes:
-            lane.join()
-
-
-TOGETHER = 1_000  # messages that a thread hands on at once, at most
-
-_Waiting = tuple[Message, "Future[None]"]
-
-
-class _Lane:
-    """One of these threads, with what waits for it."""
-
-    def __init__(self, up: Up, name: str) -> None:
-        self._up = up
-        self._waiting: deque[_Waiting] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def put(self, message: Message) -> "Future[None]":
-        future: Future[None] = Future()
-        with self._changed:
-            if self._closed:
-                future.cancel()
-            else:
-                self._waiting.append((message, future))
-                self._changed.notify()
-        return future
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            dropped, self._waiting = self._waiting, deque()
-            self._changed.notify()
-        for _, future in dropped:
-            future.cancel()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _run(self) -> None:
-        while some := self._next():
-            for intervals, places in waves((message[0], message[1]) for message, _ in some):
-                if intervals:
-                    self._hand_on([some[place] for place in places])
-                else:
-                    for place in places:
-                        self._hand_on([some[place]])
-
-    def _next(self) -> list[_Waiting]:
-        with self._changed:
-            while not (self._waiting or self._closed):
-                self._changed.wait()
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER))]
-
-    def _hand_on(self, some: Sequence[_Waiting]) -> None:
-        if self._closed:
-            for _, future in some:
-                future.cancel()
-        taken = [(message, future) for message, future in some if future.set_running_or_notify_cancel()]
-        if not taken:
-            return
-        try:
-            outcomes = self._up([message for message, _ in taken])
-        except BaseException as error:  # noqa: BLE001 - it belongs to those who wait for the messages
-            outcomes = [error] * len(taken)
-        for (_, future), outcome in zip(taken, outcomes, strict=True):
-            if outcome is None:
-                future.set_result(None)
-            else:
-                future.set_exception(outcome)
