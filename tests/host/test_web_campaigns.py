@@ -43,6 +43,24 @@ def prepared(site: Site, answer: Any) -> dict[str, Any]:
     return state
 
 
+def approved(site: Site, made: dict[str, Any]) -> str:
+    """The path of a campaign that was proposed, approved by another person, and has begun."""
+    client, path = person(site), f"{API}/campaigns/{made['campaign']}"
+    proposed = client.post(f"{path}/propose", json={}).json()
+    assert proposed["state"] == "proposed"
+    listed = client.get(f"{API}/proposals/{proposed['proposal']}")
+    assert made["digest"] in listed.json()["payload"]
+    answer = person(site, "second").post(
+        f"{API}/proposals/{proposed['proposal']}/approve", json={}, headers={"If-Match": listed.headers["etag"]}
+    )
+    assert answer.status_code == 200
+    for _ in range(4):
+        following.follow(site.store, site.clock.now_s())
+        site.store.write(pace.tick, site.clock.now_s()).result()
+        site.clock.advance(2)
+    return path
+
+
 def test_a_campaign_from_its_dry_run_to_its_end(site: Site) -> None:
     client = person(site)
     made = prepared(site, client.post(f"{API}/campaigns", json={**STOP, "plan": {"groups": ["3", "rest"]}}))
@@ -52,19 +70,7 @@ def test_a_campaign_from_its_dry_run_to_its_end(site: Site) -> None:
     path = f"{API}/campaigns/{made['campaign']}"
     (never,) = client.get(f"{path}/meters", params={"verdict": "barred"}).json()["meters"]
     assert never["says"]["en"] and never["says"]["zh"] and never["order"] is None
-    proposed = client.post(f"{path}/propose", json={}).json()
-    assert proposed["state"] == "proposed"
-    listed = client.get(f"{API}/proposals/{proposed['proposal']}")
-    assert made["digest"] in listed.json()["payload"]
-    second = person(site, "second")
-    approved = second.post(
-        f"{API}/proposals/{proposed['proposal']}/approve", json={}, headers={"If-Match": listed.headers["etag"]}
-    )
-    assert approved.status_code == 200
-    for _ in range(4):
-        following.follow(site.store, site.clock.now_s())
-        site.store.write(pace.tick, site.clock.now_s()).result()
-        site.clock.advance(2)
+    assert approved(site, made) == path
     running = client.get(path).json()
     assert running["state"] == "running" and running["by_group"][0]["queued"] == 3
     for act, state in (("pause", "paused"), ("resume", "running"), ("abort", "aborted")):
@@ -114,12 +120,14 @@ def test_an_area_is_a_wall(site: Site) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_pages_say_it_in_the_language_of_their_reader(site: Site, language: str) -> None:
+    made = prepared(site, person(site).post(f"{API}/campaigns", json={**STOP, "plan": {"groups": ["3", "rest"]}}))
+    person(site).post(f"{approved(site, made)}/abort", json={"why": "a test"})
     client = site.client(None, auth=READER)
     all_of_them = client.get(f"/campaigns?lang={language}")
     assert all_of_them.status_code == 200, all_of_them.text
     text = "\n".join(Page(all_of_them.text).words)
     assert ("stopped before its end" if language == "en" else "已中止") in text
-    one = client.get(f"/campaigns?lang={language}&campaign=1")
+    one = client.get(f"/campaigns?lang={language}&campaign={made['campaign']}")
     assert one.status_code == 200 and "<progress" in one.text and "gate.never_heard" in one.text
     assert client.get("/campaigns?campaign=999999").status_code == 404
     configured = client.get(f"/configuration?lang={language}")

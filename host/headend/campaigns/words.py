@@ -64,7 +64,6 @@ KINDS: Mapping[str, Text] = {
 }
 PAGE: Mapping[str, Text] = {
     "title": ("Campaigns", "批量任务"),
-    "board": ("Meters", "电表"),
     "campaign": ("Campaign", "任务"),
     "what": ("What", "内容"),
     "state": ("State", "状态"),

@@ -21,7 +21,6 @@ audit.ACTIONS.update(
 
 PAGE: Mapping[str, Text] = {
     "title": ("Collection", "采集"),
-    "board": ("Meters", "电表"),
     "success": ("Read success", "采集成功率"),
     "day": ("Day", "日期"),
     "area": ("Area", "区域"),

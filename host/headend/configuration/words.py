@@ -64,7 +64,6 @@ COLUMNS: tuple[Text, ...] = (
 )
 PAGE: Mapping[str, Text] = {
     "title": ("Configuration of meters", "参数稽核"),
-    "board": ("Meters", "电表"),
     "meter": ("Meter", "电表"),
     "area": ("Area", "区域"),
     "what": ("What", "项目"),

@@ -65,7 +65,6 @@ PAGE: Mapping[str, Text] = {
     "since": ("Since", "自"),
     "empty": ("No grid is set up yet.", "尚未建立电网台账。"),
     "moving": ("{from_path} is being moved to {to_path}.", "{from_path} 正在迁移至 {to_path}。"),
-    "title": ("Board of meters", "电表总览"),
 }
 
 # What a swap is told by (`swaps.py`).

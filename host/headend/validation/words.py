@@ -70,7 +70,6 @@ PAGE: Mapping[str, Text] = {
     "balance": ("Last balance", "最后余额"),
     "since": ("Since", "开单时间"),
     "file": ("As a file (CSV)", "导出 (CSV)"),
-    "board": ("Status", "状态"),
     "more": ("More", "更多"),
     "read_only": ("read only; decisions go through the API", "只读；处理请通过接口"),
 }
