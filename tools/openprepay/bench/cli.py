@@ -27,6 +27,7 @@ BENCHES = {
     "till": ("till", "payments over HTTP into a head end that serves, on SQLite and PostgreSQL"),
     "mixed": ("mixed", "payments while intervals pour in: how long they take"),
     "restart": ("restart", "a start with a million orders that wait, on SQLite and PostgreSQL"),
+    "serve_memory": ("memory", "what a head end takes of RAM in a day of a fleet on a broker"),
     "campaign_10000": ("campaign", "a campaign of 10 000 meters, disconnected by groups, then recalled"),
     "tokens": ("sts", "typed tokens: keys derived, tokens issued, tokens read on MicroPython"),
     "vend": ("vend", "typed tokens sold: payment, number, digits by the signer, all on disk"),

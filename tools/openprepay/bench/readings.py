@@ -43,11 +43,11 @@ Row = tuple[int, ...]
 Message = tuple[int, bytes]  # a meter's number and its batch
 
 
-def numbered(first: int, count: int) -> bytes:
-    """The records `first`, `first + 1`, … that any of the meters makes."""
+def numbered(first: int, count: int, zero_s: int = NOW_S - PERIOD_S * 1_000_000) -> bytes:
+    """The records `first`, `first + 1`, … that any of the meters makes; `zero_s`: when the period of number 0 began."""
     words = array("I", bytes(count * RECORD_LENGTH))
     words[0::6] = array("I", range(first, first + count))
-    words[1::6] = array("I", [NOW_S - PERIOD_S * (1_000_000 - seq) for seq in range(first, first + count)])
+    words[1::6] = array("I", [zero_s + PERIOD_S * seq for seq in range(first, first + count)])
     words[2::6] = array("I", [USED_WH * seq for seq in range(first, first + count)])
     words[4::6] = array("I", [USED_WH << 16]) * count
     words[5::6] = array("I", [15 << 24]) * count
@@ -64,10 +64,10 @@ def rows(meter_number: int, first: int, count: int) -> list[Row]:
     ]
 
 
-def sealed(keys: KeyStore, number: int, first: int, records: bytes) -> Message:
-    """A batch of these records, as the meter sends it."""
+def sealed(keys: KeyStore, number: int, first: int, records: bytes, now_s: int = NOW_S) -> Message:
+    """A batch of these records, as the meter sends it at `now_s`."""
     count = len(records) // RECORD_LENGTH
-    head = batches.pack_head(batches.KIND_INTERVALS, number, 1, 1, first, NOW_S, LOG_ID, NO_NONCE, first, count)
+    head = batches.pack_head(batches.KIND_INTERVALS, number, 1, 1, first, now_s, LOG_ID, NO_NONCE, first, count)
     return number, head + records + batches.mac(head, records, keys.mac_key(number, 1))
 
 
