@@ -15,6 +15,7 @@ from headend.links.mqtt_options import MAX_PAYLOAD, V311, MqttOptions
 from headend.links.mqtt_packets import Publish
 from headend.links.mqtt_session import Session, Tenancy
 from headend.links.port import Sent, Up
+from headend.links.presence import REMEMBERED, Presence
 from headend.links.upward import Handed, Upward
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from meterlink import reports, topics
@@ -48,7 +49,7 @@ class MqttCarrier:
     ) -> None:
         self._options = options
         self._clock = clock or SystemClock()
-        self._present: dict[int, bool] = {}  # by the last birth or will that came
+        self._present = Presence(REMEMBERED * len(options.shards))
         self._upward: Upward | None = None
         self._own: Upward | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -101,15 +102,15 @@ class MqttCarrier:
         meter, _, what = place
         if what == topics.UP_STATE:
             if len(payload) <= _KIND_AT:  # a retained state that was cleared
-                self._present.pop(meter, None)
+                self._present.forget(meter)
                 return None
-            self._present[meter] = payload[_KIND_AT] != reports.KIND_WILL
+            self._present.note(meter, payload[_KIND_AT] != reports.KIND_WILL)
         return Handed((meter, what, payload), self._heard)
 
     # --- down ---------------------------------------------------------------------------------------------------------
 
     def reaches(self, meter: int) -> bool:
-        return self.session.connected and self._present.get(meter, True)
+        return self.session.connected and self._present.of(meter) is not False
 
     async def send(self, action: Action) -> Sent:
         refusal = self._why_not(action)
@@ -146,7 +147,7 @@ class MqttCarrier:
             return f"There is no connection to the broker: {self.session.trouble}."
         if topics.shard(action.meter) not in self._options.shards:
             return f"Shard {topics.shard(action.meter)} is not this session's."
-        present = self._present.get(action.meter)
+        present = self._present.of(action.meter)
         if present is False:
             return "The meter is not at the broker."
         if isinstance(action, Deliver) and action.last_s:
