@@ -74,7 +74,7 @@ def run(seconds: float) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="openprepay-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")) as name:
         folder = Path(name)
         with PatientBroker(folder / "broker") as broker, closing(_HeadEnd(folder, broker.port)) as head_end:
-            yield from _day(head_end, broker.port, meters, 1.0 if seconds else 0.02)
+            yield from _day(head_end, broker.port, meters, 1.0 if seconds else 0.1)
 
 
 class _HeadEnd:
