@@ -1,13 +1,15 @@
 """MQTT messages a second that the head end has committed, beside a bare paho client on the same broker.
 
 A broker (Mosquitto) holds a backlog of live batches, one interval each, of many meters, for a persistent session, as
-after a head end that was away. Measured is how long it takes from the connection to the broker's last word: ours until
-the last message is committed on disk and acknowledged, the acknowledgements to the meters handed to the broker as
-well; the peer's until its callback has seen the last and paho has acknowledged it, nothing stored and nothing said.
-CPU is that of this process, without the broker and without the database where that is a server.
+after a head end that was away. Each of the two takes such a backlog at QoS 1 with the same receive maximum; who fed it
+has left before. Measured is how long it takes from the connection: ours until the last message is committed on disk and
+acknowledged, and the broker has taken our acknowledgements to the meters; the peer's until its callback has seen the
+last and paho has acknowledged it, nothing stored and nothing said. CPU is that of this process, without the broker and
+without the database where that is a server.
 """
 
 import asyncio
+import contextlib
 import tempfile
 import threading
 import time
@@ -15,11 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import environ
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from headend.links.mqtt import MqttCarrier
 from headend.links.mqtt_options import MqttOptions
@@ -32,21 +36,30 @@ from openprepay.bench.figure import Figure, against
 from openprepay.bench.scene import Scene
 from openprepay.demo.broker import Broker
 
-METERS = 2_000
-BACKLOG = 3_000  # messages
 LIMIT_S = 120.0
 OURS, BARE, PUBLISHER = "bench-head-end", "bench-bare", "bench-meters"
 
 
+class Size(NamedTuple):
+    meters: int
+    backlog: int  # messages
+
+
+FULL, SMALL = Size(2_000, 10_000), Size(100, 300)
+
+
 def run(seconds: float) -> Iterator[Figure]:
     """On SQLite, and on PostgreSQL where it is installed."""
+    size = FULL if seconds else SMALL
     with tempfile.TemporaryDirectory(prefix="openprepay-bench-", dir=environ.get("TMPDIR", "/var/tmp")) as name:
         folder = Path(name)
         with PatientBroker(folder / "broker") as broker:
-            yield from _measure(Scene(folder, METERS), broker, "", seconds / 2)
+            yield from _measure(Scene(folder, size.meters), broker, "", size, seconds / 2)
             if postgres.programs() is not None:
                 with postgres.serving(folder) as url:
-                    yield from _measure(Scene(folder, METERS, database=url), broker, "_postgresql", seconds / 2)
+                    yield from _measure(
+                        Scene(folder, size.meters, database=url), broker, "_postgresql", size, seconds / 2
+                    )
 
 
 class PatientBroker(Broker):
@@ -59,24 +72,25 @@ class PatientBroker(Broker):
         return command
 
 
-def _measure(scene: Scene, broker: Broker, where: str, seconds: float) -> Iterator[Figure]:
+def _measure(scene: Scene, broker: Broker, where: str, size: Size, seconds: float) -> Iterator[Figure]:
     try:
-        meters = _Meters(broker, scene)
+        meters = _Meters(scene, size)
         heap.settle()  # as `openprepay serve` does
         ours: list[tuple[float, float]] = []
         bare: list[tuple[float, float]] = []
         ends = time.perf_counter() + seconds
         while len(ours) < (3 if seconds else 1) or time.perf_counter() < ends:
+            backlog = meters.words()
             _leave_session(broker, OURS)
-            meters.say()
-            ours.append(_clocked(lambda: _take_over(broker, scene)))
+            publish(broker.port, backlog)
+            ours.append(_clocked(lambda: _take_over(broker, scene, size.backlog)))
             _end_session(broker, OURS)
             _leave_session(broker, BARE)
-            meters.say()
-            bare.append(_clocked(lambda: _bare(broker)))
+            publish(broker.port, backlog)  # the same: what only the peer heard would be missing from our logs
+            bare.append(_clocked(lambda: _bare(broker, size.backlog)))
             _end_session(broker, BARE)
-        rates = [BACKLOG / median(one[0] for one in some) for some in (ours, bare)]
-        cpu_us = [median(one[1] for one in some) / BACKLOG * 1e6 for some in (ours, bare)]
+        rates = [size.backlog / median(one[0] for one in some) for some in (ours, bare)]
+        cpu_us = [median(one[1] for one in some) / size.backlog * 1e6 for some in (ours, bare)]
         yield against(
             f"mqtt_committed{where}", rates[0], "messages/s", "a bare paho client that acknowledges", rates[1]
         )
@@ -86,21 +100,21 @@ def _measure(scene: Scene, broker: Broker, where: str, seconds: float) -> Iterat
 
 
 class _Meters:
-    """All meters of a scene, on one connection; `say` leaves the next backlog with the broker."""
+    """All meters of a scene, and what they say next."""
 
-    def __init__(self, broker: Broker, scene: Scene) -> None:
-        self._broker = broker
+    def __init__(self, scene: Scene, size: Size) -> None:
         self._scene = scene
-        self._said = METERS
-        for number in range(1, METERS + 1):  # a meter's first word makes its log known
+        self._size = size
+        self._said = size.meters
+        for number in range(1, size.meters + 1):  # a meter's first word makes its log known
             _, raw = readings.sealed(scene.keys, number, 1, readings.numbered(1, 1))
             scene.engine.up(number, topics.UP_INTERVALS, raw, "mqtt")
 
-    def say(self) -> None:
-        publish(self._broker.port, (self._next() for _ in range(BACKLOG)))
+    def words(self) -> list[tuple[str, bytes]]:
+        return [self._next() for _ in range(self._size.backlog)]
 
     def _next(self) -> tuple[str, bytes]:
-        slot, place = divmod(self._said, METERS)
+        slot, place = divmod(self._said, self._size.meters)
         self._said += 1
         number, raw = readings.sealed(self._scene.keys, 1 + place, 1 + slot, readings.numbered(1 + slot, 1))
         return topics.up(number, topics.UP_INTERVALS), raw
@@ -115,8 +129,13 @@ def publish(port: int, messages: Iterable[tuple[str, bytes]]) -> None:
     client.loop_start()
     for told in [client.publish(topic, raw, qos=1) for topic, raw in messages]:
         told.wait_for_publish(LIMIT_S)
+    _leave(client)
+
+
+def _leave(client: paho.Client) -> None:
     client.disconnect()
-    client.loop_stop()
+    with contextlib.suppress(AttributeError):  # its thread has ended meanwhile, and forgotten itself
+        client.loop_stop()
 
 
 def _clocked(work: Callable[[], None]) -> tuple[float, float]:
@@ -135,14 +154,17 @@ def _leave_session(broker: Broker, client_id: str) -> None:
     options = _options(broker, client_id)
     client = options.client()
     subscribed = threading.Event()
-    client.on_connect = lambda *_: options.subscribe(client)
+
+    def ask(*_: object) -> None:
+        client.subscribe([(one, SubscribeOptions(qos=1)) for one in options.filters])
+
+    client.on_connect = ask
     client.on_subscribe = lambda *_: subscribed.set()
     options.connect(client)
     client.loop_start()
     if not subscribed.wait(LIMIT_S):
         raise RuntimeError("the broker grants no subscription")
-    client.disconnect()
-    client.loop_stop()
+    _leave(client)
 
 
 def _end_session(broker: Broker, client_id: str) -> None:
@@ -153,11 +175,10 @@ def _end_session(broker: Broker, client_id: str) -> None:
     client.connect("127.0.0.1", broker.port, clean_start=True)
     client.loop_start()
     connected.wait(LIMIT_S)
-    client.disconnect()
-    client.loop_stop()
+    _leave(client)
 
 
-def _take_over(broker: Broker, scene: Scene) -> None:
+def _take_over(broker: Broker, scene: Scene, backlog: int) -> None:
     """The head end's link and engine, until the broker has heard that all is committed."""
 
     async def live() -> None:
@@ -173,18 +194,18 @@ def _take_over(broker: Broker, scene: Scene) -> None:
         stored = scene.engine.counts["stored"]
         await link.start(up)
         ends = time.monotonic() + LIMIT_S
-        while link.session.counts["acknowledged"] < BACKLOG:
+        while link.session.counts["acknowledged"] < backlog or link.session.unsaid:
             if time.monotonic() > ends:
                 raise RuntimeError(f"not all was committed: {link.session.counts}, {scene.engine.counts}")
             await asyncio.sleep(0.005)
         await link.stop()
-        if scene.engine.counts["stored"] - stored != BACKLOG:
+        if scene.engine.counts["stored"] - stored != backlog:
             raise RuntimeError(f"not all was stored: {scene.engine.counts}")
 
     asyncio.run(live())
 
 
-def _bare(broker: Broker) -> None:
+def _bare(broker: Broker, backlog: int) -> None:
     """A client that looks at each message."""
     options = _options(broker, BARE)
     client = paho.Client(CallbackAPIVersion.VERSION2, BARE, protocol=MQTTProtocolVersion.MQTTv5)
@@ -194,15 +215,15 @@ def _bare(broker: Broker) -> None:
     def on_message(_c: object, _u: object, message: paho.MQTTMessage) -> None:
         nonlocal seen
         seen += 1
-        if seen == BACKLOG:
+        if seen == backlog:
             all_seen.set()
 
     client.on_message = on_message
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = options.session_expiry_s
+    properties.ReceiveMaximum = options.window
     client.connect("127.0.0.1", broker.port, clean_start=False, properties=properties)
     client.loop_start()
     if not all_seen.wait(LIMIT_S):
-        raise RuntimeError(f"the bare client saw {seen} of {BACKLOG}")
-    client.disconnect()
-    client.loop_stop()
+        raise RuntimeError(f"the bare client saw {seen} of {backlog}")
+    _leave(client)
