@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from headend.links import failures
 from headend.links.failures import LinkError
 from headend.links.image import Image, Sent, Told
+from headend.links.mqtt_connection import Publish
 from headend.links.mqtt_options import MqttOptions
-from headend.links.mqtt_packets import Publish
 from headend.links.mqtt_session import Session
 from meterlink import image, names, results, states, topics
 from meterlink.image import ImageError, Progress

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from headend.clock import Clock, SystemClock
+from headend.links.mqtt_connection import Publish
 from headend.links.mqtt_options import MAX_PAYLOAD, V311, MqttOptions
-from headend.links.mqtt_packets import Publish
 from headend.links.mqtt_session import Session, Tenancy
 from headend.links.port import Sent, Up
 from headend.links.presence import REMEMBERED, Presence

@@ -9,6 +9,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from headend.refusals import Refused
 from meterlink import topics
@@ -116,3 +117,11 @@ class MqttOptions:
         properties.ReceiveMaximum = self.window
         properties.MaximumPacketSize = self.max_packet
         client.connect(self.host, self.port, self.keepalive_s, clean_start=False, properties=properties)
+
+    def subscribe(self, client: Client) -> None:
+        """Ask for the shards. MQTT 5 sends the retained births once for a session, 3.1.1 at each connection."""
+        if self.version == V311:
+            client.subscribe([(one, 1) for one in self.filters])
+            return
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+        client.subscribe([(one, options) for one in self.filters])

@@ -22,10 +22,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from headend.links import mqtt_packets as packets
+from headend.links.mqtt_connection import Broken, Command, Connection, Publish
 from headend.links.mqtt_options import MqttOptions
-from headend.links.mqtt_packets import Malformed, Other, Publish
-from headend.links.mqtt_wire import Wire
 from headend.links.port import Sent
 from headend.links.upward import Handed
 from headend.refusals import Refused
@@ -37,18 +35,10 @@ Taken = Callable[[Sequence[Publish]], Sequence[Handed | None]]
 session's thread; `Session.committed` is to be called when some are.
 """
 
-NO_SUBSCRIBER = 0x10  # reasons of MQTT 5: 3.4.2.1, 3.14.2.1
-TAKEN_OVER = 0x8E
-
 TRIES = 5  # of a message that fails while others are committed; then it is set aside
 _REMEMBERED = 1000  # messages that failed
 _NOT_OURS = "its lease has run out, or is another worker's"
 _TICK_S = 0.5
-_MIDS = 65_535
-
-
-class Broken(Exception):
-    """The connection has to end; the text says why."""
 
 
 class Backoff:
@@ -73,117 +63,6 @@ class Backoff:
         else:
             self._wait_s = min(2 * self._wait_s, self._longest_s)
         return self._wait_s * (1 + self._random()) / 2
-
-
-class _Command:
-    """A publication that waits; `until`: monotonic time at which it has expired; `future`: where somebody waits."""
-
-    __slots__ = ("future", "payload", "topic", "until")
-
-    def __init__(self, topic: str, payload: bytes, until: float, future: "Future[Sent] | None") -> None:
-        self.topic = topic
-        self.payload = payload
-        self.until = until
-        self.future = future
-
-    def begin(self) -> bool:
-        """Whether it is still wanted."""
-        return self.future is None or self.future.set_running_or_notify_cancel()
-
-    def end(self, sent: Sent) -> None:
-        """Of one that has begun."""
-        if self.future is not None:
-            self.future.set_result(sent)
-
-    def refuse(self, sentence: str) -> None:
-        if self.begin():
-            self.end(Sent(False, sentence))
-
-
-class _Connection:
-    """One connection, and what is under way on it."""
-
-    def __init__(self, options: MqttOptions) -> None:
-        """Connect; raises OSError."""
-        self._options = options
-        self.arrivals: deque[tuple[Publish, Handed | None]] = deque()  # not acknowledged, in order
-        self.outgoing: dict[int, _Command] = {}
-        self.in_flight = 0  # how many publications the broker allows
-        self.begun = False  # the broker had no session of ours
-        self.ready = False
-        self.taken_over = False
-        self._mid = 0
-        self.wire = Wire(options)
-
-    def read(self) -> list[Publish]:
-        """The messages that have come; raises Broken, Malformed, OSError."""
-        found: list[Publish] = []
-        for packet in self.wire.read():
-            if isinstance(packet, Publish):
-                found.append(packet)
-            elif packet.kind == packets.PUBACK:
-                mid, reason = packets.acknowledged(packet.body)
-                command = self.outgoing.pop(mid, None)
-                if command is not None:
-                    command.end(_what_the_broker_said(reason))
-            else:
-                self._other(packet)
-        return found
-
-    def _other(self, packet: Other) -> None:
-        if packet.kind == packets.CONNACK:
-            self._let_in(packets.connack(packet.body, five=self.wire.five))
-        elif packet.kind == packets.SUBACK:
-            reasons = packets.suback(packet.body, five=self.wire.five)
-            refused = [reason for reason in reasons if reason >= packets.FAILURE]
-            if refused:
-                why = packets.reason_text(packets.SUBACK, refused[0])
-                raise Broken(f"the broker refuses {len(refused)} of {len(reasons)} subscriptions: {why}")
-            self.ready = True
-        elif packet.kind == packets.DISCONNECT:
-            reason = packet.body[0] if packet.body else 0
-            self.taken_over = reason == TAKEN_OVER
-            raise Broken(f"the connection broke: {packets.reason_text(packets.DISCONNECT, reason)}")
-        elif packet.kind != packets.PINGRESP:
-            raise Malformed(f"a packet of type {packet.kind}")
-
-    def _let_in(self, said: packets.Connected) -> None:
-        if said.refusal:
-            raise Broken(f"the broker refuses the connection: {said.refusal}")
-        self.begun = not said.session_present
-        self.in_flight = min(self._options.in_flight, said.receive_maximum or self._options.in_flight)
-        if said.keepalive_s is not None:
-            self.wire.keep(said.keepalive_s)
-        self.wire.say(packets.subscribe(self._new_mid(), self._options.filters, five=self.wire.five))
-
-    def publish(self, command: _Command, expiry_s: int) -> None:
-        mid = self._new_mid()
-        self.wire.say(packets.publish(mid, command.topic, command.payload, expiry_s, five=self.wire.five))
-        self.outgoing[mid] = command
-
-    def _new_mid(self) -> int:
-        while True:
-            self._mid = self._mid % _MIDS + 1
-            if self._mid not in self.outgoing:
-                return self._mid
-
-    def abandon(self) -> None:
-        """Take leave as far as that goes, and give up what is under way: it comes again, or is sent again by others."""
-        self.wire.close()
-        for _, handed in self.arrivals:
-            if handed is not None:
-                handed.give_up()  # only what has not begun
-        for command in self.outgoing.values():
-            command.end(Sent(False, "The connection broke before the broker had acknowledged it."))
-
-
-_TAKEN = Sent(True, "The broker has it.")
-
-
-def _what_the_broker_said(reason: int) -> Sent:
-    if reason >= packets.FAILURE:
-        return Sent(False, f"The broker refuses it: {packets.reason_text(packets.PUBACK, reason)}.")
-    return Sent(False, "The meter has no session at the broker.") if reason == NO_SUBSCRIBER else _TAKEN
 
 
 class Tenancy(Protocol):
@@ -227,8 +106,8 @@ class Session:
         self._bell, self._ear = socket.socketpair()  # a byte from any thread ends the session's wait
         self._bell.setblocking(False)
         self._rung = False
-        self._commands: deque[_Command] = deque()
-        self._connection: _Connection | None = None
+        self._commands: deque[Command] = deque()
+        self._connection: Connection | None = None
         self._backoff = Backoff(options.first_wait_s, options.longest_wait_s, random)
         self._lock = threading.Lock()
         self._commits = 0
@@ -267,14 +146,14 @@ class Session:
         The future ends with the broker's acknowledgement, or with the connection; cancelled in time, nothing is sent.
         """
         future: Future[Sent] = Future()
-        self._put(_Command(topic, payload, time.monotonic() + expiry_s, future))
+        self._put(Command(topic, payload, time.monotonic() + expiry_s, future))
         return future
 
     def tell(self, topic: str, payload: bytes, expiry_s: int) -> None:
         """As `publish`, whatever becomes of it."""
-        self._put(_Command(topic, payload, time.monotonic() + expiry_s, None))
+        self._put(Command(topic, payload, time.monotonic() + expiry_s, None))
 
-    def _put(self, command: _Command) -> None:
+    def _put(self, command: Command) -> None:
         if len(self._commands) >= self._options.queued:
             command.refuse(f"{self._options.queued} messages wait for the broker already.")
         else:
@@ -312,7 +191,7 @@ class Session:
             connection = None
             try:
                 self.counts["connections"] += 1
-                connection = _Connection(self._options)
+                connection = Connection(self._options)
                 self._serve(connection)
             except Exception as error:  # noqa: BLE001 - whatever it was, the next connection starts afresh
                 self._note(error)
@@ -327,17 +206,16 @@ class Session:
         self._refuse_commands("The MQTT link was stopped.")
 
     def _note(self, error: Exception) -> None:
-        known = isinstance(error, Broken | Malformed | OSError | Refused)
+        known = isinstance(error, Broken | OSError | Refused)
         self.trouble = str(error) if known else f"{type(error).__name__}: {error}"
         log.warning("MQTT, %s: %s", self._options.client_id, self.trouble, exc_info=None if known else error)
 
-    def _serve(self, connection: _Connection) -> None:
+    def _serve(self, connection: Connection) -> None:
         self._connection = connection
-        wire = connection.wire
         ready_by = time.monotonic() + self._options.answer_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._ear, selectors.EVENT_READ)
-            selector.register(wire.socket, selectors.EVENT_READ)
+            selector.register(connection.socket, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 messages = self._exchange(connection, selector)
                 if not self._tenancy.holds():
@@ -352,18 +230,17 @@ class Session:
                     self._publish_commands(connection)
                 elif time.monotonic() > ready_by:
                     raise Broken(f"the broker has not let us in within {self._options.answer_s:g} s")
-                wire.tend()
-                wire.flush()
+                connection.tend()
         if self._tenancy.holds():
             self._acknowledge(connection)
 
-    def _exchange(self, connection: _Connection, selector: selectors.BaseSelector) -> list[Publish]:
+    def _exchange(self, connection: Connection, selector: selectors.BaseSelector) -> list[Publish]:
         """Wait for something to do; what has come then."""
-        wire = connection.wire
-        selector.modify(wire.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if wire.wants_write else 0))
-        readable = wire.holds  # the socket does not show it
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.wants_write else 0)
+        selector.modify(connection.socket, wanted)
+        readable = connection.holds  # the socket does not show it
         for key, events in selector.select(0 if readable else _TICK_S):
-            if key.fileobj is wire.socket:
+            if key.fileobj is connection.socket:
                 readable = readable or bool(events & selectors.EVENT_READ)
             else:
                 self._ear.recv(4096)
@@ -372,11 +249,11 @@ class Session:
 
     # --- what comes ---------------------------------------------------------------------------------------------------
 
-    def _arrived(self, connection: _Connection, messages: Sequence[Publish]) -> None:
+    def _arrived(self, connection: Connection, messages: Sequence[Publish]) -> None:
         for message, handed in zip(messages, self._take(messages), strict=True):
             connection.arrivals.append((message, handed))
 
-    def _acknowledge(self, connection: _Connection) -> None:
+    def _acknowledge(self, connection: Connection) -> None:
         """What is committed, in the order in which it came."""
         arrivals, said = connection.arrivals, 0
         try:
@@ -387,8 +264,7 @@ class Session:
                         return
                     if handed.error is not None:
                         self._failed(message, handed.error)
-                if message.mid:
-                    connection.wire.say(packets.puback(message.mid))
+                connection.acknowledge(message)
                 arrivals.popleft()
                 said += 1
         finally:
@@ -417,7 +293,7 @@ class Session:
 
     # --- what goes ----------------------------------------------------------------------------------------------------
 
-    def _publish_commands(self, connection: _Connection) -> None:
+    def _publish_commands(self, connection: Connection) -> None:
         """As many as the broker allows; the others wait here, where they can still be given up."""
         while self._commands and len(connection.outgoing) < connection.in_flight:
             command = self._commands.popleft()
