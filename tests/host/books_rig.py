@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from headend import audit
 from headend.books import chain, export, heads, sealer, verifier
@@ -14,7 +14,8 @@ from headend.keys import heads as signatures
 from headend.keys.keystore import KeyStore
 from headend.ledger import accounts, channels, payments
 from headend.ledger.entries import CONSUMPTION, post
-from headend.store import Store, identity
+from headend.store import Store, identity, prepared
+from headend.store.schema import entry
 from tests.host.books import CHANNEL, CURRENCY, LIMIT_UC, METER, NOW_S, SOURCE, TOKEN, record
 
 audit.ACTIONS["test.done"] = ("did something", "操作")
@@ -42,7 +43,9 @@ def charge(conn: Connection, now_s: int, amount_uc: int, cause: str) -> int:
     """An entry that no meter has anything to do with."""
     accounts.open_account(conn, accounts.INCOME_ENERGY)
     customer = accounts.of_meter(METER, 1)
-    return post(conn, now_s, CONSUMPTION, customer, accounts.INCOME_ENERGY, amount_uc, None, cause)
+    post(conn, now_s, CONSUMPTION, customer, accounts.INCOME_ENERGY, amount_uc, None, cause)
+    prepared.flush(conn)
+    return int(conn.execute(select(func.max(entry.c.id))).scalar_one())
 
 
 def fill(store: Store, count: int = 4, now_s: int = NOW_S) -> None:

@@ -162,6 +162,7 @@ class Rig:
     def kill(self, who: tuple[str, ...], after_s: float) -> None:
         """After so long, end these at once and without warning, and start them again; does not wait for them."""
         time.sleep(after_s)
+        self._raise_up()
         processes = [one for one in who if one not in self._strike]
         for one in processes:
             os.kill(self._pids[one], signal.SIGKILL)
@@ -169,8 +170,20 @@ class Rig:
             if one in self._strike:
                 self._strike[one]()
         for one in processes:
-            assert self._reaped(self._pids[one]) == -signal.SIGKILL, f"{one} ended by itself:\n{self.told(one)}"
+            self._buried(one, -signal.SIGKILL)
             self._start(one)
+
+    def _raise_up(self) -> None:
+        """Start again what found no database when it began, as whoever watches over it does (`Restart=always`)."""
+        for who, pid in list(self._pids.items()) if self._strike else ():
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                self._buried(who, 1)
+                self._start(who)
+
+    def _buried(self, who: str, code: int) -> None:
+        """It has ended with this code; or by itself, where its database goes as well."""
+        allowed = {code, 1} if self._strike else {code}
+        assert self._reaped(self._pids[who]) in allowed, f"{who} ended by itself:\n{self.told(who)}"
 
     def check(self) -> dict[int, int]:
         """See `kill_books.check`."""
@@ -186,6 +199,7 @@ class Rig:
             till.stop()
         ends = time.monotonic() + GIVE_UP_S
         while time.monotonic() < ends:
+            self._raise_up()
             sold = self.check()
             if all(self.meters.credited_uc(number) == sold[number] for number in NUMBERS) and self._all_confirmed():
                 return

@@ -111,6 +111,7 @@ def test_one_faulty_command_for_everybody_is_slow_and_is_taken_back(make: Make) 
         point.board.press_reconnect()
     world.until(lambda: closed(world) == 8)
     assert world.read(proposals.get, made).state == proposals.RECALLED
+    world.settle()
     world.check()
 
 
