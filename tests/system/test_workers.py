@@ -12,7 +12,7 @@ from headend.workers.homes import SHARDS
 from tests import postgres
 from tests.system.worker_rig import GIVE_UP_S, Works
 
-STRIKES = int(os.environ.get("OPENPREPAY_STRIKES", "30"))
+STRIKES = int(os.environ.get("OPENPREPAY_STRIKES", "15"))
 SEED = os.environ.get("OPENPREPAY_SEED", "1")
 
 

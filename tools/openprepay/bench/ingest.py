@@ -33,6 +33,7 @@ CALLERS = 4  # threads that carriers bring messages with
 LISTED = 1_000  # messages that one of them hands on at once
 PROFILES = 1_000  # meters whose day is brought in a round
 MESSAGES = 20_000  # single records in a round
+FEW = 500  # meters where it is only tried whether all of this runs
 COMMIT_MS = 200.0  # the longest that the design allows to a commit
 
 T = TypeVar("T")
@@ -41,25 +42,26 @@ Put = Callable[[Sequence[Row]], None]  # rows of a commit into the peer's table
 
 def run(seconds: float) -> Iterator[Figure]:
     """On SQLite, and on PostgreSQL where it is installed."""
+    meters = METERS if seconds else FEW
     with tempfile.TemporaryDirectory(prefix="openprepay-bench-", dir=environ.get("TMPDIR", "/var/tmp")) as name:
         folder = Path(name)
         peer = raw_sqlite(folder / "peer.sqlite")
         try:
-            for statement in readings.peer_statements("sqlite"):
+            for statement in readings.peer_statements("sqlite", meters):
                 peer.execute(statement)
-            yield from _measure(folder, "", _into_sqlite(peer), seconds / 2)
+            yield from _measure(folder, "", _into_sqlite(peer), seconds / 2, meters)
         finally:
             peer.close()
         if postgres.programs() is not None:
-            with postgres.serving(folder) as url, _into_postgresql(url) as put:
-                yield from _measure(folder, url, put, seconds / 2)
+            with postgres.serving(folder) as url, _into_postgresql(url, meters) as put:
+                yield from _measure(folder, url, put, seconds / 2, meters)
 
 
-def _measure(folder: Path, url: str, put: Put, seconds: float) -> Iterator[Figure]:
+def _measure(folder: Path, url: str, put: Put, seconds: float, meters: int) -> Iterator[Figure]:
     scene = Scene(folder, 0, database=url)
     try:
-        readings.fill(scene.store)
-        ingest = _Ingest(scene, put)
+        readings.fill(scene.store, meters)
+        ingest = _Ingest(scene, put, meters)
         where = "_postgresql" if url else ""
         tool = "COPY" if url else "sqlite3's executemany"
         for name, make in (("profiles", ingest.profiles), ("slots", ingest.slots)):
@@ -72,8 +74,11 @@ def _measure(folder: Path, url: str, put: Put, seconds: float) -> Iterator[Figur
 class _Ingest:
     """Feeds a scene, and beside it the peer's table, with records that neither has seen."""
 
-    def __init__(self, scene: Scene, put: Put) -> None:
+    def __init__(self, scene: Scene, put: Put, meters: int) -> None:
         self._scene = scene
+        self._half = meters // 2  # of the meters
+        self._profiles = min(PROFILES, self._half)
+        self._messages = min(MESSAGES, 4 * self._half)
         self._clock = ManualClock(NOW_S)
         self._engine = Engine(scene.store, scene.keys, self._clock, urandom)
         self._put = put
@@ -89,8 +94,8 @@ class _Ingest:
         """The next day of the next meters, of those in the first half."""
         made: list[Message] = []
         wanted: list[Row] = []
-        for _ in range(PROFILES):
-            day, place = divmod(self._days, METERS // 2)
+        for _ in range(self._profiles):
+            day, place = divmod(self._days, self._half)
             number, first = 1 + place, 1 + HELD + SLOTS * day
             for at in range(first, first + SLOTS, MAX_RECORDS):
                 count = min(MAX_RECORDS, first + SLOTS - at)
@@ -103,9 +108,9 @@ class _Ingest:
         """The next record of the next meters, of those in the other half; these take turns."""
         made: list[Message] = []
         wanted: list[Row] = []
-        for _ in range(MESSAGES):
-            slot, place = divmod(self._said, METERS // 2)
-            number, seq = 1 + METERS // 2 + place, 1 + HELD + slot
+        for _ in range(self._messages):
+            slot, place = divmod(self._said, self._half)
+            number, seq = 1 + self._half + place, 1 + HELD + slot
             made.append(readings.sealed(self._scene.keys, number, seq, readings.numbered(seq, 1)))
             wanted += readings.rows(number, seq, 1)
             self._said += 1
@@ -136,7 +141,7 @@ class _Ingest:
         return against(name, rows / ours_s, "rows/s", peer, rows / bare_s)
 
     def _feed(self, fed: Sequence[Message]) -> None:
-        self._clock.advance(PERIOD_S * MESSAGES // (METERS // 2))  # as long as that many records take to come
+        self._clock.advance(PERIOD_S * self._messages // self._half)  # as long as that many records take to come
         stored = self._engine.counts["stored"]
         lists = [[(number, topics.UP_INTERVALS, raw, "mqtt") for number, raw in some] for some in _cut(fed, LISTED)]
         with ThreadPoolExecutor(CALLERS) as pool:
@@ -168,11 +173,11 @@ def _into_sqlite(peer: Any) -> Put:
 
 
 @contextmanager
-def _into_postgresql(url: str) -> Iterator[Put]:
+def _into_postgresql(url: str, meters: int) -> Iterator[Put]:
     import psycopg
 
     with psycopg.connect(url.replace("+psycopg", "")) as peer:
-        for statement in readings.peer_statements("postgresql"):
+        for statement in readings.peer_statements("postgresql", meters):
             peer.execute(statement)
         peer.commit()
 

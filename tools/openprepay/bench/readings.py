@@ -71,35 +71,36 @@ def sealed(keys: KeyStore, number: int, first: int, records: bytes, now_s: int =
     return number, head + records + batches.mac(head, records, keys.mac_key(number, 1))
 
 
-def fill(store: Store) -> None:
+def fill(store: Store, meters: int = METERS) -> None:
     """Put the meters with their records into a database that knows none."""
-    store.write(_meters).result()
+    store.write(_meters, meters).result()
     hour = NOW_S // 3600 - 100
     for first in range(1, HELD + 1, SLOTS):
         run = numbered(first, min(SLOTS, HELD + 1 - first))
         store.write(lambda conn, at: conn.execute(insert(reading_hour), {"hour": at}), hour).result()
-        for low in range(1, METERS + 1, 5_000):
-            held = [(hour, number, LOG_ID, first, run) for number in range(low, low + 5_000)]
+        for low in range(1, meters + 1, 5_000):
+            some = range(low, min(low + 5_000, meters + 1))
+            held = [(hour, number, LOG_ID, first, run) for number in some]
             store.write(sql.copy_in, reading_recent, held).result()
         hour += 24
 
 
-def _meters(conn: Connection) -> None:
+def _meters(conn: Connection, meters: int) -> None:
     """One as it is added, and copies of it."""
     add_meter(conn, NOW_S, MeterRecord(1, "mqtt", "", tariff=DEFAULT_TARIFF.encode(), limits=DEFAULT_LIMITS.encode()))
     for table in (meter, meter_state, meter_trust, meter_reads):
         model = tuple(conn.execute(select(table)).one())
-        sql.copy_in(conn, table, [(number, *model[1:]) for number in range(2, METERS + 1)])
+        sql.copy_in(conn, table, [(number, *model[1:]) for number in range(2, meters + 1)])
     reach = {"log_id": LOG_ID, "interval_whole_to": HELD, "interval_newest": HELD, "interval_oldest": 1}
     conn.execute(meter_reads.update().values(reach))
 
 
-def peer_statements(dialect: str) -> Iterator[str]:
+def peer_statements(dialect: str, meters: int = METERS) -> Iterator[str]:
     """What makes the peer's table, with as many rows."""
     if dialect == "postgresql":
         yield PEER_TABLE
-        yield f"{_PEER_ROWS} generate_series(1, {METERS}) m(x), generate_series(1, {HELD}) s(x)"
+        yield f"{_PEER_ROWS} generate_series(1, {meters}) m(x), generate_series(1, {HELD}) s(x)"
     else:
         yield PEER_TABLE + " WITHOUT ROWID"
-        m, s = (f"({_NUMBERS.format(number)} SELECT x FROM n)" for number in (METERS, HELD))  # noqa: S608
+        m, s = (f"({_NUMBERS.format(number)} SELECT x FROM n)" for number in (meters, HELD))  # noqa: S608
         yield f"{_PEER_ROWS} {m} m CROSS JOIN {s} s"
