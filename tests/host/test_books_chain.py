@@ -343,3 +343,15 @@ def test_row_ids_of_the_audit_are_chained_like_entries(any_store: Store) -> None
     sealer.seal_all(any_store, NOW_S)
     told = any_store.read(lambda conn: conn.execute(select(func.count()).select_from(audit)).scalar_one())
     assert len(numbers(any_store, chain.AUDIT)) == told == 2
+
+
+def test_both_chains_bear_one_name_though_the_database_got_other_numbers_between(any_store: Store) -> None:
+    """As by a restore between the first seals of the two: the verifier knows one database."""
+    rig.establish(any_store)
+    rig.act(any_store, 1)
+    sealer.seal_all(any_store, NOW_S)
+    any_store.write(lambda conn: conn.execute(text("UPDATE database SET signing_epoch = signing_epoch + 1"))).result()
+    rig.pay(any_store, 1)
+    sealer.seal_all(any_store, NOW_S + 60)
+    names = any_store.read(lambda conn: {row[0] for row in conn.execute(text("SELECT origin FROM seal_chain"))})
+    assert len(names) == 1 and names != {""}

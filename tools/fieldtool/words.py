@@ -171,6 +171,7 @@ CODE: Mapping[str, Mapping[str, Text]] = {
         "damaged": ("damaged record", "记录损坏"),
         "other_meter": ("another meter", "表号不符"),
         "busy": ("busy", "忙"),
+        "resting": ("silent, rests for a while", "多次无应答，暂停轮询"),
     },
 }
 

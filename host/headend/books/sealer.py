@@ -32,6 +32,7 @@ _MOVE = (
     .where(seal_chain.c.chain == bindparam("of"))
     .values({name: bindparam(f"new_{name}") for name in ("seq", "hash", "top_id", "mark_id", "low_id", "looked_s")})
 )
+_NAMED = select(func.max(seal_chain.c.origin))
 _NAME = update(seal_chain).where(seal_chain.c.chain == bindparam("of")).values(origin=bindparam("from_database"))
 _SEAL = insert(seal)
 _SUMS = select(seal_sum).where(seal_sum.c.chain == bindparam("of")).order_by(seal_sum.c.kind)
@@ -125,7 +126,9 @@ def _locked(conn: Connection, chain: str) -> Any:
     state = conn.execute(_LOCK, {"of": chain}).one()
     if state.origin:
         return state
-    conn.execute(_NAME, {"of": chain, "from_database": _origin(conn)})
+    # A restore between the first seals of the two gives the database other numbers: both bear the name of the earlier.
+    named = conn.execute(_NAMED).scalar_one() or _origin(conn)
+    conn.execute(_NAME, {"of": chain, "from_database": named})
     state = conn.execute(_LOCK, {"of": chain}).one()
     begun = {"seq": 0, "hash": chains.first(chain, state.origin), **_marks(state), "top_id": 0}
     conn.execute(_MOVE, {"of": chain, **{f"new_{name}": value for name, value in begun.items()}})
