@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Everything that a developer or a build machine runs, behind the thin Makefile: `python3 tools/dev.py help`.
 
 Needs nothing but the standard library of Python 3.11 and pip. All that it makes lies in .venv/, build/ and var/demo/,
