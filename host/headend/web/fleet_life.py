@@ -13,9 +13,11 @@ from headend.fleet.meters import get_meter
 from headend.fleet.placement import Place, Readings
 from headend.refusals import Refused
 from headend.web import wire
-from headend.web.fleet import NodeId, PointCode, TypeName
+from headend.web.grid import NodeId
+from headend.web.meter_types import TypeName
 from headend.web.operations import Answer, Call, Nothing, Operation, ok
 from headend.web.orders import MAX_ID, Note, text_of
+from headend.web.supply_points import PointCode
 from headend.web.wire import MeterNumber, Moment
 
 Register = Annotated[int, Meta(ge=0, le=2**53, description="Wh, as somebody read it.")]
