@@ -53,7 +53,7 @@ class Rendering:
             "Cache-Control": "no-store",
             "Content-Language": "zh-CN" if language == texts.CHINESE else "en",
             "Content-Security-Policy": policy,
-            "Referrer-Policy": "no-referrer",
+            "Referrer-Policy": "same-origin",  # with less, browsers send our own forms with "Origin: null"
             "Vary": "Accept-Language, Authorization, Cookie",
             "X-Content-Type-Options": "nosniff",
         }
