@@ -8,6 +8,7 @@ from headend.store import (  # noqa: F401 - loading them is what counts
     schema_campaign,
     schema_collection,
     schema_configuration,
+    schema_firmware,
     schema_fleet,
     schema_gate,
     schema_money,
