@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import select, update
 
-from headend.orders import lifecycle, lifecycle_text, statements
+from headend.orders import credit, lifecycle, lifecycle_text, statements
 from headend.orders.lifecycle import CREDIT, ENDS, EVENTS, ON_THE_WAY, QUEUED, STATES, SUPPLY
 from headend.store import Store, lock_meter
 from headend.store.schema import order, order_history, outbox
@@ -128,7 +128,7 @@ class Lives(RuleBasedStateMachine):
         self.total_uc += amount_uc
 
         def state(conn: Any, now_s: int) -> int:
-            return statements.credit_statement(conn, now_s, lock_meter(conn, METER), self.total_uc, "channel:pos-1")
+            return credit.credit_statement(conn, now_s, lock_meter(conn, METER), self.total_uc, "channel:pos-1")
 
         return self.stated(state)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, update
 from headend.epochs import life, recover
 from headend.keys.holder import KeyName
 from headend.ledger import accounts, reconcile
-from headend.orders import rollout, statements
+from headend.orders import credit, rollout, statements
 from headend.refusals import Refused
 from headend.store import lock_meter
 from headend.store.schema import meter_state
@@ -415,7 +415,7 @@ def give_back(conn: Connection, now_s: int, number: int, amount_uc: int) -> None
     mine = meter_state.c.meter == number
     conn.execute(update(meter_state).where(mine).values(refunded_uc=meter_state.c.refunded_uc + amount_uc))
     row = lock_meter(conn, number)
-    statements.credit_statement(conn, now_s, row, row.sold_uc, "operator:ann")
+    credit.credit_statement(conn, now_s, row, row.sold_uc, "operator:ann")
 
 
 def test_a_report_that_was_withheld_and_is_played_later_confirms_nothing(world: World) -> None:

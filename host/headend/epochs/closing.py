@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, up
 
 from headend.epochs import findings
 from headend.ledger import accounts, balances, debts_on_meter, entries, refunds
-from headend.orders import lifecycle, statements, trust
+from headend.orders import credit, lifecycle, trust
 from headend.orders.stored import stored_report
 from headend.store import lock_meter
 from headend.store.schema import closing, entry, meter, meter_state, meter_trust, order
@@ -136,7 +136,7 @@ def _inherit(conn: Connection, now_s: int, number: int, epoch: int, moved_uc: in
         conn.execute(update(meter_trust).where(meter_trust.c.meter == number).values(withheld_uc=withheld_uc))
     else:
         total_uc = state.sold_uc + moved_uc
-        statements.credit_statement(conn, now_s, state, total_uc, ACTOR)
+        credit.credit_statement(conn, now_s, state, total_uc, ACTOR)
         conn.execute(update(meter_state).where(meter_state.c.meter == number).values(sold_uc=total_uc))
 
 

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from headend.epochs import findings
 from headend.ledger import payments, recovered, refunds
-from headend.orders import account, lifecycle, statements
+from headend.orders import account, credit, lifecycle
+from headend.orders.signing import WANTS_CLOSED
 from headend.store import identity, lock_meter
 from headend.store.prepared import prepared
 from headend.store.schema import credit_source, meter, meter_state, meter_trust, order, payment
@@ -67,12 +68,12 @@ def heard(conn: Connection, now_s: int, report: Report) -> bool:
     if report.account_epoch != standing.account_epoch:
         return False
     known = conn.execute(_SIGNED, {"of": report.meter, "from_source": source, "epoch": report.account_epoch}).all()
-    closing = [row for row in known if row.wants == statements.WANTS_CLOSED and row.state not in _FAILED]
+    closing = [row for row in known if row.wants == WANTS_CLOSED and row.state not in _FAILED]
     if closing:
         if any(row.state in (lifecycle.ACCEPTED, lifecycle.CONFIRMED) for row in closing):
             _finish(conn, now_s, standing, source, report)
         return False
-    refused = [row for row in known if row.wants == statements.WANTS_CLOSED and row.state == lifecycle.REFUSED]
+    refused = [row for row in known if row.wants == WANTS_CLOSED and row.state == lifecycle.REFUSED]
     if refused:
         sentence = f"Source {source}: the meter refused to close it; it is tried again."
         findings.note(conn, now_s, report.meter, findings.NOT_CLOSED, sentence)
@@ -125,7 +126,7 @@ def _is_under_way(conn: Connection, number: int, source: int) -> bool:
     closing = select(order.c.id).where(
         order.c.meter == number,
         order.c.selector == source,
-        order.c.wants == statements.WANTS_CLOSED,
+        order.c.wants == WANTS_CLOSED,
         order.c.state.not_in(lifecycle.ENDS),
     )
     return conn.execute(closing).first() is not None
@@ -247,7 +248,7 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
     conn.execute(update(meter_state).where(meter_state.c.meter == number).values(fresh))
     _trust(conn, number, readback_source=following, readback_order=None, withheld_uc=withheld_uc)
     if following is None and total_uc:
-        statements.credit_statement(conn, now_s, lock_meter(conn, number), total_uc, ACTOR)
+        credit.credit_statement(conn, now_s, lock_meter(conn, number), total_uc, ACTOR)
 
 
 def _waiting(conn: Connection, number: int, epoch: int, source: int) -> list[Row[Any]]:

@@ -3,7 +3,7 @@
 `opens` is the table of what may open · `admit` says whether one person may state it alone · `recheck` asks everything
 again where an order becomes `sent`, in the same transaction, and counts it · `proposals` are what a second person
 approves, `pace` lets approved lists through as budgets allow, `recall` gives back what a list took · `freeze` holds all
-of it. `orders.statements` and `orders.outbox` call the first three; nothing reaches a carrier past them.
+of it. `orders.writing` and `orders.outbox` call the first three; nothing reaches a carrier past them.
 """
 
 from headend.gate.admission import admit, kind_of

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select
 from headend.access.permissions import APPROVE
 from headend.gate import admission, freeze, pace, policy, proposals, recall, words
 from headend.gate.proposals import KINDS, Kind, Payload
-from headend.orders import lifecycle, statements, terms, trust
+from headend.orders import lifecycle, statements, terms, trust, writing
 from headend.orders.stored import stored_report
 from headend.refusals import Refused
 from headend.store import lock_meter, sql
@@ -58,7 +58,7 @@ def _order_approve(conn: Connection, now_s: int, payload: Payload, author: str, 
 
 def _order_go_on(conn: Connection, now_s: int, row: Row[Any]) -> int | None:
     def queue(conn: Connection, now_s: int, item: Row[Any]) -> int:
-        statements.queue_approved(conn, now_s, item.order_id)
+        writing.queue_approved(conn, now_s, item.order_id)
         return int(item.order_id)
 
     return pace.queue_some(conn, now_s, row, queue)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, insert, select, updat
 
 from headend.ledger import accounts, allocation, bills, entries, floats, recovered, split, tax
 from headend.ledger.words import PURPOSES
-from headend.orders import statements
+from headend.orders import credit, statements, writing
 from headend.refusals import Refused
 from headend.store import identity
 from headend.store.locks import locked, to_lock
@@ -295,8 +295,8 @@ def _give(
         _LOOK_NOW(conn, {"of": meter, "now": now_s})
         return {"source": source, "total_uc": total_uc}
     total_uc = _sum_of(state.sold_uc, 0, amount_uc - known_uc)
-    place = statements.Place(epoch, standing.signing_epoch, source)
-    order_id = statements.credit_statement(conn, now_s, state, total_uc, actor, place=place)
+    place = writing.Place(epoch, standing.signing_epoch, source)
+    order_id = credit.credit_statement(conn, now_s, state, total_uc, actor, place=place)
     _SOLD.later(conn, {"of": meter, "total": total_uc})
     return {"source": source, "total_uc": total_uc, "order_id": order_id}
 

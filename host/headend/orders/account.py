@@ -7,7 +7,7 @@ order that it signed in advance (`presigned`) is used where there is one, otherw
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from headend.orders import statements
+from headend.orders import writing
 from headend.orders.signing import DIGEST_LENGTH
 from headend.store.schema import order, presigned
 from meterlink import bodies, bodies_root, stating
@@ -25,8 +25,8 @@ def close_source(
 ) -> int:
     """Close a credit source of a former database, with these totals; the meter takes no order of it any more."""
     body = bodies.encode_credit(credited_uc, refunded_uc, [], closed=True)
-    wants, why = statements.WANTS_CLOSED, "its database was followed by another"
-    return statements.state(conn, now_s, meter_id, ASPECT_CREDIT, source, body, wants, actor, why, total_uc=credited_uc)
+    wants, why = writing.WANTS_CLOSED, "its database was followed by another"
+    return writing.state(conn, now_s, meter_id, ASPECT_CREDIT, source, body, wants, actor, why, total_uc=credited_uc)
 
 
 def open_epoch(
@@ -37,9 +37,7 @@ def open_epoch(
     An order that was signed in advance serves where it keeps the same holds; the cause that it names is not looked at.
     """
     body = stating.epoch(cause, kept_holds)
-    order_id = statements.state(
-        conn, now_s, meter_id, ASPECT_EPOCH, 0, body, statements.WANTS_EPOCH, actor, reason_text
-    )
+    order_id = writing.state(conn, now_s, meter_id, ASPECT_EPOCH, 0, body, writing.WANTS_EPOCH, actor, reason_text)
     _use_presigned(conn, order_id, meter_id, ASPECT_EPOCH, epoch, kept_holds)
     return order_id
 
@@ -47,9 +45,7 @@ def open_epoch(
 def retire(conn: Connection, now_s: int, meter_id: int, epoch: int, cause: int, actor: str, reason_text: str) -> int:
     """Close the account in force, `epoch`, for good."""
     body = stating.retire(cause)
-    order_id = statements.state(
-        conn, now_s, meter_id, ASPECT_RETIRE, 0, body, statements.WANTS_RETIRED, actor, reason_text
-    )
+    order_id = writing.state(conn, now_s, meter_id, ASPECT_RETIRE, 0, body, writing.WANTS_RETIRED, actor, reason_text)
     _use_presigned(conn, order_id, meter_id, ASPECT_RETIRE, epoch)
     return order_id
 
@@ -59,9 +55,7 @@ def recover(
 ) -> int:
     """Give a meter that lost its history the state that it goes on from."""
     body = stating.recover(held)
-    return statements.state(
-        conn, now_s, meter_id, ASPECT_RECOVER, 0, body, statements.WANTS_RECOVERED, actor, reason_text
-    )
+    return writing.state(conn, now_s, meter_id, ASPECT_RECOVER, 0, body, writing.WANTS_RECOVERED, actor, reason_text)
 
 
 def _use_presigned(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
 from headend.orders import lifecycle
 from headend.orders import outbox as outbox_of
-from headend.orders.statements import state
+from headend.orders.writing import state
 from headend.store import lock_meter
 from headend.store.many import among, listed
 from headend.store.prepared import prepared

@@ -7,7 +7,7 @@ itself.
 from sqlalchemy import Connection, and_, bindparam, not_, select
 
 from headend.orders import lifecycle
-from headend.orders.statements import WANTS_VERSION, state
+from headend.orders.writing import WANTS_VERSION, state
 from headend.refusals import Refused
 from headend.store import lock_meter
 from headend.store.schema import meter, order

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from headend.orders import keys_held, lifecycle
-from headend.orders.statements import WANTS_MODE, WANTS_TAG, WANTS_VERSION, state, state_long
+from headend.orders.writing import WANTS_MODE, WANTS_TAG, WANTS_VERSION, state, state_long
 from headend.reads import cursors
 from headend.refusals import Refused
 from headend.store import lock_meter

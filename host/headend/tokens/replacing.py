@@ -20,7 +20,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, exists, select, update
 
 from headend.ledger import accounts, entries
-from headend.orders import lifecycle, statements
+from headend.orders import lifecycle
+from headend.orders.credit import credit_statement
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
 from headend.store.schema import meter_state, meter_trust, order, payment, token
@@ -178,7 +179,7 @@ def _raise(conn: Connection, meter_id: int, credited_uc: int, refunded_uc: int, 
 
 
 def _state_total(conn: Connection, now_s: int, state: Row[Any]) -> int:
-    return statements.credit_statement(conn, now_s, state, state.sold_uc, book.ALONE)
+    return credit_statement(conn, now_s, state, state.sold_uc, book.ALONE)
 
 
 def _free(conn: Connection, meter_id: int) -> None:

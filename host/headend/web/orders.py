@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 from headend.access import areas
 from headend.access.permissions import APPROVE, ORDERS, SAFETY
 from headend.fleet.meters import get_meter
-from headend.orders import ending, lifecycle, statements
+from headend.orders import ending, lifecycle, statements, writing
 from headend.orders.facts import UNDER_WAY
 from headend.refusals import Refused
 from headend.store.schema import order, order_history
@@ -312,7 +312,7 @@ def whole(row: Row[Any], history: list[Row[Any]]) -> OrderState:
         version=row.version,
         signing_epoch=row.signing_epoch,
         account_epoch=row.account_epoch,
-        total=wire.amount(row.total_uc) if row.wants == statements.WANTS_CREDIT else None,
+        total=wire.amount(row.total_uc) if row.wants == writing.WANTS_CREDIT else None,
         not_after=wire.moment(row.not_after_s) if row.not_after_s else None,
         first_sent=wire.moment_or_none(row.sent_s),
         result=names.of(names.RESULT, row.result),

@@ -19,7 +19,7 @@ from headend.ledger import accounts, bills, entries, terms
 from headend.ledger.openings import checking, files, words
 from headend.ledger.openings.files import File, Opening, Sums
 from headend.ledger.refunds import policy
-from headend.orders import statements
+from headend.orders.credit import credit_statement
 from headend.people import holdings
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
@@ -186,7 +186,7 @@ def _credit(conn: Connection, now_s: int, line: Row[Any], standing: Any) -> dict
         conn.execute(_WITHHELD, brought)
         return {}
     state = conn.execute(_SOLD, brought).one()
-    statements.credit_statement(conn, now_s, state, state.sold_uc, f"import:{line.import_id}"[:80])
+    credit_statement(conn, now_s, state, state.sold_uc, f"import:{line.import_id}"[:80])
     return {"total_uc": state.sold_uc, "source": identity.get(conn).source}
 
 

@@ -10,7 +10,7 @@ the same statement (credited + amount, refunded unchanged): such a statement nev
 and whichever copies arrive in whatever order, nothing is left but what the books say.
 
 Money that gives is not held back by a refund: a payment that would have to wait for one at the gate goes ahead of it
-(`statements.credit_statement`), and the refund is stated again when a report has come.
+(`orders.credit`), and the refund is stated again when a report has come.
 
 One refund of a meter is under way at a time, so that a refusal names it; others wait their turn. Everything here is
 called with the meter's row locked.
@@ -22,7 +22,8 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from headend.ledger import accounts, balances, entries
 from headend.ledger.refunds import life
-from headend.orders import lifecycle, statements
+from headend.orders import lifecycle
+from headend.orders.credit import credit_statement
 from headend.orders.stored import stored_report
 from headend.store import identity, lock_meter
 from headend.store.schema import meter, meter_state, meter_trust, order
@@ -137,7 +138,7 @@ def state(conn: Connection, now_s: int, row: Row[Any]) -> Row[Any] | None:
     raised = conn.execute(_TOTALS, {"of": row.meter, "credited": 0, "taken": row.amount_uc}).one()
     accounts.open_account(conn, accounts.REFUNDS)
     _post(conn, now_s, row, entries.REFUND, accounts.of_meter(row.meter, row.account_epoch), accounts.REFUNDS)
-    order_id = statements.credit_statement(conn, now_s, raised, raised.sold_uc, row.asked_by, taking_uc=row.amount_uc)
+    order_id = credit_statement(conn, now_s, raised, raised.sold_uc, row.asked_by, taking_uc=row.amount_uc)
     facts = {"source": source, "refunded_uc": raised.refunded_uc, "carried_uc": row.amount_uc, "order_id": order_id}
     return life.move(conn, now_s, row, "state", ACTOR, f"order {order_id}", **facts)
 
@@ -151,7 +152,7 @@ def state_again(conn: Connection, now_s: int, row: Row[Any]) -> None:
     if row.source != identity.get(conn).source or standing_of(conn, row.meter).readback_source is not None:
         return
     totals = lock_meter(conn, row.meter)
-    order_id = statements.credit_statement(conn, now_s, totals, totals.sold_uc, row.asked_by)
+    order_id = credit_statement(conn, now_s, totals, totals.sold_uc, row.asked_by)
     conn.execute(_BY_ORDER, {"which": row.id, "made": order_id})
 
 
@@ -179,7 +180,7 @@ def give_back(conn: Connection, now_s: int, row: Row[Any], *, restate: bool) -> 
     _post(conn, now_s, row, entries.REFUND_RETURNED, accounts.REFUNDS, accounts.of_meter(row.meter, row.account_epoch))
     raised = conn.execute(_TOTALS, {"of": row.meter, "credited": row.amount_uc, "taken": 0}).one()
     if restate:
-        statements.credit_statement(conn, now_s, raised, raised.sold_uc, ACTOR)
+        credit_statement(conn, now_s, raised, raised.sold_uc, ACTOR)
 
 
 def pay_out(conn: Connection, now_s: int, row: Row[Any], account: str) -> None:
