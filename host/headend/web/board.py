@@ -15,7 +15,7 @@ from headend.access.areas import EVERYWHERE
 from headend.epochs import findings
 from headend.language import LANGUAGES, name, say
 from headend.ledger import reconcile
-from headend.orders import facts, lifecycle, statements
+from headend.orders import facts, lifecycle, writing
 from headend.orders.facts import UNDER_WAY, Facts
 from headend.orders.why import sentence
 from headend.store.schema import meter, order
@@ -36,7 +36,7 @@ STUCK_S = 1800  # an order that is held and whose wanted state is not proved by 
 GAP_RECORDS = 8  # fewer than these are being fetched
 FRESH_ROUNDS = 2  # a meter that missed this many reports in a row is silent
 
-_GIVING = (statements.WANTS_ON, statements.WANTS_PERMIT, statements.WANTS_CREDIT)
+_GIVING = (writing.WANTS_ON, writing.WANTS_PERMIT, writing.WANTS_CREDIT)
 
 _KEYS = {True: ("the root key", "根密钥"), False: ("the signer", "签名服务")}  # by whether only root may state it
 
