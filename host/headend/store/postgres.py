@@ -49,6 +49,8 @@ _CONNECT = {
 _RACES = ("40001", "40P01")  # serialization failure, deadlock
 _TIMED_OUT = ("55P03", "57014")  # a lock, a statement
 _READ_ONLY = ("25006", "0A000")  # a session that may not write; a server that follows another one
+_ITS_OWN = ("0A", "22", "23", "42")  # classes of errors that a statement makes, not the COMMIT that is sent with it
+_OUTDATED = "0A000"  # the server's own answer, though the connection is not used any further
 _UNIQUE = "23505"  # may be the trace of a race: run again, the function sees the other's row
 _NOW_S = text("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint")
 _DURABLE = {
@@ -155,20 +157,22 @@ def _once(engine: Engine, job: Job) -> Any:
         prepared.forget(conn)
         try:
             value = job.fn(conn, *job.args)
-            prepared.flush(conn)
         except BaseException as error:
             if not transaction.is_active:
                 raise CommitFailed(f"{job.fn!r} left no transaction behind") from error
             raise
         if not transaction.is_active or _spoilt(conn):  # it ended the transaction, or passed over an error that did
             raise CommitFailed(f"{job.fn!r} left no transaction behind")
-        commits.let_commit(conn)
+        statements_ran = False
         try:
+            prepared.commit(conn)
+            statements_ran = True
+            commits.let_commit(conn)
             transaction.commit()
         except DBAPIError as error:
-            if _lost(error):
+            if _lost(error) and _code(error) != _OUTDATED:
                 raise OutcomeUnknown(f"The connection was lost at the COMMIT: {error.orig}") from error
-            if _code(error) in _RACES:
+            if _code(error) in _RACES or (not statements_ran and _code(error)[:2] in _ITS_OWN):
                 raise
             raise CommitFailed(f"Nothing was stored: {error.orig}") from error
         return value

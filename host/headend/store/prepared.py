@@ -103,9 +103,9 @@ class _Compiled:
         return [self.row(row) for row in cursor.fetchall()]
 
     def run(self, conn: Connection, given: Mapping[str, Any]) -> Result:
-        raw: Any = conn.connection.dbapi_connection
-        if self.wired is not None and _wire().begun(raw):
+        if self.wired is not None:
             return _over_the_wire(conn, [(self, given)])[0]
+        raw: Any = conn.connection.dbapi_connection
         values = self.values(given)
         try:
             cursor = raw.execute(self.sql, values)
@@ -181,22 +181,26 @@ def flush(conn: Connection) -> None:
         _over_the_wire(conn, waiting)
 
 
+def commit(conn: Connection) -> None:
+    """Run what waits to be sent, with the COMMIT behind it; where nothing waits, the transaction stays under way."""
+    waiting: list[_Job] = conn.info.pop(_LATER, [])
+    if waiting:
+        _over_the_wire(conn, waiting, commit=True)
+
+
 def forget(conn: Connection) -> None:
     """A transaction begins: what an earlier one left unsent died with it."""
     conn.info.pop(_LATER, None)
 
 
-def _over_the_wire(conn: Connection, jobs: Sequence[_Job]) -> list[Result]:
+def _over_the_wire(conn: Connection, jobs: Sequence[_Job], *, commit: bool = False) -> list[Result]:
     """All of them with one wait."""
     wired = _wire()
     raw: Any = conn.connection.dbapi_connection
     first = jobs[0][0]
-    if not wired.begun(raw):  # the first of a transaction begins it
-        begins = first.run(conn, jobs[0][1])
-        return [begins, *(_over_the_wire(conn, jobs[1:]) if len(jobs) > 1 else [])]
     sent = [wired.Sent(compiled.wired, compiled.values(values)) for compiled, values in jobs if compiled.wired]
     try:
-        found = wired.run(raw, conn.info, sent)
+        found = wired.run(raw, conn.info, sent, commit=commit)
     except first.dialect.loaded_dbapi.Error as error:
         raise first.raised(conn, error, None) from error
     return [Result(job[0].named(got.names, got.rows), got.changed) for job, got in zip(jobs, found, strict=True)]

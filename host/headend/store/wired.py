@@ -1,10 +1,12 @@
 """Prepared statements straight through libpq, for PostgreSQL.
 
 A statement costs psycopg's cursor some 60 µs of work besides what the server needs; here it is prepared once for each
-connection and then costs 15. Transactions, their isolation, errors and types stay psycopg's: the first statement of a
-transaction goes through its cursor, which begins it, and results are read by its loaders.
+connection and then costs 15. Errors and types stay psycopg's: results are read by its loaders, and it learns from libpq
+whether a transaction is under way.
 
-Several statements may be sent at once, with one wait for all of them (pipeline mode, PostgreSQL manual 32.5).
+Several statements may be sent at once, with one wait for all of them (pipeline mode, PostgreSQL manual 32.5). A
+transaction begins with its first statements and may end with its last ones: neither BEGIN nor COMMIT has a wait of its
+own. Where a statement fails, the server passes over the COMMIT that was sent behind it.
 """
 
 import itertools
@@ -57,14 +59,16 @@ class Got(NamedTuple):
 
 
 def begun(raw: Raw[Any]) -> bool:
-    """Whether a transaction is under way: before that, a statement has to go through psycopg."""
+    """Whether a transaction is under way."""
     return raw.pgconn.transaction_status == pq.TransactionStatus.INTRANS
 
 
-def run(raw: Raw[Any], info: dict[Any, Any], sent: Sequence[Sent]) -> list[Got]:
-    """Run statements in a transaction that is under way, in their order; raises psycopg.Error for the first that fails.
+def run(raw: Raw[Any], info: dict[Any, Any], sent: Sequence[Sent], *, commit: bool = False) -> list[Got]:
+    """Run statements in their order, in the transaction that is under way or a new one; raises psycopg.Error for the
+    first that fails.
 
-    `info`: of this connection, for as long as it lives. Values are int, str, bytes or None.
+    `info`: of this connection, for as long as it lives · `commit`: end the transaction behind them, where none failed.
+    Values are int, str, bytes or None.
     """
     known: set[bytes] = info.setdefault(_KNOWN, set())
     for one in sent:
@@ -72,11 +76,22 @@ def run(raw: Raw[Any], info: dict[Any, Any], sent: Sequence[Sent]) -> list[Got]:
             _check(raw.pgconn.prepare(one.statement.name, one.statement.sql))
             known.add(one.statement.name)
     bound = [_bound(one) for one in sent]
-    if len(sent) == 1:
-        found = [raw.pgconn.exec_prepared(sent[0].statement.name, *bound[0], _BINARY)]
-    else:
-        found = _at_once(raw.pgconn, [one.statement.name for one in sent], bound)
-    return [_got(raw, result) for result in found]
+    before = b"" if begun(raw) else _begin(raw)
+    if len(sent) == 1 and not before and not commit:
+        return [_got(raw, raw.pgconn.exec_prepared(sent[0].statement.name, *bound[0], _BINARY))]
+    found = _at_once(raw.pgconn, before, [one.statement.name for one in sent], bound, b"COMMIT" * commit)
+    got = [_got(raw, result) for result in found]
+    return got[bool(before) : len(got) - commit]
+
+
+def _begin(raw: Raw[Any]) -> bytes:
+    """What begins a transaction as this connection wants it."""
+    said = ["BEGIN"]
+    if raw.isolation_level is not None:
+        said.append(f"ISOLATION LEVEL {raw.isolation_level.name.replace('_', ' ')}")
+    if raw.read_only is not None:
+        said.append("READ ONLY" if raw.read_only else "READ WRITE")
+    return " ".join(said).encode()
 
 
 def _bound(sent: Sent) -> tuple[list[Any], list[int]]:
@@ -98,17 +113,22 @@ def _bound(sent: Sent) -> tuple[list[Any], list[int]]:
 
 
 def _at_once(
-    pgconn: Any, names: Sequence[bytes], bound: Sequence[tuple[list[Any], list[int]]]
+    pgconn: Any, before: bytes, names: Sequence[bytes], bound: Sequence[tuple[list[Any], list[int]]], after: bytes
 ) -> list[pq.abc.PGresult]:
+    """Results of `before` and `after`, texts of statements where they are not empty, and of prepared ones between."""
     pgconn.enter_pipeline_mode()
     try:
+        if before:
+            pgconn.send_query_params(before, None)
         for name, (values, formats) in zip(names, bound, strict=True):
             pgconn.send_query_prepared(name, values, formats, result_format=_BINARY)
+        if after:
+            pgconn.send_query_params(after, None)
         pgconn.pipeline_sync()
         while pgconn.flush():
             _wait(pgconn, select.POLLIN | select.POLLOUT)
         found = []
-        for _ in names:
+        for _ in range(bool(before) + len(names) + bool(after)):
             found.append(_next(pgconn))
             while _next(pgconn) is not None:
                 pass
