@@ -6,7 +6,7 @@ all go on where they were. What the image is worth, the signed `firmware` order 
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from headend.links import failures
@@ -14,7 +14,7 @@ from headend.links.blocks import Block
 from headend.links.failures import LinkError
 from headend.links.meter import MeterOnBus
 from meterlink import image, modbus, registers, results, states
-from meterlink.image import Manifest
+from meterlink.image import Manifest, Progress
 
 TRIES = 8  # in a row without a record that came through
 PAUSE_S = 2.0  # before the next of them
@@ -23,6 +23,9 @@ POLL_S = 0.5
 
 Told = Callable[[int, int], None]
 """told(done, of): records so far, after each."""
+
+Paced = Callable[[], Awaitable[None]]
+"""await paced(): before each request or message, however long others go first."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,11 @@ def of(raw: bytes) -> Image:
     return Image(raw, manifest, hashlib.sha256(raw).digest())
 
 
-async def send(meter: MeterOnBus, wanted: Image, told: Told = lambda done, of: None) -> Sent:
+async def at_once() -> None:
+    """For whom nobody else is to go first."""
+
+
+async def send(meter: MeterOnBus, wanted: Image, told: Told = lambda done, of: None, paced: Paced = at_once) -> Sent:
     """Send all that the meter lacks, and wait until it has checked it.
 
     LinkError where the line stays broken, or the meter does not take it: DEVICE_BUSY where another image goes first.
@@ -77,6 +84,7 @@ async def send(meter: MeterOnBus, wanted: Image, told: Told = lambda done, of: N
             shown = await _offer(meter, wanted)
             while shown.number("update_state") == states.UPDATE_RECEIVING:
                 for number in range(shown.number("next_record"), wanted.records + 1):
+                    await paced()
                     await meter.write_record(number, wanted.record(number))
                     failed = 0
                     told(number, wanted.records)
@@ -90,6 +98,27 @@ async def send(meter: MeterOnBus, wanted: Image, told: Told = lambda done, of: N
 
 
 _FINAL = (modbus.ILLEGAL_FUNCTION, modbus.ILLEGAL_VALUE, modbus.DEVICE_FAILURE, modbus.DEVICE_BUSY)
+
+
+async def look(meter: MeterOnBus) -> Progress:
+    """How the meter stands with its image, and which release runs; changes nothing."""
+    shown, ident = await meter.block(registers.UPDATE), await meter.block(registers.IDENT)
+    return Progress(
+        shown.number("update_state"),
+        shown.number("slot"),
+        shown.number("update_result"),
+        shown.number("image_length"),
+        shown.octets("image_sha256")[:8],
+        shown.number("next_record"),
+        _release(str(ident.values["firmware"])),
+    )
+
+
+def _release(text: str) -> tuple[int, int, int]:
+    parts = text.split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and int(part) <= 0xFF for part in parts):
+        raise LinkError(failures.DAMAGED, f"The meter shows {text[:20]!r} as its release, A.B.C expected.")
+    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 async def _offer(meter: MeterOnBus, wanted: Image) -> Block:

@@ -10,10 +10,11 @@ from typing import Any
 
 from headend.clock import Clock, SystemClock
 from headend.fleet import address
-from headend.links import failures, turns
+from headend.links import failures, image, turns
 from headend.links.bus import Bus, Patience
 from headend.links.doors import Doors
 from headend.links.failures import LinkError
+from headend.links.image import Image, Paced, Told
 from headend.links.meter import MeterOnBus
 from headend.links.port import Sent, Up
 from headend.links.quality import Quality
@@ -21,7 +22,8 @@ from headend.links.upward import Upward
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.refusals import Refused
 from headend.workers.homes import home_of_link
-from meterlink import batches, names, reports, results, topics
+from meterlink import batches, names, registers, reports, results, topics
+from meterlink.image import Progress
 
 WAITING = 64  # actions that may wait for one bus
 PATIENCE = Patience(rest_s=5.0, idle_s=60.0)  # of a head end, which has other meters to ask meanwhile
@@ -125,6 +127,25 @@ class ModbusCarrier:
             return Sent(False, str(error))
         except Exception as error:  # noqa: BLE001 - whatever the store raised: nothing was taken over, and that is all
             return Sent(False, f"Not stored: {type(error).__name__}: {error}")
+
+    async def bring(self, meter: int, wanted: Image, told: Told, paced: Paced) -> image.Sent:
+        """Bring an image, behind everything else that waits for the bus; raises LinkError, Refused."""
+        found = await self._last_in_line(meter)
+        return await image.send(found, wanted, told, paced)
+
+    async def look(self, meter: int) -> Progress:
+        """How a meter stands with an image; raises LinkError, Refused."""
+        return await image.look(await self._last_in_line(meter))
+
+    async def _last_in_line(self, number: int) -> MeterOnBus:
+        """The meter, whose number is what it shows; this task's transactions give way to all others."""
+        turns.urgency.set(turns.IMAGES)
+        meter = await self._meter(number)
+        shown = (await meter.block(registers.IDENT)).number("meter")
+        if shown != number:
+            sentence = f"Meter {topics.meter_name(shown)} is unit {meter.unit}, {topics.meter_name(number)} expected."
+            raise LinkError(failures.OTHER_METER, sentence)
+        return meter
 
     async def _meter(self, number: int) -> MeterOnBus:
         text = await asyncio.to_thread(self._address_of, number)

@@ -5,12 +5,17 @@ absent: a broker would keep it for the meter's session and hand it over whenever
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from headend.clock import Clock, SystemClock
+from headend.links import failures, image_mqtt
+from headend.links.failures import LinkError
+from headend.links.image import Image, Paced, Told
+from headend.links.image import Sent as ImageSent
 from headend.links.mqtt_connection import Publish
 from headend.links.mqtt_options import MAX_PAYLOAD, V311, MqttOptions
 from headend.links.mqtt_session import Session, Tenancy
@@ -18,7 +23,7 @@ from headend.links.port import Sent, Up
 from headend.links.presence import REMEMBERED, Presence
 from headend.links.upward import Handed, Upward
 from headend.orders.actions import Ack, Action, Ask, Deliver
-from meterlink import reports, topics
+from meterlink import image, reports, topics
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,9 @@ log = logging.getLogger(__name__)
 ORDER_EXPIRY_S = 86_400
 ASK_EXPIRY_S = 120
 ACK_EXPIRY_S = 3_600
+
+IMAGE_SILENCE_S = 30.0  # of a meter that is brought an image; it is tried again later
+IMAGE_BEHIND = 4  # publications that wait: until there are fewer, no piece of an image goes
 
 _WATCH_S = 1.0
 _KIND_AT = 1  # in reports and wills
@@ -56,6 +64,7 @@ class MqttCarrier:
         self.session = Session(options, self._take, spread, tenancy)
         self._heard = self.session.committed
         self.counts: Counter[str] = Counter()
+        self._bringing: dict[int, Callable[[bytes], None]] = {}  # meter -> who is told how far it is
 
     async def start(self, up: Up) -> None:
         self._own = Upward(up)
@@ -105,6 +114,8 @@ class MqttCarrier:
                 self._present.forget(meter)
                 return None
             self._present.note(meter, payload[_KIND_AT] != reports.KIND_WILL)
+        if what == topics.UP_UPDATE and (heard := self._bringing.get(meter)) is not None:
+            heard(payload)
         return Handed((meter, what, payload), self._heard)
 
     # --- down ---------------------------------------------------------------------------------------------------------
@@ -123,6 +134,33 @@ class MqttCarrier:
                 if not sent:
                     return sent
         return await self._publish(topics.down(action.meter, what), action.raw, expiry_s)
+
+    async def bring(self, meter: int, wanted: Image, told: Told, paced: Paced) -> ImageSent:
+        """Bring an image, behind everything else that waits for the broker; see `image_mqtt.Sender`."""
+        loop = asyncio.get_running_loop()
+
+        async def publish(message: bytes) -> bool:
+            if self._present.of(meter) is False:
+                raise LinkError(failures.UNREACHABLE, "The meter is not at the broker.")
+            topic = topics.down(meter, topics.DN_IMAGE)
+            return self.session.connected and bool(await self._publish(topic, message, image_mqtt.EXPIRY_S))
+
+        async def last() -> None:
+            await paced()
+            while self.session.unsaid >= IMAGE_BEHIND:  # noqa: ASYNC110 - its thread tells nobody
+                await asyncio.sleep(0.02)
+
+        def heard(payload: bytes) -> None:
+            """Runs in the session's thread."""
+            with contextlib.suppress(image.ImageError, RuntimeError):
+                loop.call_soon_threadsafe(sender.heard, image.read_progress(payload))
+
+        sender = image_mqtt.Sender(wanted, publish, told, last, IMAGE_SILENCE_S)
+        self._bringing[meter] = heard
+        try:
+            return await sender.run()
+        finally:
+            del self._bringing[meter]
 
     def tell(self, ack: Ack) -> None:
         """Send an acknowledgement, whatever becomes of it: where it is lost, its records come again. Never blocks; of

@@ -14,6 +14,10 @@ from dataclasses import replace
 from functools import partial
 
 from headend.clock import Clock, SystemClock
+from headend.links import failures
+from headend.links.failures import LinkError
+from headend.links.image import Image, Paced, Told
+from headend.links.image import Sent as ImageSent
 from headend.links.mqtt import MqttCarrier
 from headend.links.mqtt_options import MqttOptions
 from headend.links.mqtt_session import Tenancy
@@ -78,6 +82,13 @@ class ShardedMqtt:
         if carrier is None:
             return Sent(False, f"Shard {topics.shard(action.meter):02d} is another worker's.")
         return await carrier.send(action)
+
+    async def bring(self, meter: int, wanted: Image, told: Told, paced: Paced) -> ImageSent:
+        """See `MqttCarrier.bring`."""
+        carrier = self.shards.get(topics.shard(meter))
+        if carrier is None:
+            raise LinkError(failures.UNREACHABLE, f"Shard {topics.shard(meter):02d} is another worker's.")
+        return await carrier.bring(meter, wanted, told, paced)
 
     def tell(self, ack: Ack) -> None:
         """See `MqttCarrier.tell`."""

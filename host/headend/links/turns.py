@@ -8,7 +8,7 @@ import asyncio
 import heapq
 from contextvars import ContextVar
 
-ORDERS, QUESTIONS, RECORDS = range(3)
+ORDERS, QUESTIONS, RECORDS, IMAGES = range(4)
 
 urgency: ContextVar[int] = ContextVar("urgency", default=QUESTIONS)
 
