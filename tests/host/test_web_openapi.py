@@ -36,6 +36,10 @@ def test_every_operation_is_told_with_its_scope_and_answers() -> None:
         ]
 
 
+def test_a_schema_is_named_for_what_it_is_wherever_its_class_stands() -> None:
+    assert [name for name in openapi.document()["components"]["schemas"] if not name.isalnum()] == []
+
+
 def test_the_one_in_docs_is_what_the_sources_say() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "gen_openapi.py"), "--check"], capture_output=True, text=True, check=False

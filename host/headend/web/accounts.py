@@ -46,7 +46,7 @@ class ExchangeRequest(msgspec.Struct, forbid_unknown_fields=True):
     note: Note = ""
 
 
-class NoteRequest(msgspec.Struct, forbid_unknown_fields=True):
+class AccountNoteRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Why, for the order's record."""
 
     note: Note = ""
@@ -126,12 +126,12 @@ async def exchange(call: Call[ExchangeRequest, Nothing]) -> Answer:
     return await state_order(call, life.exchange, new_meter, reason_text=text_of(call.body.note), **read)
 
 
-async def retire(call: Call[NoteRequest, Nothing]) -> Answer:
+async def retire(call: Call[AccountNoteRequest, Nothing]) -> Answer:
     """Close the meter's account for good: supply goes off and stays off, and the meter charges nothing more."""
     return await state_order(call, life.retire, reason_text=text_of(call.body.note))
 
 
-async def recover_meter(call: Call[NoteRequest, Nothing]) -> Answer:
+async def recover_meter(call: Call[AccountNoteRequest, Nothing]) -> Answer:
     """Give a meter that has lost its history the state that it goes on from, as the books prove it.
 
     Refused unless its newest report says that its history is lost.

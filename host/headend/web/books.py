@@ -23,7 +23,7 @@ Day = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$", examples=["2026-11-22"])
 Titles = Annotated[dict[str, str], Meta(description="In words, by language (`en`, `zh`).")]
 
 
-class Line(msgspec.Struct):
+class ReconciliationLine(msgspec.Struct):
     """One part of the explanation."""
 
     what: str
@@ -37,7 +37,7 @@ class Reconciliation(msgspec.Struct):
     meter: MeterNumber
     ledger: Annotated[Amount, Meta(description="The customer's account in the books.")]
     on_meter: Annotated[Amount, Meta(description="The balance that the meter reported; 0.00 before the first report.")]
-    lines: list[Line]
+    lines: list[ReconciliationLine]
     difference: Amount
     explained: bool
     report_time: Annotated[Moment | None, Meta(description="The meter's own time of the report used.")]
@@ -187,7 +187,10 @@ async def get_reconciliation(call: Call[Nothing, Nothing]) -> Answer:
         meter=wire.meter_name(found.meter),
         ledger=wire.amount(found.ledger_uc),
         on_meter=wire.amount(found.meter_uc),
-        lines=[Line(what, _titles(words.LINES[what]), wire.amount(amount_uc)) for what, amount_uc in found.lines],
+        lines=[
+            ReconciliationLine(what, _titles(words.LINES[what]), wire.amount(amount_uc))
+            for what, amount_uc in found.lines
+        ],
         difference=wire.amount(found.difference_uc),
         explained=found.difference_uc == 0,
         report_time=wire.moment_or_none(found.report_time_s),

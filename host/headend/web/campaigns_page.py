@@ -16,7 +16,9 @@ from headend.access.areas import covered
 from headend.campaigns import lifecycle, progress
 from headend.campaigns import words as told
 from headend.campaigns.progress import Counts
-from headend.web import campaigns, health, page, wire, words
+from headend.web import health, page, wire, words
+from headend.web.campaign_views import brief, page_of, whole
+from headend.web.campaigns import MAX_ID
 from headend.web.desk import Desk
 from headend.web.rendering import Rendering
 
@@ -29,8 +31,8 @@ class CampaignsPageQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Which campaign, and how."""
 
     lang: str = ""
-    campaign: Annotated[int, Meta(ge=0, le=campaigns.MAX_ID)] = 0
-    before: Annotated[int, Meta(ge=1, le=campaigns.MAX_ID)] = campaigns.MAX_ID
+    campaign: Annotated[int, Meta(ge=0, le=MAX_ID)] = 0
+    before: Annotated[int, Meta(ge=1, le=MAX_ID)] = MAX_ID
 
 
 def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], Awaitable[Response]]:
@@ -55,15 +57,15 @@ def _read(
     now_s = desk.clock.now_s()
     one, rows = None, []
     if query.campaign:
-        one = campaigns.whole(conn, now_s, query.campaign)
+        one = whole(conn, now_s, query.campaign)
         if not covered(areas, one.area):
             raise lifecycle.UnknownCampaign(query.campaign)
     else:
-        rows = campaigns.page_of(conn, areas, None, query.before, MANY)
+        rows = page_of(conn, areas, None, query.before, MANY)
     return pages.render(
         "campaigns.html",
         one=one,
-        campaigns=[campaigns.brief(row) for row in rows],
+        campaigns=[brief(row) for row in rows],
         older=_link(query, before=rows[-1].id) if len(rows) == MANY else "",
         link=lambda **changes: _link(query, **changes),
         bar=_bar,

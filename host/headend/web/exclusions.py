@@ -55,7 +55,7 @@ class ExtendRequest(msgspec.Struct, forbid_unknown_fields=True):
     note: Note = ""
 
 
-class EvidenceRequest(msgspec.Struct, forbid_unknown_fields=True):
+class ExclusionEvidenceRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Evidence to be added."""
 
     evidence: EvidenceName
@@ -65,7 +65,7 @@ class EvidenceRequest(msgspec.Struct, forbid_unknown_fields=True):
     note: Note = ""
 
 
-class EndRequest(msgspec.Struct, forbid_unknown_fields=True):
+class ExclusionEndRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Why it ends."""
 
     note: Note = ""
@@ -170,7 +170,7 @@ async def extend_exclusion(call: Call[ExtendRequest, Nothing]) -> Answer:
     return await _changed(call, exclusions.extend, call.body.until_s)
 
 
-async def prove_exclusion(call: Call[EvidenceRequest, Nothing]) -> Answer:
+async def prove_exclusion(call: Call[ExclusionEvidenceRequest, Nothing]) -> Answer:
     """Add evidence to an exclusion. Wants If-Match.
 
     A stop passes `many_households` while the authority was consulted within 30 days, and a notice has stood on site
@@ -181,7 +181,7 @@ async def prove_exclusion(call: Call[EvidenceRequest, Nothing]) -> Answer:
     return await _changed(call, exclusions.prove, body.evidence, evidence, body.dated_s)
 
 
-async def end_exclusion(call: Call[EndRequest, Nothing]) -> Answer:
+async def end_exclusion(call: Call[ExclusionEndRequest, Nothing]) -> Answer:
     """End an exclusion. Wants If-Match.
 
     Of a kind that protects life this proposes the end (202): a second person approves it.
@@ -242,7 +242,7 @@ def _change(conn: Connection, now_s: int, call: Call[Any, Nothing], change: Any,
     return _whole(conn, row.id)
 
 
-def _end(conn: Connection, now_s: int, call: Call[EndRequest, Nothing]) -> Whole | EndProposed:
+def _end(conn: Connection, now_s: int, call: Call[ExclusionEndRequest, Nothing]) -> Whole | EndProposed:
     row, actor, note = _expected(conn, call), call.caller.actor, call.body.note
     if KINDS[row.kind].four_eyes:
         made = ending.propose(conn, now_s, row.id, row.version, actor, note)
@@ -347,7 +347,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "/exclusions/{exclusion}/evidence",
         prove_exclusion,
         answers={200: ExclusionDetail},
-        body=EvidenceRequest,
+        body=ExclusionEvidenceRequest,
         **_EDIT,
     ),
     Operation(
@@ -355,7 +355,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "/exclusions/{exclusion}/end",
         end_exclusion,
         answers={200: ExclusionDetail, 202: EndProposed},
-        body=EndRequest,
+        body=ExclusionEndRequest,
         **_EDIT,
     ),
 )

@@ -11,7 +11,7 @@ from headend.gate import freeze, policy, proposals
 from headend.web import wire
 from headend.web.operations import Answer, Call, Nothing, Operation, ok
 from headend.web.orders import text_of
-from headend.web.proposals import DecisionRequest, ProposalState, Why, WhyRequest, proposed, whole_state
+from headend.web.proposals import ProposalNoteRequest, ProposalState, ProposalWhyRequest, Why, proposed, whole_state
 from headend.web.wire import Moment
 
 
@@ -48,7 +48,7 @@ async def get_freeze(call: Call[Nothing, Nothing]) -> Answer:
     return Answer(200, await call.desk.read(_freeze, call.desk.clock.now_s()))
 
 
-async def put_freeze(call: Call[WhyRequest, Nothing]) -> Answer:
+async def put_freeze(call: Call[ProposalWhyRequest, Nothing]) -> Answer:
     """Freeze everything that may open a relay, at once: also what is queued, approved and signed.
 
     What gives supply back passes all the while.
@@ -57,7 +57,7 @@ async def put_freeze(call: Call[WhyRequest, Nothing]) -> Answer:
     return await desk.act(_set, desk.clock.now_s(), call.caller.actor, text_of(call.body.why), answer=ok)
 
 
-async def lift_freeze(call: Call[DecisionRequest, Nothing]) -> Answer:
+async def lift_freeze(call: Call[ProposalNoteRequest, Nothing]) -> Answer:
     """Lift the freeze, the first of two persons or the second.
 
     The first call proposes it; when another person calls, it is lifted.
@@ -123,7 +123,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         put_freeze,
         scope=FREEZE,
         answers={200: FreezeState},
-        body=WhyRequest,
+        body=ProposalWhyRequest,
         query=Nothing,
         by_area=True,
     ),
@@ -133,7 +133,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         lift_freeze,
         scope=APPROVE,
         answers={200: FreezeState},
-        body=DecisionRequest,
+        body=ProposalNoteRequest,
         query=Nothing,
     ),
     Operation(

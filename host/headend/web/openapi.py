@@ -264,7 +264,7 @@ def _ref(kind: type[msgspec.Struct]) -> dict[str, str]:
 def _components() -> tuple[dict[type[Any], str], dict[str, Any]]:
     """The name of each kind of body, query and answer, and the schemas by name.
 
-    A name is that of the class; where two classes share one, msgspec puts their modules before it.
+    A name is that of the class; no two share one, or msgspec would put their modules before it.
     """
     used: list[type[Any]] = [
         ProblemDetails,

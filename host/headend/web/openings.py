@@ -89,7 +89,7 @@ class PlaceRequest(msgspec.Struct, forbid_unknown_fields=True):
     priority: Annotated[int, Meta(ge=0, le=255, description="The debt with the lowest is collected first.")] = 0
 
 
-class NoteRequest(msgspec.Struct, forbid_unknown_fields=True):
+class DebtWithdrawRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Why."""
 
     note: Note = ""
@@ -161,7 +161,7 @@ async def place_bills(call: Call[PlaceRequest, Nothing]) -> Answer:
     return await state_order(call, debts_on_meter.place, _debt(call), body.bills, how)
 
 
-async def withdraw_bills(call: Call[NoteRequest, Nothing]) -> Answer:
+async def withdraw_bills(call: Call[DebtWithdrawRequest, Nothing]) -> Answer:
     """Take back what the meter has not collected; the bills are the head end's when the meter has proved it."""
 
     return await state_order(call, debts_on_meter.withdraw, _debt(call))
@@ -262,5 +262,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         problems=("unknown_meter",),
     ),
     Operation("POST", "/meters/{meter}/debts/{debt}/place", place_bills, scope=BOOKS, body=PlaceRequest, **_DEBT),
-    Operation("POST", "/meters/{meter}/debts/{debt}/withdraw", withdraw_bills, scope=BOOKS, body=NoteRequest, **_DEBT),
+    Operation(
+        "POST", "/meters/{meter}/debts/{debt}/withdraw", withdraw_bills, scope=BOOKS, body=DebtWithdrawRequest, **_DEBT
+    ),
 )

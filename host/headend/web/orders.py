@@ -132,7 +132,7 @@ class OrdersQuery(msgspec.Struct, forbid_unknown_fields=True):
     under_way: Annotated[bool, Meta(description="Only orders that have not ended.")] = False
 
 
-class EndRequest(msgspec.Struct, forbid_unknown_fields=True):
+class OrderEndRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Why an order is ended by hand."""
 
     note: Note = ""
@@ -205,7 +205,7 @@ def _id(call: Call[Any, Any]) -> int:
     return int(text)
 
 
-async def cancel_order(call: Call[EndRequest, Nothing]) -> Answer:
+async def cancel_order(call: Call[OrderEndRequest, Nothing]) -> Answer:
     """Withdraw an order that was not sent.
 
     Its author may, and whoever may approve orders there. Not withdrawn is what gives supply back, a hold for safety,
@@ -214,7 +214,7 @@ async def cancel_order(call: Call[EndRequest, Nothing]) -> Answer:
     return await call.desk.act(_cancel, call.desk.clock.now_s(), call, _id(call), answer=_shown)
 
 
-async def write_off_order(call: Call[EndRequest, Nothing]) -> Answer:
+async def write_off_order(call: Call[OrderEndRequest, Nothing]) -> Answer:
     """Give up an order that its meter will never answer.
 
     For one that is `unknown` or `accepted`: nothing else ends it but a proof. `note` says why.
@@ -229,14 +229,14 @@ async def _need_safety(call: Call[Any, Nothing], reason: int) -> None:
         call.caller.need(SAFETY, area or "")
 
 
-def _cancel(conn: Connection, now_s: int, call: Call[EndRequest, Nothing], order_id: int) -> Whole:
+def _cancel(conn: Connection, now_s: int, call: Call[OrderEndRequest, Nothing], order_id: int) -> Whole:
     area = areas.area_of(conn, "order", order_id)
     approver = call.caller.may(APPROVE, area or "")
     ending.cancel(conn, now_s, order_id, call.caller.actor, text_of(call.body.note), as_approver=approver)
     return _order(conn, order_id)
 
 
-def _write_off(conn: Connection, now_s: int, call: Call[EndRequest, Nothing], order_id: int) -> Whole:
+def _write_off(conn: Connection, now_s: int, call: Call[OrderEndRequest, Nothing], order_id: int) -> Whole:
     ending.write_off(conn, now_s, order_id, call.caller.actor, text_of(call.body.note))
     return _order(conn, order_id)
 
@@ -354,7 +354,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         cancel_order,
         scope=ORDERS,
         answers={200: OrderState},
-        body=EndRequest,
+        body=OrderEndRequest,
         query=Nothing,
         problems=_ORDER,
     ),
@@ -364,7 +364,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         write_off_order,
         scope=APPROVE,
         answers={200: OrderState},
-        body=EndRequest,
+        body=OrderEndRequest,
         query=Nothing,
         problems=_ORDER,
     ),

@@ -49,13 +49,13 @@ class ListRequest(msgspec.Struct, forbid_unknown_fields=True):
     ] = None
 
 
-class DecisionRequest(msgspec.Struct, forbid_unknown_fields=True):
+class ProposalNoteRequest(msgspec.Struct, forbid_unknown_fields=True):
     """What somebody says to a proposal."""
 
     note: Note = ""
 
 
-class WhyRequest(msgspec.Struct, forbid_unknown_fields=True):
+class ProposalWhyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A reason, for the record."""
 
     why: Why
@@ -179,7 +179,7 @@ async def list_items(call: Call[Nothing, ListedQuery]) -> Answer:
     return Answer(200, ListedMeters(items, more))
 
 
-async def approve_proposal(call: Call[DecisionRequest, Nothing]) -> Answer:
+async def approve_proposal(call: Call[ProposalNoteRequest, Nothing]) -> Answer:
     """Approve what somebody else proposed, and have it carried out.
 
     `If-Match` names what is approved: the proposal's `digest`. Refused to its author, to who made the author's account
@@ -188,17 +188,17 @@ async def approve_proposal(call: Call[DecisionRequest, Nothing]) -> Answer:
     return await _decide(call, _approve)
 
 
-async def refuse_proposal(call: Call[WhyRequest, Nothing]) -> Answer:
+async def refuse_proposal(call: Call[ProposalWhyRequest, Nothing]) -> Answer:
     """Say no to a proposal."""
     return await _decide(call, _refuse)
 
 
-async def withdraw_proposal(call: Call[DecisionRequest, Nothing]) -> Answer:
+async def withdraw_proposal(call: Call[ProposalNoteRequest, Nothing]) -> Answer:
     """Take back one's own proposal: all of it, or what of an approved list waits yet."""
     return await _decide(call, _withdraw)
 
 
-async def recall_proposal(call: Call[DecisionRequest, Nothing]) -> Answer:
+async def recall_proposal(call: Call[ProposalNoteRequest, Nothing]) -> Answer:
     """Recall a list: what was wanted before it is wanted again.
 
     What was not sent is withdrawn at once. What was is released, spread over the meters of each feeder. It gives back,
@@ -239,24 +239,24 @@ def _decided(conn: Connection, now_s: int, call: Call[Any, Nothing], how: Any, p
     return whole_state(conn, proposal_id)
 
 
-def _approve(conn: Connection, now_s: int, call: Call[DecisionRequest, Nothing], proposal_id: int) -> None:
+def _approve(conn: Connection, now_s: int, call: Call[ProposalNoteRequest, Nothing], proposal_id: int) -> None:
     row = proposals.get(conn, proposal_id)
     call.expect(_tag(row))
     call.caller.need(proposals.kind_of(row.kind).permission, row.area)
     proposals.approve(conn, now_s, proposal_id, row.digest, call.caller.actor)
 
 
-def _refuse(conn: Connection, now_s: int, call: Call[WhyRequest, Nothing], proposal_id: int) -> None:
+def _refuse(conn: Connection, now_s: int, call: Call[ProposalWhyRequest, Nothing], proposal_id: int) -> None:
     row = proposals.get(conn, proposal_id)
     call.caller.need(proposals.kind_of(row.kind).permission, row.area)
     proposals.refuse(conn, now_s, proposal_id, call.caller.actor, text_of(call.body.why))
 
 
-def _withdraw(conn: Connection, now_s: int, call: Call[DecisionRequest, Nothing], proposal_id: int) -> None:
+def _withdraw(conn: Connection, now_s: int, call: Call[ProposalNoteRequest, Nothing], proposal_id: int) -> None:
     proposals.withdraw(conn, now_s, proposal_id, call.caller.actor, text_of(call.body.note))
 
 
-def _recall(conn: Connection, now_s: int, call: Call[DecisionRequest, Nothing], proposal_id: int) -> None:
+def _recall(conn: Connection, now_s: int, call: Call[ProposalNoteRequest, Nothing], proposal_id: int) -> None:
     recall.recall(conn, now_s, proposal_id, call.caller.actor)
 
 
@@ -385,13 +385,17 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "/proposals/{proposal}/approve",
         approve_proposal,
         scope=APPROVE,
-        body=DecisionRequest,
+        body=ProposalNoteRequest,
         edits=True,
         **_DECIDED,
     ),
-    Operation("POST", "/proposals/{proposal}/refuse", refuse_proposal, scope=APPROVE, body=WhyRequest, **_DECIDED),
     Operation(
-        "POST", "/proposals/{proposal}/withdraw", withdraw_proposal, scope=READ, body=DecisionRequest, **_DECIDED
+        "POST", "/proposals/{proposal}/refuse", refuse_proposal, scope=APPROVE, body=ProposalWhyRequest, **_DECIDED
     ),
-    Operation("POST", "/proposals/{proposal}/recall", recall_proposal, scope=ORDERS, body=DecisionRequest, **_DECIDED),
+    Operation(
+        "POST", "/proposals/{proposal}/withdraw", withdraw_proposal, scope=READ, body=ProposalNoteRequest, **_DECIDED
+    ),
+    Operation(
+        "POST", "/proposals/{proposal}/recall", recall_proposal, scope=ORDERS, body=ProposalNoteRequest, **_DECIDED
+    ),
 )

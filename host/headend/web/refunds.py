@@ -59,13 +59,13 @@ class TransferRequest(msgspec.Struct, forbid_unknown_fields=True):
     channel: OfChannel = None
 
 
-class NoteRequest(msgspec.Struct, forbid_unknown_fields=True):
+class RefundWithdrawRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Why."""
 
     note: Annotated[str, Meta(max_length=life.MAX_NOTE)] = ""
 
 
-class EvidenceRequest(msgspec.Struct, forbid_unknown_fields=True):
+class RefundEvidenceRequest(msgspec.Struct, forbid_unknown_fields=True):
     """What a person has seen of a meter that will never answer."""
 
     evidence: Annotated[str, Meta(min_length=1, max_length=life.MAX_NOTE)]
@@ -217,7 +217,7 @@ async def get_refund(call: Call[Nothing, Nothing]) -> Answer:
     return Answer(200, await call.desk.read(_state, _id(call)))
 
 
-async def withdraw_refund(call: Call[NoteRequest, Nothing]) -> Answer:
+async def withdraw_refund(call: Call[RefundWithdrawRequest, Nothing]) -> Answer:
     """Withdraw one that is approved, and not stated to its meter yet. One that waits is withdrawn as a proposal."""
     refund_id, now_s = _id(call), call.desk.clock.now_s()
     arguments = (now_s, refund_id, call.caller.actor, call.body.note)
@@ -229,7 +229,7 @@ def _withdraw(conn: Connection, now_s: int, refund_id: int, actor: str, note: st
     return _state(conn, refund_id)
 
 
-async def write_off_refund(call: Call[EvidenceRequest, Nothing]) -> Answer:
+async def write_off_refund(call: Call[RefundEvidenceRequest, Nothing]) -> Answer:
     """Propose to give up one that was stated to a meter that will never answer.
 
     When a second person has approved it, the money is the customer's again, by the books; nothing is paid out.
@@ -396,7 +396,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         withdraw_refund,
         scope=REFUNDS,
         answers={200: RefundState},
-        body=NoteRequest,
+        body=RefundWithdrawRequest,
         query=Nothing,
         problems=("unknown_refund",),
     ),
@@ -406,7 +406,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         write_off_refund,
         scope=REFUNDS,
         answers={202: WriteOffProposed},
-        body=EvidenceRequest,
+        body=RefundEvidenceRequest,
         query=Nothing,
         problems=("unknown_refund",),
     ),

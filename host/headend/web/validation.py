@@ -96,7 +96,7 @@ class CasesQuery(msgspec.Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 50
 
 
-class DecisionRequest(msgspec.Struct, forbid_unknown_fields=True):
+class CaseDecisionRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Why it is accepted, or rejected."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=cases.MAX_REASON, description="No personal data.")]
@@ -122,12 +122,12 @@ async def list_cases(call: Call[Nothing, CasesQuery]) -> Answer:
     return Answer(200, CasePage([case_shown(row) for row in rows], more))
 
 
-async def accept_case(call: Call[DecisionRequest, Nothing]) -> Answer:
+async def accept_case(call: Call[CaseDecisionRequest, Nothing]) -> Answer:
     """Accept what is held: the reading stands as it was measured."""
     return await _decided(call, words.ACCEPTED)
 
 
-async def reject_case(call: Call[DecisionRequest, Nothing]) -> Answer:
+async def reject_case(call: Call[CaseDecisionRequest, Nothing]) -> Answer:
     """Reject what is held: an estimate stands in for the reading. Its record stays as it is."""
     return await _decided(call, words.REJECTED)
 
@@ -147,7 +147,7 @@ def _listed(conn: Connection, within: tuple[str, ...], query: CasesQuery) -> lis
     return cases.listed(conn, within, **chosen, after=query.after, limit=query.limit)
 
 
-async def _decided(call: Call[DecisionRequest, Nothing], state: str) -> Answer:
+async def _decided(call: Call[CaseDecisionRequest, Nothing], state: str) -> Answer:
     case = wire.read_id(call.path["case"])
     if case is None:
         raise cases.UnknownCase(call.path["case"])
@@ -206,7 +206,7 @@ def _policy_answer(found: policy.Policy) -> Answer:
     return Answer(200, shown, {"ETag": _etag(found.version)})
 
 
-_DECIDE: dict[str, Any] = {"scope": BOOKS, "body": DecisionRequest, "query": Nothing, "problems": ("unknown_case",)}
+_DECIDE: dict[str, Any] = {"scope": BOOKS, "body": CaseDecisionRequest, "query": Nothing, "problems": ("unknown_case",)}
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
