@@ -20,7 +20,7 @@ from sqlalchemy import Connection, case, func, literal_column, select, update
 from headend.arrivals import waves
 from headend.campaigns import following as campaigns
 from headend.clock import Clock
-from headend.collection import turns
+from headend.collection import filling, turns
 from headend.collection.policy import Rule
 from headend.collection.repeats import Repeats
 from headend.configuration import held as configuration_held
@@ -76,7 +76,6 @@ BAD_CRC = "bad_crc_record"  # of a genuine batch
 DIFFERING = "differing_record"  # other content than what is stored under its number
 
 NEVER = 1 << 62
-FOLLOWED = 50  # meters whose gaps are looked at in one transaction
 
 PARTS_OF_LISTS = 8
 
@@ -142,7 +141,7 @@ class Engine:
         self._signer = signer
         self._policy = policy or Policy()
         self._pace = Rule(report_s=self._policy.poll_s, gap_s=self._policy.gap_s)  # where no rules were set
-        self._intake = Intake(store, keys, self._policy.question_s)
+        self._intake = Intake(store, keys, self._policy.question_s, self._ask_for_more)
         self._handed = (0, 0)  # (second, actions of `due` in it)
         self._looked_s: int | None = None  # when `due` was last called, by the clock
         self.counts: Counter[str] = Counter()  # what came up, by what became of it
@@ -280,9 +279,8 @@ class Engine:
         found: list[list[Action] | BaseException] = [[] for _ in messages]
         newest = {one.batch.meter: (place, one) for place, one in enumerate(taken) if isinstance(one, Stored)}
         self._count(batches.STORED, sum(isinstance(one, Stored) for one in taken))
-        asked = self._follow_all(now_s, sorted(meter for meter, (_, one) in newest.items() if one.wants_more))
         for meter, (place, one) in newest.items():  # one acknowledgement for all that came of a meter
-            found[place] = [Ack(meter, one.acknowledgement()), *asked.get(meter, ())]
+            found[place] = [Ack(meter, one.acknowledgement()), *([one.asked] if one.asked else [])]
         started: list[tuple[int, _Started]] = []
         for place, outcome in enumerate(taken):
             if isinstance(outcome, BaseException):
@@ -307,15 +305,11 @@ class Engine:
         self._count(outcome)
         return actions
 
-    def _follow_all(self, now_s: int, meters: Sequence[int]) -> dict[int, list[Action]]:
-        """Batches of these meters were stored, and something of their logs is missing."""
-        asked: dict[int, list[Action]] = {}
-        for at in range(0, len(meters), FOLLOWED):
-            asked |= self._store.write(self._follow_some, now_s, meters[at : at + FOLLOWED], lane=READS).result()
-        return asked
-
-    def _follow_some(self, conn: Connection, now_s: int, meters: Sequence[int]) -> dict[int, list[Action]]:
-        return {number: self._follow_batch(conn, now_s, number, KIND_INTERVALS, batches.STORED) for number in meters}
+    def _ask_for_more(self, conn: Connection, now_s: int, meters: Sequence[int]) -> list[Ask]:
+        """Intervals of these meters were stored: the next questions, where something of their logs is missing."""
+        wanted = filling.stored(conn, now_s, self._entropy, self._pace, KIND_INTERVALS, meters)
+        records = [(one.meter, one.kind, one.first, one.count) for one in wanted]
+        return questions.ask_for_records(conn, now_s, self._entropy, records)
 
     def _count(self, name: str, number: int = 1) -> None:
         if number:
@@ -445,9 +439,8 @@ class Engine:
         """Wait for the store, and say what is to be sent."""
         number = batch.meter
         taken, more = stored.result()
-        if batch.kind == KIND_INTERVALS and taken.wants_more:
-            arguments = (now_s, number, batch.kind, taken.outcome)
-            more = self._store.write(self._follow_batch, *arguments, lane=READS).result()
+        if batch.kind == KIND_INTERVALS and taken.outcome == batches.OTHER_LOG:
+            more = self._store.write(self._follow_batch, now_s, number, batch.kind, taken.outcome, lane=READS).result()
         self._count(BAD_CRC, taken.bad_crc)
         self._count(DIFFERING, taken.differing)
         if batch.kind == KIND_INTERVALS:
@@ -465,7 +458,8 @@ class Engine:
         """But for a key that comes into force, the meter's row is not touched: no payment waits for a reading."""
         if fresh_key:
             keys_held.spoke(conn, batch.meter, batch.tag_key_version)
-        return batches.take(conn, now_s, batch, self._policy.question_s), []
+        taken = batches.take(conn, now_s, batch, self._policy.question_s)
+        return taken, list(self._ask_for_more(conn, now_s, (batch.meter,))) if taken.wants_next else []
 
     def _store_events(
         self, conn: Connection, now_s: int, batch: Batch, fresh_key: bool
@@ -487,7 +481,7 @@ class Engine:
         lock_meter(conn, number)
         actions: list[Action] = []
         if outcome == batches.STORED:  # what brought nothing new is not followed by more of it
-            wanted = turns.stored(conn, now_s, self._entropy, self._pace, number, (kind,))
+            wanted = filling.stored(conn, now_s, self._entropy, self._pace, kind, (number,))
             actions = self._questions(conn, now_s, wanted)
         elif outcome == batches.OTHER_LOG:
             _next_ask(conn, number, now_s)

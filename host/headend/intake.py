@@ -5,12 +5,15 @@ continues its log is stored in a few short ones, so that a payment waits for one
 the dispatcher, message by message.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
+from sqlalchemy import Connection
+
 from headend.keys.signer_wire import SignerAway
 from headend.orders import keys_held
+from headend.orders.actions import Ask
 from headend.reads import bulk, sealed
 from headend.reads.sealed import Opened
 from headend.refusals import Refused
@@ -21,6 +24,7 @@ from meterlink.mac import MacKey
 TOGETHER = 400  # batches in one transaction: some milliseconds of the writer
 
 Message = tuple[int, str, bytes, str]  # the meter that it is said to come from, topics.UP_*, as it came, carrier
+Follow = Callable[[Connection, int, Sequence[int]], Sequence[Ask]]  # what to ask these meters for next, written down
 
 
 class Keys(Protocol):
@@ -28,17 +32,12 @@ class Keys(Protocol):
 
 
 class Stored(NamedTuple):
-    """A batch that was stored: the meter's log is whole to `whole_to`, and it has records up to `newest`."""
+    """A batch that was stored: the meter's log is whole to `whole_to`. `asked`: the next question to it."""
 
     batch: Opened
     key: MacKey
     whole_to: int
-    newest: int
-
-    @property
-    def wants_more(self) -> bool:
-        """Whether something of the log is missing."""
-        return self.whole_to < self.newest
+    asked: Ask | None
 
     def acknowledgement(self) -> bytes:
         """What tells the meter so."""
@@ -46,40 +45,44 @@ class Stored(NamedTuple):
 
 
 class Intake:
-    """`take` stores what it can of many batches. Thread-safe as the store is."""
+    """`take` stores what it can of many batches. Thread-safe as the store is.
 
-    def __init__(self, store: Store, keys: Keys, question_s: int) -> None:
+    `follow`: says in the same transaction what to ask meters for that something is missing of.
+    """
+
+    def __init__(self, store: Store, keys: Keys, question_s: int, follow: Follow) -> None:
         self._store = store
         self._keys = keys
         self._question_s = question_s
+        self._follow = follow
 
     def take(self, now_s: int, messages: Sequence[Message]) -> list[Stored | BaseException | None]:
         """Of each: what was stored, what kept the database from it, or None: it wants the dispatcher's closer look."""
         keys = self._keys_of(messages)
         opened = sealed.open_all([(raw, key) for (_, _, raw, _), key in zip(messages, keys, strict=True)])
         found: list[Stored | BaseException | None] = [None] * len(messages)
-        places = [place for place, one in enumerate(opened) if one is not None]
-        chunks = [places[at : at + TOGETHER] for at in range(0, len(places), TOGETHER)]
-        for chunk, future in [(chunk, self._start(now_s, opened, chunk)) for chunk in chunks]:
-            for place, outcome in zip(chunk, _outcomes(future, len(chunk)), strict=True):
-                if isinstance(outcome, tuple):
-                    one, key = opened[place], keys[place]
-                    assert one is not None and key is not None, "it was opened"
-                    found[place] = Stored(one, key, *outcome)
-                else:
-                    found[place] = outcome
+        laid = [(one, key, place) for place, (one, key) in enumerate(zip(opened, keys, strict=True)) if one and key]
+        laid.sort(key=_by_meter)  # those of a meter stay in their order, and come into one transaction
+        chunks = [laid[at : at + TOGETHER] for at in range(0, len(laid), TOGETHER)]
+        for chunk, future in [(chunk, self._start(now_s, [one for one, _, _ in chunk])) for chunk in chunks]:
+            reached, asked = _outcome(future, len(chunk))
+            for (one, key, place), reach in zip(chunk, reached, strict=True):
+                found[place] = Stored(one, key, reach[0], asked.get(one.meter)) if isinstance(reach, tuple) else reach
         return found
 
-    def _start(
-        self, now_s: int, opened: Sequence[Opened | None], chunk: Iterable[int]
-    ) -> "Future[list[bulk.Reach | None]]":
-        batches = [one for one in (opened[place] for place in chunk) if one is not None]
+    def _start(self, now_s: int, some: Sequence[Opened]) -> "Future[_Taken]":
         try:
-            return self._store.write(bulk.take_many, now_s, batches, self._question_s, lane=READS)
+            return self._store.write(self._take, now_s, some, lane=READS)
         except (Overloaded, StoreClosed) as error:
-            refused: Future[list[bulk.Reach | None]] = Future()
+            refused: Future[_Taken] = Future()
             refused.set_exception(error)
             return refused
+
+    def _take(self, conn: Connection, now_s: int, some: Sequence[Opened]) -> "_Taken":
+        reached = bulk.take_many(conn, now_s, some, self._question_s)
+        last = {one.meter: reach for one, reach in zip(some, reached, strict=True) if reach is not None}
+        behind = [meter for meter, (whole_to, newest) in last.items() if whole_to < newest]
+        return reached, {ask.meter: ask for ask in self._follow(conn, now_s, behind)} if behind else {}
 
     def _keys_of(self, messages: Sequence[Message]) -> list[MacKey | None]:
         """The key in force of each meter, where the message names that meter and that version of its key."""
@@ -95,11 +98,18 @@ class Intake:
         return keys
 
 
-def _outcomes(future: "Future[list[bulk.Reach | None]]", number: int) -> Sequence[bulk.Reach | BaseException | None]:
+_Taken = tuple[Sequence[bulk.Reach | BaseException | None], dict[int, Ask]]
+
+
+def _by_meter(laid: tuple[Opened, MacKey, int]) -> int:
+    return laid[0].meter
+
+
+def _outcome(future: "Future[_Taken]", number: int) -> _Taken:
     """What became of the batches of a transaction. Where one of them was at fault, each is looked at by itself."""
     try:
         return future.result()
     except (CommitFailed, Overloaded, StoreClosed) as error:
-        return [error] * number
+        return [error] * number, {}
     except Exception:  # noqa: BLE001 - whoever it belongs to meets it again
-        return [None] * number
+        return [None] * number, {}

@@ -17,7 +17,7 @@ from headend.reads import bulk, series
 from headend.store import CommitFailed, Store
 from headend.store.many import among, listed
 from headend.store.prepared import prepared
-from headend.store.schema import lost_range
+from headend.store.schema import lost_range, meter_state
 from headend.store.schema_readings import meter_reads, reading_island
 from meterlink import batches, topics
 from tests.host.books import NOW_S, open_books
@@ -121,6 +121,22 @@ def test_answers_to_questions_are_taken_together_and_lead_to_the_next_question(f
     assert fleet.engine.counts["repeated"] == 3
     fleet.up_many([(one.meter, *fleet.peers[one.meter].answer(one), "mqtt") for one in again])
     assert [row[2] for row in fleet.state()[0]] == [60, 60, 60]
+
+
+def test_backfill_leaves_the_rows_alone_that_payments_wait_for(fleet: Fleet) -> None:
+    """And so does a batch that comes by itself."""
+
+    def touched(conn: Connection) -> list[int]:
+        return list(conn.execute(select(meter_state.c.touched).order_by(meter_state.c.meter)).scalars())
+
+    for peer in fleet.peers.values():
+        fleet.engine.up(peer.number, topics.UP_REPORT, peer.report(), "mqtt")
+    before = fleet.store.read(touched)
+    asked = [one for some in fleet.up_many([fleet.message(number, 1, 10) for number in METERS]) for one in some]
+    asked += fleet.engine.up(*fleet.message(17, 11, 10))
+    wanted = [(one.meter, *batches.read_ask(one.raw)[4:]) for one in asked if isinstance(one, Ask)]
+    assert wanted == [(17, 11, 40), (18, 11, 40), (19, 11, 40), (17, 21, 40)]
+    assert fleet.store.read(touched) == before
 
 
 def test_an_error_of_the_store_belongs_to_the_messages_that_met_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from headend.epochs import readback
 from headend.fleet.lifecycle import RETIRED
 from headend.ledger import zone
 from headend.orders.policy import Entropy, spread
-from headend.reads import cursors, gaps, logs
+from headend.reads import cursors, logs
 from headend.store import lock_meter
 from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state
@@ -269,27 +269,6 @@ def reported(conn: Connection, now_s: int, entropy: Entropy, base: Rule, report:
     return wanted
 
 
-def stored(
-    conn: Connection, now_s: int, entropy: Entropy, base: Rule, number: int, kinds: tuple[int, ...]
-) -> list[Due]:
-    """Records came, and some are missing still: what to ask for at once."""
-    seen = _ONE(conn, {"of": number}).one_or_none()
-    if seen is None:
-        return []
-    now = _round(conn, now_s, entropy, base)
-    rule = _rule(now, seen)
-    wanted = _records(conn, number, BACKFILL, kinds)
-    if not wanted:
-        return []
-    change: dict[str, int | None] = {"fill_tries": 0, "fill_s": now_s + spread(rule.gap_s, entropy)}
-    if rule.profile == PUSH and now_s - seen.filled_s >= 2 * rule.gap_s:  # it came unasked, and so will what follows
-        wanted = []
-    else:
-        change |= {"fill_tries": 1, "filled_s": now_s}
-    _change(conn, seen, change)
-    return wanted
-
-
 def _mark(now: _Round, seen: Row[Any], report: Report) -> dict[str, int | None]:
     """By which record the days before the report's are whole."""
     if abs(report.time_s - now.now_s) > CLOCK_S:
@@ -359,13 +338,11 @@ def _report(number: int, lane: int) -> Due:
 
 
 def _records(conn: Connection, number: int, lane: int, kinds: tuple[int, ...] = KINDS) -> list[Due]:
-    """The first gap of each log: as many records as fit, those that are there already included."""
+    """What each log lacks, from the record behind its cursor on: as many as fit, those that are there included."""
     state = cursors.of(conn, number)
     found = []
     for kind in kinds:
         whole_to, newest = logs.reach(state, logs.LOGS[kind])
-        hole = gaps.missing(conn, number, 1, kind) if whole_to < newest else []
-        if hole:
-            first = hole[0][0]
-            found.append(Due(number, kind, first, min(MAX_RECORDS, newest - first + 1), lane))
+        if whole_to < newest:
+            found.append(Due(number, kind, whole_to + 1, min(MAX_RECORDS, newest - whole_to), lane))
     return found

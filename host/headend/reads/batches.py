@@ -50,9 +50,9 @@ class TakenBatch(NamedTuple):
     newest: int = 0  # record of that log that is known to exist
 
     @property
-    def wants_more(self) -> bool:
-        """Whether the meter is to be asked: for what is missing of the log, or which log it writes."""
-        return self.outcome == OTHER_LOG or (self.outcome == STORED and self.ack_to < self.newest)
+    def wants_next(self) -> bool:
+        """Whether something came, and something of the log is missing still."""
+        return self.outcome == STORED and self.ack_to < self.newest
 
 
 Records = dict[int, bytes]  # by number, rising; 24 bytes each
