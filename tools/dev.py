@@ -19,6 +19,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,6 +80,8 @@ def main(argv: list[str]) -> int:
         say("Name another one: make PYTHON=python3.12 ...")
         return 2
     os.chdir(ROOT)
+    # Images of containers forbid it: then each of the thousand processes of a test run compiles all that it loads anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         return COMMANDS[name](arguments)
     except Failed as failed:
@@ -275,11 +279,11 @@ def test(arguments: list[str]) -> int:
     ensure_environment()
     ensure_programs()
     ensure_wasm()
-    failed = lint_failures()
+    failed = lint_failures(compile_too=True)
     # One more than a small machine has processors: a quarter of the time a test waits, for a child or for a line.
     processes = ["-n", "3", "--dist", "worksteal"] if not {"-n", "--pdb"} & set(arguments) else []
     if run(PYTHON, "-m", "pytest", *processes, *arguments, check=False):
-        failed.append("pytest")
+        failed["pytest"] = ""  # what it has to say stands right above
     return report(failed)
 
 
@@ -289,25 +293,52 @@ def lint(arguments: list[str]) -> int:
     if "--fix" in arguments:
         run(VENV / "bin" / "ruff", "check", "--quiet", "--fix-only", ".", check=False)
         run(VENV / "bin" / "ruff", "format", "--quiet", ".", check=False)
-    return report(lint_failures())
+    return report(dict.fromkeys(lint_failures(), ""))
 
 
-def lint_failures() -> list[str]:
-    """Run every linter, also after one has failed, and name those that did."""
+def lint_failures(compile_too: bool = False) -> dict[str, str]:
+    """Run every linter, two at a time and the longest first, also after one has failed: what those said that did.
+
+    `compile_too`: the tests as well, where nothing of them is compiled yet: pytest changes each `assert` for that, and
+    every one of its processes would do so for all files.
+    """
     checks = {
+        "mypy": [PYTHON, "-m", "mypy"],
         "ruff check": [VENV / "bin" / "ruff", "check", "--quiet", "."],
         "ruff format": [VENV / "bin" / "ruff", "format", "--quiet", "--check", "."],
-        "mypy": [PYTHON, "-m", "mypy"],
         "mypy (MicroPython)": [PYTHON, "-m", "mypy", "--config-file", "firmware/mypy.ini"],
         "mypy (ESP32)": [PYTHON, "-m", "mypy", "--config-file", "firmware/mypy-esp32.ini"],
         "mypy (RP2)": [PYTHON, "-m", "mypy", "--config-file", "firmware/mypy-rp2.ini"],
     }
-    return [name for name, command in checks.items() if run(*command, check=False)]
+    failed = {}
+    with ThreadPoolExecutor(2) as pool:
+        ends = {name: pool.submit(run_and_hear, *command) for name, command in checks.items()}
+        if compile_too and not (ROOT / "tests" / "__pycache__").exists():
+            pool.submit(run_and_hear, PYTHON, "-m", "pytest", "--collect-only", "-qq")
+        for name, end in ends.items():
+            code, said = end.result()
+            if said:
+                say(f"{name}:\n{said}")
+            if code:
+                failed[name] = said or f"It ended with exit code {code} and said nothing."
+    return failed
 
 
-def report(failed: list[str]) -> int:
+def run_and_hear(*command: str | Path) -> tuple[int, str]:
+    """Run a command beside others: its exit code and what it said."""
+    words = [str(word) for word in command]
+    say("+ " + shlex.join(words))
+    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout.strip()
+
+
+def report(failed: Mapping[str, str]) -> int:
+    """The end of everything, which is what people see: what failed, and what it said if that is far above."""
     if failed:
         say(f"Failed: {', '.join(failed)}.")
+    for name, said in failed.items():
+        if said:
+            say(f"{name}:\n{said}")
     return 1 if failed else 0
 
 
@@ -443,7 +474,8 @@ def docs(arguments: list[str]) -> int:
     """write the generated parts of docs/ anew (tools/gen_*.py; --check only compares)"""
     ensure_environment()
     generators = sorted(ROOT.glob("tools/gen_*.py"))
-    return report([path.name for path in generators if run(PYTHON, path, *arguments, check=False)])
+    failed = [path.name for path in generators if run(PYTHON, path, *arguments, check=False)]
+    return report(dict.fromkeys(failed, ""))
 
 
 def lock(arguments: list[str]) -> int:

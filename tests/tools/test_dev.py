@@ -177,6 +177,27 @@ def test_help_lists_the_make_targets() -> None:
     assert all(f"\n  {target} " in shown.stdout for target in targets)
 
 
+def test_a_linter_that_failed_says_why_at_the_end_of_everything(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """All of them run, and so does pytest; what is far above by then is said again."""
+    for program, does in {
+        "ruff": 'test $1 = format || { echo "$1: line too long"; exit 1; }',
+        "python": "echo $2",
+    }.items():
+        path = dev.VENV / "bin" / program
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{does}\n")
+        path.chmod(0o755)
+    for step in ("ensure_environment", "ensure_programs", "ensure_wasm"):
+        monkeypatch.setattr(dev, step, lambda: None)
+    assert dev.test([]) == 1
+    told = capfd.readouterr()
+    assert told.err.count("mypy (RP2):\nmypy\n") == 1
+    assert told.out == "pytest\n"
+    assert told.err.endswith("Failed: ruff check.\nruff check:\ncheck: line too long\n")
+
+
 def test_an_unknown_command_is_refused(dev: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert dev.main(["deploy"]) == 2
     assert "no command 'deploy'" in capsys.readouterr().err
