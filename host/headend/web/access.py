@@ -1,11 +1,6 @@
-"""What operations ask of callers: permissions, and a budget of useless requests for everyone."""
+"""A budget of useless requests for everyone who calls."""
 
 from collections import OrderedDict
-
-from headend.access.caller import Caller
-from headend.access.permissions import ADMIN, ORDERS, PAYMENTS, READ
-
-__all__ = ["ADMIN", "ORDERS", "PAYMENTS", "READ", "Caller", "ErrorBudget"]
 
 
 class ErrorBudget:

@@ -6,13 +6,14 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Row
 
+from headend.access.permissions import ADMIN, ORDERS, READ
 from headend.epochs import findings, life, recover
 from headend.ledger import charges
 from headend.orders import trust
 from headend.web import wire
 from headend.web.fleet_life import RegistersRead
-from headend.web.operations import Answer, Call, Nothing
-from headend.web.orders import MAX_ID, Note, Reason, state_order, text_of
+from headend.web.operations import Answer, Call, Nothing, Operation
+from headend.web.orders import MAX_ID, Note, OrderState, Reason, state_order, text_of
 from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
 from meterlink import names
 
@@ -182,3 +183,77 @@ def _finding(row: Row[Any]) -> Finding:
         note=row.note,
         found=wire.moment(row.found_s),
     )
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "POST",
+        "/meters/{meter}/account",
+        open_account,
+        scope=ADMIN,
+        answers={202: OrderState},
+        body=AccountRequest,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/exchange",
+        exchange,
+        scope=ADMIN,
+        answers={202: OrderState},
+        body=ExchangeRequest,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/retire",
+        retire,
+        scope=ADMIN,
+        answers={202: OrderState},
+        body=AccountNoteRequest,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/recover",
+        recover_meter,
+        scope=ADMIN,
+        answers={202: OrderState},
+        body=AccountNoteRequest,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/mode",
+        set_mode,
+        scope=ORDERS,
+        answers={202: OrderState},
+        body=ModeRequest,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "POST",
+        "/meters/{meter}/clear",
+        clear,
+        scope=ORDERS,
+        answers={202: OrderState},
+        body=ClearRequest,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "GET",
+        "/findings",
+        list_findings,
+        scope=READ,
+        answers={200: Findings},
+        body=Nothing,
+        query=FindingsQuery,
+        by_area=True,
+    ),
+)

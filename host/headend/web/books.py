@@ -317,6 +317,16 @@ _BOOKS: dict[str, Any] = {"scope": BOOKS, "body": Nothing}
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     Operation(
         "GET",
+        "/meters/{meter}/reconciliation",
+        get_reconciliation,
+        scope=READ,
+        answers={200: Reconciliation},
+        body=Nothing,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "GET",
         "/books/reconciliation",
         list_reconciliation,
         answers={200: ComparedPage},

@@ -2,7 +2,7 @@
 
 import asyncio
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from headend.store import READS
 from headend.web import wire
-from headend.web.operations import Answer, Call, Nothing
+from headend.web.operations import Answer, Call, Nothing, Operation
 from headend.web.wire import Moment
 
 
@@ -68,3 +68,17 @@ def version() -> str:
         return metadata.version("openprepay")
     except metadata.PackageNotFoundError:
         return "0"
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation("GET", "/health", get_health, scope=None, answers={200: Health}, body=Nothing, query=Nothing),
+    Operation(
+        "GET",
+        "/ready",
+        get_ready,
+        scope=None,
+        answers={200: Readiness, 503: Readiness},
+        body=Nothing,
+        query=Nothing,
+    ),
+)

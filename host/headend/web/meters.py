@@ -1,23 +1,24 @@
 """Meters: the fleet, and each as it stands."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection
 
 from headend.access import areas
+from headend.access.permissions import ADMIN, READ
 from headend.fleet.meters import MAX_LABEL, MeterRecord, add_meter
 from headend.orders import facts
 from headend.orders.facts import Facts
 from headend.tokens import decoder
 from headend.tokens.decoder import Decoder
-from headend.web import bodies_json, tariff_json, tokens, views, wire
+from headend.web import bodies_json, tariff_json, views, wire
 from headend.web.bodies_json import LimitsBody
-from headend.web.operations import Answer, Call, Nothing
+from headend.web.decoders import DecoderBody, read_decoder
+from headend.web.operations import Answer, Call, Nothing, Operation
 from headend.web.tariff_json import TariffBody
-from headend.web.tokens import DecoderBody
-from headend.web.views import Meter
+from headend.web.views import Meter, MeterDetail
 from headend.web.wire import MeterNumber
 
 MAX_METERS = 500
@@ -95,7 +96,7 @@ async def post_meter(call: Call[MeterRequest, Nothing]) -> Answer:
         interval_minutes=body.interval_minutes,
         label=body.label,
     )
-    held = tokens.read_decoder(body.decoder, record.meter) if body.decoder else None
+    held = read_decoder(body.decoder, record.meter) if body.decoder else None
     answer = await desk.act(_add, desk.clock.now_s(), record, held, answer=_added)
     desk.wake()
     return answer
@@ -110,3 +111,37 @@ def _add(conn: Connection, now_s: int, record: MeterRecord, held: Decoder | None
     if held is not None:
         decoder.put(conn, record.meter, held)
     return facts.of_meter(conn, record.meter)
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "GET",
+        "/meters",
+        list_meters,
+        scope=READ,
+        answers={200: MeterPage},
+        body=Nothing,
+        query=MetersQuery,
+        by_area=True,
+    ),
+    Operation(
+        "POST",
+        "/meters",
+        post_meter,
+        scope=ADMIN,
+        answers={201: MeterDetail},
+        body=MeterRequest,
+        query=Nothing,
+        problems=("meter_exists",),
+    ),
+    Operation(
+        "GET",
+        "/meters/{meter}",
+        get_meter,
+        scope=READ,
+        answers={200: MeterDetail},
+        body=Nothing,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Orders: supply on and off, tariff and limits, and what became of each."""
+"""Orders: how one is stated over HTTP, how it is shown, and how it is ended by hand."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,18 +7,16 @@ from msgspec import Meta
 from sqlalchemy import Connection, Row, select
 
 from headend.access import areas
-from headend.access.permissions import APPROVE, ORDERS, SAFETY
+from headend.access.permissions import APPROVE, ORDERS, READ
 from headend.fleet.meters import get_meter
-from headend.orders import ending, lifecycle, statements, writing
+from headend.orders import ending, lifecycle, writing
 from headend.orders.facts import UNDER_WAY
 from headend.refusals import Refused
 from headend.store.schema import order, order_history
-from headend.web import bodies_json, tariff_json, wire
-from headend.web.bodies_json import LimitsBody, Seconds
+from headend.web import wire
 from headend.web.operations import Answer, Call, Nothing, Operation
-from headend.web.tariff_json import TariffBody
 from headend.web.wire import Amount, MeterNumber, Moment
-from meterlink import bodies, names, reasons
+from meterlink import bodies, names
 
 MAX_ID = 2**53
 MAX_PAGE = 500
@@ -26,36 +24,6 @@ MAX_PAGE = 500
 Reason = Literal["arrears", "customer_request", "move_out", "tamper", "load_control", "legal", "safety"]
 Note = Annotated[str, Meta(max_length=200, description="For the order's record: why, in words.")]
 Whole = tuple[Row[Any], list[Row[Any]]]  # an order with its history
-_CLOSE = {"permit": bodies.CLOSE_PERMIT, "direct": bodies.CLOSE_DIRECT}
-
-
-class DisconnectRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Set a hold: supply goes off and stays off while the hold stands."""
-
-    reason: Reason
-    note: Note = ""
-    delay_s: Annotated[
-        Seconds | None,
-        Meta(description="From the meter taking the order to the contact opening; null: as its limits say."),
-    ] = None
-    valid_s: Annotated[
-        int, Meta(ge=1, le=statements.MAX_STOP_S, description="The meter applies the order within this time or never.")
-    ] = statements.MAX_STOP_S
-
-
-class ConnectRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Release a hold. Other holds, and the meter's own causes, stay as they are."""
-
-    reason: Reason
-    close: Annotated[
-        Literal["permit", "direct"],
-        Meta(description="`permit`: the customer closes at the meter; `direct`: the meter closes by itself."),
-    ]
-    note: Note = ""
-    spread_s: Annotated[
-        Seconds | None,
-        Meta(description="`direct`: the meter closes after a random part of this; null: as its limits say."),
-    ] = None
 
 
 class OrderBrief(msgspec.Struct):
@@ -138,52 +106,6 @@ class OrderEndRequest(msgspec.Struct, forbid_unknown_fields=True):
     note: Note = ""
 
 
-async def disconnect(call: Call[DisconnectRequest, Nothing]) -> Answer:
-    """Order supply off.
-
-    Answered 202 when the order is on disk. It is `queued` where the caller may do it alone; beyond the budgets of one
-    person it is `awaiting_approval`, and `proposal` names what a second person has to approve. It is *confirmed* when a
-    report shows the contact open and no load current. Until then its state says how far it is: follow `Location`.
-    """
-    body = call.body
-    reason = names.code(names.HOLD, body.reason)
-    await _need_safety(call, reason)
-    options: dict[str, Any] = {
-        "reason_text": text_of(body.note),
-        "valid_s": body.valid_s,
-        "delay_s": _seconds(body.delay_s),
-    }
-    return await state_order(call, statements.stop, reason, **options)
-
-
-async def connect(call: Call[ConnectRequest, Nothing]) -> Answer:
-    """Release a hold on supply.
-
-    Confirmed when a report shows the hold cleared and the contact closed (`direct`), or the meter ready for the
-    customer's key (`permit`). While another hold or a cause of the meter's own stands, supply stays off, and
-    `why_off` of the meter says so.
-    """
-    body = call.body
-    reason = names.code(names.HOLD, body.reason)
-    await _need_safety(call, reason)
-    options: dict[str, Any] = {
-        "close": _CLOSE[body.close],
-        "spread_s": _seconds(body.spread_s),
-        "reason_text": text_of(body.note),
-    }
-    return await state_order(call, statements.release, reason, **options)
-
-
-async def put_tariff(call: Call[TariffBody, Nothing]) -> Answer:
-    """Set the meter's tariff."""
-    return await state_order(call, statements.set_tariff, tariff_json.read_tariff(call.body))
-
-
-async def put_limits(call: Call[LimitsBody, Nothing]) -> Answer:
-    """Set the meter's thresholds and delays."""
-    return await state_order(call, statements.set_limits, bodies_json.read_limits(call.body))
-
-
 async def list_orders(call: Call[Nothing, OrdersQuery]) -> Answer:
     """Orders to a meter, newest first."""
     query = call.query
@@ -220,13 +142,6 @@ async def write_off_order(call: Call[OrderEndRequest, Nothing]) -> Answer:
     For one that is `unknown` or `accepted`: nothing else ends it but a proof. `note` says why.
     """
     return await call.desk.act(_write_off, call.desk.clock.now_s(), call, _id(call), answer=_shown)
-
-
-async def _need_safety(call: Call[Any, Nothing], reason: int) -> None:
-    """A hold for safety is set and released by those alone who may."""
-    if reason == reasons.HOLD_SAFETY:
-        area = await call.desk.read(areas.area_of, "meter", call.meter)
-        call.caller.need(SAFETY, area or "")
 
 
 def _cancel(conn: Connection, now_s: int, call: Call[OrderEndRequest, Nothing], order_id: int) -> Whole:
@@ -272,10 +187,6 @@ def _make(
     options: dict[str, Any],
 ) -> Whole:
     return _order(conn, statement(conn, now_s, meter, *what, actor, **options))
-
-
-def _seconds(given: int | None) -> int:
-    return bodies.DEFAULT if given is None else given
 
 
 def text_of(note: str) -> str:
@@ -348,6 +259,26 @@ def _brief(row: Row[Any]) -> dict[str, Any]:
 _ORDER = ("unknown_order",)
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "GET",
+        "/meters/{meter}/orders",
+        list_orders,
+        scope=READ,
+        answers={200: OrderPage},
+        body=Nothing,
+        query=OrdersQuery,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "GET",
+        "/orders/{order}",
+        get_order,
+        scope=READ,
+        answers={200: OrderState},
+        body=Nothing,
+        query=Nothing,
+        problems=("unknown_order",),
+    ),
     Operation(
         "POST",
         "/orders/{order}/cancel",

@@ -16,8 +16,10 @@ from starlette.responses import Response
 
 from headend import language as texts
 from headend.access.areas import EVERYWHERE
+from headend.access.caller import Caller
+from headend.access.permissions import READ
 from headend.orders.facts import Facts
-from headend.web import access, board, health, wire, words
+from headend.web import board, health, wire, words
 from headend.web.board import Board
 from headend.web.desk import Desk
 from headend.web.problems import Problem
@@ -94,7 +96,7 @@ def _read(
     return renderer.render(shown, language, query, desk.currency)
 
 
-async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, visitor: Any) -> access.Caller:
+async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, visitor: Any) -> Caller:
     """The reader, with the areas that he may look at.
 
     By a token that may read; or everywhere by nothing, where the operator opened the page, for a browser on this
@@ -105,15 +107,15 @@ async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, vis
     """
     host = request.headers.get("host", "")
     if desk.page_without_token and _PORT.sub("", host) in LOOPBACK_NAMES:
-        return access.Caller("", {access.READ: (EVERYWHERE,)}).at(access.READ)
+        return Caller("", {READ: (EVERYWHERE,)}).at(READ)
     try:
-        caller: access.Caller = await visitor.callers.of_page(request, visitor.address)
+        caller: Caller = await visitor.callers.of_page(request, visitor.address)
     except Problem:
         admit(visitor)
         raise
     visitor.is_known(caller)
     admit(visitor)
-    return caller.at(access.READ)
+    return caller.at(READ)
 
 
 def tone(code: str) -> str:

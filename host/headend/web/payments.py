@@ -7,13 +7,14 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection, Row, select
 
+from headend.access.caller import Caller
+from headend.access.permissions import PAYMENTS
 from headend.ledger import allocation, floats, payments, receipts, tax
 from headend.refusals import Refused
 from headend.store import MONEY
 from headend.store.schema import order
 from headend.web import wire
-from headend.web.access import Caller
-from headend.web.operations import Answer, Call, Nothing
+from headend.web.operations import Answer, Call, Nothing, Operation
 from headend.web.problems import Problem
 from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
 
@@ -239,3 +240,29 @@ def _find(conn: Connection, channel: str, payment_id: str) -> tuple[Row[Any], st
     if row is None:
         return None
     return row, conn.execute(select(order.c.state).where(order.c.id == row.order_id)).scalar_one_or_none()
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "POST",
+        "/payments",
+        take_payment,
+        scope=PAYMENTS,
+        answers={201: Payment, 200: Payment},
+        body=PaymentRequest,
+        query=Nothing,
+        problems=("payment_conflict", "unknown_meter"),
+        by_area=True,
+    ),
+    Operation(
+        "GET",
+        "/payments/{payment_id}",
+        get_payment,
+        scope=PAYMENTS,
+        answers={200: PaymentState},
+        body=Nothing,
+        query=Nothing,
+        problems=("unknown_payment",),
+        by_area=True,
+    ),
+)

@@ -9,11 +9,11 @@ from msgspec import Meta
 from sqlalchemy import Connection
 
 from headend import audit
+from headend.access.permissions import READ
 from headend.fleet.meters import get_meter
 from headend.reads import series
 from headend.refusals import Refused
 from headend.web import reads, wire
-from headend.web.access import READ
 from headend.web.operations import Answer, Call, Nothing, Operation
 from headend.web.reads import MAX_INTERVALS, Interval
 from headend.web.wire import MeterNumber

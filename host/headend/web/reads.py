@@ -1,19 +1,20 @@
 """Interval reads, and how complete they are."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection
 
 from headend import audit
+from headend.access.permissions import READ
 from headend.fleet.meters import get_meter
 from headend.people import words  # noqa: F401 - what the audit calls it
 from headend.reads import series
 from headend.reads.completeness import Completeness, completeness
 from headend.reads.series import Reading
 from headend.web import wire
-from headend.web.operations import Answer, Call, Nothing
+from headend.web.operations import Answer, Call, Nothing, Operation
 from headend.web.wire import MeterNumber, Moment
 from meterlink import names
 
@@ -112,3 +113,17 @@ def interval_of(row: Reading) -> Interval:
         export_reg_wh=row.export_reg_wh,
         flags=names.of_flags(names.FLAG, row.flags),
     )
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "GET",
+        "/meters/{meter}/intervals",
+        list_intervals,
+        scope=READ,
+        answers={200: IntervalPage},
+        body=Nothing,
+        query=IntervalsQuery,
+        problems=("unknown_meter",),
+    ),
+)

@@ -1,15 +1,16 @@
 """Debts that a meter collects, and limits of its load."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from headend.access.permissions import ORDERS
 from headend.ledger import debts_on_meter
 from headend.orders import terms
 from headend.web import wire
-from headend.web.operations import Answer, Call, Nothing
-from headend.web.orders import Note, state_order, text_of
+from headend.web.operations import Answer, Call, Nothing, Operation
+from headend.web.orders import Note, OrderState, state_order, text_of
 from headend.web.wire import PositiveAmount
 from meterlink import bodies
 
@@ -76,3 +77,27 @@ async def put_load(call: Call[LoadRequest, Nothing]) -> Answer:
     """Limit the meter's load for a time. Above the limit supply goes off, and comes back by itself."""
     steps = tuple((step.from_s, step.power_w) for step in call.body.steps)
     return await state_order(call, terms.set_load, steps, reason_text=text_of(call.body.note))
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "PUT",
+        "/meters/{meter}/debts/{debt}",
+        put_debt,
+        scope=ORDERS,
+        answers={202: OrderState},
+        body=DebtRequest,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+    Operation(
+        "PUT",
+        "/meters/{meter}/load",
+        put_load,
+        scope=ORDERS,
+        answers={202: OrderState},
+        body=LoadRequest,
+        query=Nothing,
+        problems=("unknown_meter",),
+    ),
+)
