@@ -25,6 +25,7 @@ from headend.collection.policy import Rule
 from headend.collection.repeats import Repeats
 from headend.configuration import held as configuration_held
 from headend.epochs import follow
+from headend.firmware import told as firmware
 from headend.gate import pace
 from headend.intake import Intake, Message, Stored
 from headend.keys.signer_wire import SignerAway
@@ -34,7 +35,7 @@ from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.orders.policy import Entropy, Policy
 from headend.reads import batches
 from headend.refusals import Refused
-from headend.store import ORDERS, READS, Store, identity, lock_meter
+from headend.store import ORDERS, READS, Store, UnknownMeter, identity, lock_meter
 from headend.store.schema import meter_state
 from headend.store.schema import order as order_row
 from headend.store.schema import outbox as outbox_row
@@ -52,6 +53,7 @@ from meterlink.batches import (
     BatchError,
     pack_ack,
 )
+from meterlink.image import ImageError, read_progress
 from meterlink.mac import MAC_LENGTH, MacKey
 from meterlink.orders import ASPECT_CREDIT, MAX_METER, Order, OrderError
 from meterlink.records import RECORD_LENGTH
@@ -339,7 +341,15 @@ class Engine:
         raise _NotTaken(FORGED)
 
     def _take_progress(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
-        """How far a meter is with an image: of use to whoever sends it, and no proof of anything."""
+        """How far a meter is with an image, and what it runs: shown, and no proof of anything."""
+        try:
+            said = read_progress(raw)
+            if self._store.read(firmware.is_news, number, said):
+                self._store.write(firmware.take, self._clock.now_s(), number, said, lane=READS).result()
+        except ImageError as error:
+            raise _NotTaken(MALFORMED) from error
+        except UnknownMeter as error:
+            raise _NotTaken(UNKNOWN_METER) from error
         return UPDATE_PROGRESS, []
 
     def _take_report(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
@@ -473,6 +483,7 @@ class Engine:
             replacing.settle(conn, now_s, batch.meter)
             refunds.token_settled(conn, now_s, batch.meter)
             debts_on_meter.told(conn, now_s, batch.meter, batch.log_id, batch.first)
+            firmware.logged(conn, now_s, batch.meter, batch.log_id, batch.first)
             outbox.wake(conn, now_s, batch.meter)
         return taken, self._follow_batch(conn, now_s, batch.meter, batch.kind, taken.outcome)
 

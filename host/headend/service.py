@@ -34,6 +34,7 @@ from headend.clock import Clock, SystemClock
 from headend.collection import follow
 from headend.configuration import auditing
 from headend.engine import Action, Engine, Part, Policy
+from headend.firmware.courier import Bounds, Courier
 from headend.fleet import grid, swap_check
 from headend.keys.holder import KeyHolder
 from headend.keys.signer import Signer
@@ -127,6 +128,7 @@ class Service:
         self._round_at = 0.0
         self._watched_at = 0.0
         self._chores: Chores | None = None
+        self._courier: Courier | None = None
 
     async def start(self) -> None:
         """Open everything; raises Refused, KeyFileError or what else keeps it from running, with all closed again."""
@@ -170,6 +172,8 @@ class Service:
         if self._beating is not None:
             await self._begin_beating(self._beating)
         self._start_chores(signer)
+        if self._serves(roles.DISPATCH):
+            self._start_courier()
         self._rounds = asyncio.create_task(self._go_round(), name="rounds")
         self._stack.append(self._halt)
         if self._serves(roles.API):
@@ -229,6 +233,7 @@ class Service:
             sealer=Sealer.of_file(Path(self.settings.access_key)),
             behind_tls=self.settings.http_behind_tls,
             metrics=self.metrics,
+            firmware_keys=self.settings.firmware_keys,
             persons=RingFile(Path(self.settings.persons_key)),
         )
 
@@ -273,6 +278,20 @@ class Service:
             await asyncio.to_thread(chores.close)
             going.cancel()
             await asyncio.wait({going})
+
+        self._stack.append(end)
+
+    def _start_courier(self) -> None:
+        """Brings images to meters (`headend.firmware`)."""
+        settings, holder = self.settings, "" if self.tenure is None else self.tenure.name
+        bounds = Bounds(settings.firmware_bus_records_per_s, settings.firmware_mqtt_messages_per_s)
+        courier = self._courier = Courier(self.store, self.carriers, self._clock, bounds, holder, self._holds_home)
+        going = asyncio.create_task(courier.go(), name="courier")
+
+        async def end() -> None:
+            going.cancel()
+            await asyncio.wait({going})
+            await courier.stop()
 
         self._stack.append(end)
 
@@ -504,6 +523,8 @@ class Service:
         found = dict(self._trouble)
         if self._chores is not None:
             found.update(self._chores.trouble)
+        if self._courier is not None and self._courier.trouble:
+            found["images"] = self._courier.trouble
         if self._rounds is None or self._rounds.done():
             found["dispatcher"] = "It does not run."
         elif self._loop.time() - self._round_at > LATE_S:

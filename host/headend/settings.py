@@ -68,6 +68,9 @@ class Settings:
     mqtt_ca: str = ""  # PEM files, for mqtts
     mqtt_certificate: str = ""  # the head end's own, where the broker asks for one
     mqtt_key: str = ""  # its private key, mode 0600
+    firmware_keys: str = ""  # PEM file, the vendor's public keys: only images signed by one of them are taken in
+    firmware_bus_records_per_s: int = 20  # records of images on one bus, at most (docs/update.md)
+    firmware_mqtt_messages_per_s: int = 200  # … and messages of 7 records on the broker
     # What `openprepay worker` reads besides (docs/workers.md).
     roles: str = "collect,dispatch,sign,seal,bill,api"  # what a worker is there for; --roles overrules it
     worker_port: int = 0  # where a worker answers /health, /ready and /metrics, on 127.0.0.1; 0: nowhere
@@ -190,6 +193,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "currency": ("an ISO 4217 number 1..999, or 0 for accounts in kWh", lambda value: 0 <= value <= 999),
     "http_host": ("a host name or address", bool),
     "http_port": ("1..65535", lambda value: 1 <= value <= 65535),
+    "firmware_bus_records_per_s": ("1..1000", lambda value: 1 <= value <= 1000),
+    "firmware_mqtt_messages_per_s": ("1..10000", lambda value: 1 <= value <= 10_000),
     "roles": ("some of collect, dispatch, sign, seal, bill, api; collect and dispatch together", _are_roles),
     "worker_port": ("0..65535", lambda value: 0 <= value <= 65535),
     "log_format": (" or ".join(logs.FORMATS), lambda value: value in logs.FORMATS),

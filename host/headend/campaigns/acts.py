@@ -11,6 +11,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, select
 from headend import audit
 from headend.campaigns import words  # noqa: F401 - the words of the audit
 from headend.campaigns.lifecycle import ABORTED, DRAFTED, PROPOSED, NotAllowed, get, locked, move
+from headend.firmware import deliveries
 from headend.gate import pace, proposals
 from headend.gate import recall as recalling
 from headend.orders import lifecycle as orders
@@ -81,6 +82,7 @@ def resume(conn: Connection, now_s: int, campaign_id: int, actor: str, why: str)
     listed, row = _both(conn, campaign_id)
     again = _back(conn, listed.id)
     changes = {"at_meter": 0, "stated_s": None} if again else {}
+    deliveries.resume(conn, now_s, campaign_id)
     move(conn, now_s, row, "resume", actor, why, **changes)
     proposals.change(conn, listed.id, next_s=now_s)
     _audit(conn, now_s, actor, row.id, "resumed", why=why)
@@ -120,6 +122,7 @@ def end(conn: Connection, now_s: int, row: Row[Any], listed: Row[Any], actor: st
         lock_meter(conn, item.meter)
         if conn.execute(_STATE, {"of": item.order_id}).scalar_one() == orders.QUEUED:
             orders.move(conn, now_s, item.order_id, "cancel", f"campaign {row.id} was stopped: {why}")
+    deliveries.stop(conn, now_s, row.id)
     _audit(conn, now_s, actor, row.id, "aborted", why=why)
 
 

@@ -8,12 +8,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Row, and_, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Row, and_, bindparam, func, select, update
 
 from headend.campaigns import lifecycle, plan
+from headend.firmware import deliveries, images
+from headend.firmware.lifecycle import HERE, RUNNING, UNDER_WAY
 from headend.gate import budget, pace, policy, recall
 from headend.store.schema import meter
 from headend.store.schema_campaign import campaign, campaign_feeder, campaign_meter
+from headend.store.schema_firmware import firmware_delivery
 from headend.store.schema_gate import proposal_item
 from meterlink import bodies
 
@@ -21,6 +24,8 @@ LOOK_S = 2  # between two counts of a campaign
 LOOK_PER = 20_000  # … and one second more for so many meters, as counting takes longer
 MISSED = 5  # counts that may be missing before nothing more is stated
 MINUTE_S = 60
+BROUGHT_S = 5  # between two looks at a group that waits for its images
+BROUGHT = 2_000  # images on their way at a time: the links carry no more of them any faster
 
 One = Callable[..., int]
 
@@ -35,9 +40,16 @@ _group = and_(
     campaign_meter.c.grp == bindparam("which", type_=Integer),
 )
 _NEXT = (
-    select(proposal_item, meter.c.area)
+    select(proposal_item, meter.c.area, firmware_delivery.c.state.label("image"))
     .select_from(campaign_meter)
     .join(proposal_item, _its)
+    .outerjoin(
+        firmware_delivery,
+        and_(
+            firmware_delivery.c.campaign == campaign_meter.c.campaign,
+            firmware_delivery.c.meter == campaign_meter.c.meter,
+        ),
+    )
     .join(meter, meter.c.meter == campaign_meter.c.meter)
     .where(_group, campaign_meter.c.meter > bindparam("after", type_=BigInteger))
     .order_by(campaign_meter.c.meter)
@@ -48,6 +60,9 @@ _WAITS = (
     .join(proposal_item, _its)
     .where(_group, proposal_item.c.state == pace.WAITING)
     .limit(1)
+)
+_UNDER_WAY = select(func.count()).where(
+    firmware_delivery.c.campaign == bindparam("of", type_=BigInteger), firmware_delivery.c.state.in_(UNDER_WAY)
 )
 _FEEDERS = select(campaign_feeder).where(campaign_feeder.c.campaign == bindparam("of"))
 _STATED = update(campaign_feeder).where(
@@ -93,6 +108,10 @@ class _Work:
         self._level, self._per_meter_s = rules.feeder_level, rules.recall_s_per_meter
         self._direct = json.loads(row.terms).get("close") == bodies.CLOSE_DIRECT
         self._fixed = "spread_s" in json.loads(row.terms)
+        self._image = json.loads(row.terms).get("image")
+        self._room = 0 if self._image is None else BROUGHT - conn.execute(_UNDER_WAY, {"of": row.id}).scalar_one()
+        self._withdrawn = self._image is not None and images.get(conn, self._image).withdrawn_s is not None
+        self._begun = 0
         self._turn = pace.Round(conn, now_s, listed, self._state, gives=gives)
         self._group = {"of": row.id, "proposal": row.proposal, "which": row.grp}
         self._feeders = {one.feeder: one for one in conn.execute(_FEEDERS, {"of": row.id})}
@@ -118,19 +137,43 @@ class _Work:
         lifecycle.change(self._conn, self._row.id, **columns)
         for feeder, number in self._stated.items():
             self._conn.execute(_STATED, {"of": self._row.id, "at": feeder, **self._window(feeder, number)})
-        more = self._turn.queued >= pace.LIMIT and self._tokens >= MINUTE_S
-        return self._now_s if more else self._now_s + 1
+        if self._image is not None:
+            deliveries.late(self._conn, self._now_s, self._row.id, self._terms.deliver_s)
+        done = self._turn.queued + self._begun
+        if done >= pace.LIMIT and self._tokens >= MINUTE_S:
+            return self._now_s
+        return self._now_s + (1 if done or self._image is None else BROUGHT_S)
 
     def _goes(self) -> bool:
-        return self._turn.queued < pace.LIMIT and self._tokens >= MINUTE_S and not self._turn.shut
+        done = self._turn.queued + self._begun
+        return done < pace.LIMIT and self._tokens >= MINUTE_S and not self._turn.shut
 
     def _offer(self, item: Row[Any]) -> None:
+        """A meter that waits: its order is stated, or its image sent on its way first."""
+        if self._image is not None and item.image not in (HERE, RUNNING):
+            self._bring(item)
+            return
         feeder = budget.prefix(item.area, self._level)
         if self._terms.per_feeder and self._in_minute(feeder) >= self._terms.per_feeder:
             return
         if self._turn.offer(item) == pace.QUEUED:
             self._tokens -= MINUTE_S
             self._stated[feeder] = self._stated.get(feeder, 0) + 1
+
+    def _bring(self, item: Row[Any]) -> None:
+        if item.image is not None or self._withdrawn:
+            if item.image not in UNDER_WAY:
+                note = f"its image was not brought: {item.image or 'withdrawn'}"
+                pace.set_item(self._conn, self._row.proposal, item.meter, state=pace.DROPPED, note=note)
+            return
+        feeder = budget.prefix(item.area, self._level)
+        full = self._terms.per_feeder and self._in_minute(feeder) >= self._terms.per_feeder
+        if full or self._begun >= self._room:
+            return
+        deliveries.begin(self._conn, self._now_s, self._row.id, item.meter, self._image)
+        self._begun += 1
+        self._tokens -= MINUTE_S
+        self._stated[feeder] = self._stated.get(feeder, 0) + 1
 
     def _state(self, conn: Connection, now_s: int, item: Any) -> int:
         if not self._direct or self._fixed:

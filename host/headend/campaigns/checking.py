@@ -11,6 +11,9 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, select
 from headend import registry
 from headend.campaigns import lifecycle, words
 from headend.campaigns.plan import Plan
+from headend.firmware import images
+from headend.firmware import rules as firmware
+from headend.firmware import words as firmware_words
 from headend.gate import admission, checks, policy
 from headend.gate import words as gate_words
 from headend.gate.checks import Asked
@@ -65,8 +68,10 @@ def check(
     found = next(_bars(conn, now_s, campaign_id, kind, terms, chosen, plan, facts), None)
     if found is not None:
         return found
+    if "image" in terms and firmware.runs_it(conn, images.get(conn, terms["image"]), facts.meter):
+        return Verdict(THERE, words.RUNS, None, words.RULES[words.RUNS])
     before = admission.before(conn, facts.meter, LISTS[kind].aspect, selector_of(kind, terms))
-    if _THERE[kind](terms, before):
+    if "image" not in terms and _THERE[kind](terms, before):
         return Verdict(THERE, words.THERE, None, words.RULES[words.THERE])
     return Verdict(IN)
 
@@ -87,6 +92,10 @@ def _bars(
     if other is not None:
         told = {"campaign": other.id, "state": lifecycle.STATES[other.state]}
         yield _barred(words.OTHER_CAMPAIGN, words.RULES[words.OTHER_CAMPAIGN], told, other.id)
+    if "image" in terms:
+        image, alarms = images.get(conn, terms["image"]), facts.alarms or 0
+        for rule, told, evidence in firmware.bars(conn, image, facts.meter, facts.type, facts.family, alarms):
+            yield _barred(rule, firmware_words.RULES[rule], told, evidence)
     if kind not in ("stop", "unprotect"):
         return
     selector = selector_of(kind, terms)

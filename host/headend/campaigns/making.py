@@ -17,6 +17,7 @@ from headend.access import areas
 from headend.campaigns import checking, plan, selection, words  # noqa: F401 - the words of the audit
 from headend.campaigns.lifecycle import PREPARING, change, locked, move, told
 from headend.campaigns.plan import Plan
+from headend.firmware import images
 from headend.gate import budget, policy
 from headend.gate.kinds import LISTS
 from headend.refusals import Refused
@@ -63,6 +64,8 @@ def make(
     unknown = sorted(set(terms) - what.keys)
     if unknown:
         raise Refused("terms", unknown[0], f"some of {', '.join(sorted(what.keys)) or 'nothing'}")
+    if "image" in terms:
+        terms = _with_body(conn, terms)
     what.check(terms)
     terms_of = plan.read(given)
     selection.check(chosen)
@@ -85,6 +88,17 @@ def make(
     told(conn, now_s, made, actor, "make", PREPARING, why)
     audit.record(conn, now_s, actor, "campaign.made", f"campaign:{made}", {"kind": kind})
     return made
+
+
+def _with_body(conn: Connection, terms: dict[str, Any]) -> dict[str, Any]:
+    """The order that names an image which can be used."""
+    number = terms["image"]
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise Refused("image", number, "the number of an image")
+    body = images.body(images.usable(conn, number)).hex()
+    if terms.get("body", body) != body:
+        raise Refused("body", terms["body"], f"what names image {number}")
+    return {**terms, "body": body}
 
 
 def _narrowest(seen: tuple[str, ...], chosen: Any) -> str:

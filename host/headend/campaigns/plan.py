@@ -20,7 +20,8 @@ class Plan:
     `per_minute`: orders stated in a minute · `per_feeder`: … to one feeder, 0: no limit of its own · `confirm`: share
     of a group's sent orders that are confirmed before the next group begins · `answer_s`: how long an answer may take
     until it counts as missing · `abort`: the share of failed, refused, unknown and missing among those that answered or
-    are overdue above which the campaign is stopped, `abort_after` so many of them at least · `start_s`: not before.
+    are overdue above which the campaign is stopped, `abort_after` so many of them at least · `start_s`: not before ·
+    `deliver_s`: of firmware, how long a meter may be tried in vain with its image.
     """
 
     groups: tuple[str, ...] = ("10", "1%", "10%", REST)
@@ -31,6 +32,7 @@ class Plan:
     abort: int = 200
     abort_after: int = 50
     start_s: int = 0
+    deliver_s: int = 21_600
 
 
 _BOUNDS = {
@@ -41,6 +43,7 @@ _BOUNDS = {
     "abort": (0, WHOLE),
     "abort_after": (1, 100_000),
     "start_s": (0, 0xFFFFFFFF),
+    "deliver_s": (600, 2_592_000),
 }
 
 

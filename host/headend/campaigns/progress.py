@@ -11,21 +11,24 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Integer, Row, and_, bindparam, case, func, or_, select
 
 from headend.campaigns import plan
+from headend.firmware import lifecycle as firmware
 from headend.gate import budget, pace, policy
 from headend.orders import lifecycle
 from headend.store.schema import meter, order
 from headend.store.schema_campaign import campaign_meter
+from headend.store.schema_firmware import firmware_delivery
 from headend.store.schema_gate import proposal_item
 from meterlink.labels import Text
 
 STANDS: dict[str, Text] = {
     "waiting": ("waits for its turn", "等待"),
     "dropped": ("dropped before it was stated", "下达前取消"),
+    "bringing": ("its image is on its way", "固件下发中"),
     "queued": ("stated, not sent", "已下达未发送"),
     "missed": ("ended before it was sent", "未发送即终止"),
     "under_way": ("sent, no proof yet", "已发送，待确认"),
     "confirmed": ("confirmed", "已确认"),
-    "bad": ("refused, failed, or run out at the meter", "拒绝、失败或过期"),
+    "bad": ("refused, failed, rolled back, or run out at the meter", "拒绝、失败、回退或过期"),
     "other": ("ended otherwise after it was sent", "发送后以其他方式结束"),
     "released": ("given back", "已恢复"),
 }
@@ -43,14 +46,30 @@ _overdue = and_(
         and_(order.c.state.in_((lifecycle.SENT, lifecycle.ACCEPTED)), order.c.sent_s < _LATE),
     ),
 )
+_on_trial = and_(order.c.state == lifecycle.CONFIRMED, firmware_delivery.c.state == firmware.HERE)
+_overdue_image = or_(_overdue, and_(_on_trial, order.c.sent_s < _LATE))
 
 
 def _number_of(condition: Any) -> Any:
     return func.sum(case((condition, 1), else_=0))
 
 
-def _counting(*by: Any) -> Any:
-    columns = (func.count().label("number"), _number_of(_sent).label("sent"), _number_of(_overdue).label("overdue"))
+def _counting(*by: Any, brings: bool = False) -> Any:
+    """`brings`: of a campaign that brings an image."""
+    overdue = _number_of(_overdue_image if brings else _overdue).label("overdue")
+    columns = (func.count().label("number"), _number_of(_sent).label("sent"), overdue)
+    counted = _counted(columns, *by)
+    if not brings:
+        return counted
+    state = firmware_delivery.c.state
+    its = and_(
+        firmware_delivery.c.campaign == campaign_meter.c.campaign,
+        firmware_delivery.c.meter == campaign_meter.c.meter,
+    )
+    return counted.add_columns(state.label("image_state")).outerjoin(firmware_delivery, its).group_by(state)
+
+
+def _counted(columns: tuple[Any, ...], *by: Any) -> Any:
     return (
         select(*by, proposal_item.c.state.label("item"), order.c.state.label("order"), *columns)
         .select_from(campaign_meter)
@@ -67,9 +86,12 @@ def _counting(*by: Any) -> Any:
     )
 
 
-_BY_GROUP = _counting(campaign_meter.c.grp)
 _ON = meter.c.area
-_BY_FEEDER = _counting(_ON).join(meter, meter.c.meter == campaign_meter.c.meter)
+_BY_GROUP = {brings: _counting(campaign_meter.c.grp, brings=brings) for brings in (False, True)}
+_BY_FEEDER = {
+    brings: _counting(_ON, brings=brings).join(meter, meter.c.meter == campaign_meter.c.meter)
+    for brings in (False, True)
+}
 _VERDICTS = (
     select(campaign_meter.c.verdict, campaign_meter.c.rule, func.count().label("number"))
     .where(campaign_meter.c.campaign == bindparam("of", type_=Integer))
@@ -81,7 +103,7 @@ _VERDICTS = (
 def by_group(conn: Connection, now_s: int, row: Row[Any]) -> list[Counts]:
     """Of each group of a campaign that was proposed."""
     found = [_none() for _ in json.loads(row.groups)]
-    for one in conn.execute(_BY_GROUP, _of(now_s, row)):
+    for one in conn.execute(_BY_GROUP[_brings(row)], _of(now_s, row)):
         _add(found[one.grp], one)
     return found
 
@@ -90,7 +112,7 @@ def by_feeder(conn: Connection, now_s: int, row: Row[Any]) -> dict[str, Counts]:
     """Of each feeder, by its path."""
     level = policy.get(conn).feeder_level
     found: dict[str, Counts] = {}
-    for one in conn.execute(_BY_FEEDER, _of(now_s, row)):
+    for one in conn.execute(_BY_FEEDER[_brings(row)], _of(now_s, row)):
         _add(found.setdefault(budget.prefix(one.area, level), _none()), one)
     return dict(sorted(found.items()))
 
@@ -137,9 +159,14 @@ def enough_confirmed(terms: plan.Plan, counts: Counts) -> bool:
     stated = went + counts["queued"] + counts["missed"]
     return (
         not counts["waiting"]
+        and not counts["bringing"]
         and 2 * went >= stated
         and counts["confirmed"] * plan.WHOLE >= terms.confirm * (went - counts["other"])
     )
+
+
+def _brings(row: Row[Any]) -> bool:
+    return "image" in json.loads(row.terms)
 
 
 def _of(now_s: int, row: Row[Any]) -> dict[str, int]:
@@ -152,6 +179,16 @@ def _none() -> Counts:
 
 
 def _add(counts: Counts, one: Row[Any]) -> None:
+    image = getattr(one, "image_state", None)
+    if image in firmware.BAD:
+        counts["bad"] += one.number
+        return
+    if one.item == pace.WAITING and image in firmware.UNDER_WAY:
+        counts["bringing"] += one.number
+        return
+    if one.item == pace.DROPPED and image == firmware.LATE:
+        counts["missed"] += one.number
+        return
     if one.item in (pace.WAITING, pace.DROPPED, pace.RELEASED):
         counts[one.item] += one.number
         return
@@ -159,7 +196,7 @@ def _add(counts: Counts, one: Row[Any]) -> None:
     unsent = one.number - one.sent
     counts["missed" if ended else "queued"] += unsent
     if one.order == lifecycle.CONFIRMED:
-        code = "confirmed"
+        code = "under_way" if image == firmware.HERE else "confirmed"  # held, and not proved to run
     elif one.order in _BAD:
         code = "bad"
     else:

@@ -30,6 +30,7 @@ _FACTS = (
         meter_life.c.state.label("life"),
         meter_life.c.type,
         meter_type.c.relay,
+        meter_type.c.firmware.label("family"),
     )
     .join(meter_state, meter_state.c.meter == meter.c.meter)
     .outerjoin(meter_life, meter_life.c.meter == meter.c.meter)

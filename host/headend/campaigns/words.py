@@ -33,6 +33,7 @@ OTHER_CARRIER = "campaign.other_carrier"
 PROTECTED = "campaign.protected"
 OTHER_CAMPAIGN = "campaign.other"
 THERE = "campaign.there"
+RUNS = "campaign.runs"
 RULES: Mapping[str, Text] = {
     UNKNOWN: ("No meter of this fleet has this number.", "系统中无此表号。"),
     RETIRED: ("The meter says that it is retired.", "电表上报已退役。"),
@@ -48,6 +49,7 @@ RULES: Mapping[str, Text] = {
         "Campaign {campaign} has the meter, too, and is {state}.",
         "批量任务 {campaign}（{state}）已包含该表。",
     ),
+    RUNS: ("The meter runs this release already.", "电表已运行该版本。"),
     THERE: ("What is wanted was sent to the meter already.", "所需状态已下达。"),
 }
 

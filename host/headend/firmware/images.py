@@ -6,10 +6,11 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from headend import audit
 from headend.firmware import vendor, words  # noqa: F401 - the words of the audit
+from headend.firmware.lifecycle import STOPPED, UNDER_WAY
 from headend.links import image as links_image
 from headend.links.image import Image
 from headend.refusals import Refused
-from headend.store.schema_firmware import firmware_image
+from headend.store.schema_firmware import firmware_delivery, firmware_image
 from meterlink import image as wire
 from meterlink import stating
 
@@ -22,6 +23,9 @@ _ALL = select(*_SEEN).order_by(firmware_image.c.id.desc()).limit(bindparam("most
 _BY_HASH = select(*_SEEN).where(firmware_image.c.sha256 == bindparam("of"))
 _RAW = select(firmware_image.c.raw).where(firmware_image.c.id == bindparam("of"))
 _KEEP = insert(firmware_image).returning(firmware_image.c.id)
+_STOP = update(firmware_delivery).where(
+    firmware_delivery.c.image == bindparam("of"), firmware_delivery.c.state.in_(UNDER_WAY)
+)
 _WITHDRAW = update(firmware_image).where(firmware_image.c.id == bindparam("of")).values(withdrawn_s=bindparam("now"))
 
 
@@ -132,6 +136,7 @@ def withdraw(conn: Connection, now_s: int, number: int, actor: str, why: str) ->
         raise UnknownImage(number)
     if row.withdrawn_s is None:
         conn.execute(_WITHDRAW, {"of": number, "now": now_s})
+        conn.execute(_STOP, {"of": number, "state": STOPPED, "moved_s": now_s, "next_s": None})
         audit.record(conn, now_s, actor, "firmware.image_withdrawn", f"image:{number}", {"why": why})
 
 

@@ -8,10 +8,11 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, select
 
 from headend.firmware import images, words
 from headend.firmware.lifecycle import BACK
+from headend.firmware.saying import why_back
 from headend.store.prepared import prepared
 from headend.store.schema_firmware import firmware_delivery, firmware_running
 from meterlink import names, states
-from meterlink.labels import LABEL, Text
+from meterlink.labels import LABEL
 
 _RUNS = prepared(select(firmware_running).where(firmware_running.c.meter == bindparam("of", type_=BigInteger)))
 _WENT_BACK = prepared(
@@ -51,11 +52,3 @@ def runs_it(conn: Connection, image: Row[Any], meter_id: int) -> bool:
     """Whether the meter's log tells that it runs this release."""
     runs = _RUNS(conn, {"of": meter_id}).one_or_none()
     return runs is not None and bool(runs.proved) and runs.release == image.release
-
-
-def why_back(note: str) -> Text:
-    """Why a meter went back to its firmware before, in words; `note`: the detail of its event."""
-    if note.isdigit() and int(note) in words.BACK_BY:
-        return words.BACK_BY[int(note)]
-    english, chinese = words.BACK_OTHERWISE
-    return english.format(detail=note), chinese.format(detail=note)

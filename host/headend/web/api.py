@@ -15,6 +15,7 @@ from headend.web import (
     decoders,
     exceptions_api,
     exclusions,
+    firmware,
     fleet_files,
     fleet_life,
     fleet_search,
@@ -96,6 +97,7 @@ _MODULES: tuple[ModuleType, ...] = (
     visits,
     readings,
     campaigns,
+    firmware,
     configuration,
 )
 

@@ -15,6 +15,7 @@ from meterlink import bodies, names, stating
 
 MAX_BYTES = 8_000_000
 MAX_LISTED = 300_000
+MAX_ID = 2**53
 
 Kind = Literal["stop", "connect", "unprotect", "tariff", "limits", "firmware", "clock"]
 Hold = Literal["arrears", "customer_request", "move_out", "tamper", "load_control", "legal"]
@@ -42,6 +43,9 @@ class PlanBody(msgspec.Struct, forbid_unknown_fields=True):
     ] = 200
     abort_after: Annotated[int, Meta(ge=1, le=100_000, description="… once there are so many of them.")] = 50
     start_s: Annotated[int, Meta(ge=0, le=0xFFFFFFFF, description="Not before; seconds since 1970 UTC.")] = 0
+    deliver_s: Annotated[
+        int, Meta(ge=600, le=2_592_000, description="How long a meter may be tried in vain with its image.")
+    ] = 21_600
 
 
 class FirmwareBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -75,7 +79,13 @@ class CampaignRequest(msgspec.Struct, forbid_unknown_fields=True):
     close: Annotated[Literal["permit", "direct"] | None, Meta(description="Of `connect`: who closes.")] = None
     tariff: TariffBody | None = None
     limits: LimitsBody | None = None
-    firmware: FirmwareBody | None = None
+    image: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_ID)] | None,
+        Meta(description="Of `firmware`: the image that is brought to the meters first, and then ordered."),
+    ] = None
+    firmware: Annotated[
+        FirmwareBody | None, Meta(description="Of `firmware`, in place of `image`: one that is brought otherwise.")
+    ] = None
     plan: PlanBody = msgspec.field(default_factory=PlanBody)
 
 
@@ -86,6 +96,10 @@ def read_request(body: CampaignRequest) -> Given:
 
 def _terms(body: CampaignRequest) -> dict[str, Any]:
     wanted = {"reason": ("stop", "connect"), "tariff": ("tariff",), "limits": ("limits",), "firmware": ("firmware",)}
+    if body.image is not None:
+        if body.kind != "firmware" or body.firmware is not None:
+            raise Refused("image", body.image, "alone, with the kind firmware")
+        return {"image": body.image}
     for field, kinds in wanted.items():
         value = getattr(body, field)
         if (value is not None) != (body.kind in kinds):

@@ -9,14 +9,18 @@ from sqlalchemy import Connection, Row, select
 
 from headend.access.areas import within
 from headend.campaigns import lifecycle, progress
+from headend.firmware import lifecycle as firmware
+from headend.firmware.saying import why
 from headend.language import LANGUAGES
 from headend.orders import lifecycle as orders
 from headend.store.schema import order
 from headend.store.schema_campaign import campaign, campaign_history, campaign_meter
+from headend.store.schema_firmware import firmware_delivery, firmware_image
 from headend.store.schema_gate import proposal_item
 from headend.web import wire
 from headend.web.campaign_requests import PlanBody
 from headend.web.wire import MeterNumber, Moment
+from meterlink import image, names
 
 State = Literal[
     "preparing",
@@ -85,6 +89,19 @@ class CampaignState(CampaignBrief):
     history: list[CampaignEvent]
 
 
+class ImageOnItsWay(msgspec.Struct):
+    """How far an image is on its way to a meter."""
+
+    image: int
+    state: Annotated[str, Meta(examples=list(firmware.STATES))]
+    says: Said
+    record: Annotated[int, Meta(description="The last record that the meter is known to have, 128 bytes each.")]
+    records: int
+    told: Annotated[str, Meta(description="What the meter said last of it, unproved: receiving, whole, trial, good …")]
+    why: Annotated[Said, Meta(description="Why it was refused or rolled back, or was tried in vain last.")]
+    changed: Moment
+
+
 class CampaignMeter(msgspec.Struct):
     """A meter that was looked at, and what became of it."""
 
@@ -98,6 +115,7 @@ class CampaignMeter(msgspec.Struct):
     order: int | None
     order_state: Annotated[str | None, Meta(examples=list(orders.STATES))]
     sent: Moment | None
+    image: Annotated[ImageOnItsWay | None, Meta(description="Of a campaign that brings one, once it began.")]
 
 
 def page_of(conn: Connection, seen: tuple[str, ...], state: str | None, before: int, limit: int) -> list[Row[Any]]:
@@ -142,10 +160,23 @@ def meters_of(
     row = lifecycle.get(conn, number)
     item = (proposal_item.c.proposal == row.proposal) & (proposal_item.c.meter == campaign_meter.c.meter)
     columns = proposal_item.c.state.label("item"), order.c.id.label("order_id"), order.c.state, order.c.sent_s
+    brought = firmware_delivery.c
+    of_image = (
+        brought.image,
+        brought.state.label("image_state"),
+        brought.record,
+        brought.told,
+        brought.result,
+        brought.note.label("image_note"),
+        brought.moved_s,
+        firmware_image.c.length,
+    )
     some = (
-        select(campaign_meter, *columns)
+        select(campaign_meter, *columns, *of_image)
         .outerjoin(proposal_item, item)
         .outerjoin(order, order.c.id == proposal_item.c.order_id)
+        .outerjoin(firmware_delivery, (brought.campaign == number) & (brought.meter == campaign_meter.c.meter))
+        .outerjoin(firmware_image, firmware_image.c.id == brought.image)
         .where(campaign_meter.c.campaign == number, campaign_meter.c.meter > after)
     )
     if verdict is not None:
@@ -167,6 +198,21 @@ def meter_of(row: Row[Any]) -> CampaignMeter:
         row.order_id,
         row.state,
         wire.moment_or_none(row.sent_s),
+        None if row.image is None else image_of(row),
+    )
+
+
+def image_of(row: Row[Any]) -> ImageOnItsWay:
+    """Of a row with `image_state`, `image_note`, `length` and the other columns of a delivery."""
+    return ImageOnItsWay(
+        row.image,
+        row.image_state,
+        dict(zip(LANGUAGES, firmware.STATES[row.image_state], strict=True)),
+        row.record,
+        image.records(row.length),
+        names.of(names.UPDATE, row.told),
+        dict(zip(LANGUAGES, why(row.image_state, row.result, row.image_note), strict=True)),
+        wire.moment(row.moved_s),
     )
 
 

@@ -38,7 +38,8 @@ class Desk:
     `report_every_s`: how often a meter is asked for a report · `trouble()`: why the head end is not ready, by what is
     affected; empty when it is · `wake()`: something was committed that wants sending; callable in any thread · `maker`:
     the signer, for typed tokens · `sealer`: for second factors · `persons`: the key of personal data · `behind_tls`: a
-    proxy on this machine speaks TLS for us and says who asks · `metrics`: what Prometheus reads, where it may.
+    proxy on this machine speaks TLS for us and says who asks · `metrics`: what Prometheus reads, where it may ·
+    `firmware_keys`: a PEM file with the keys of those whose images may be put in; "": anybody's.
     """
 
     store: Store
@@ -54,6 +55,7 @@ class Desk:
     persons: RingFile | None = None
     behind_tls: bool = False
     metrics: Metrics | None = None
+    firmware_keys: str = ""
     monotonic: Callable[[], float] = time.monotonic
     _threads: ThreadPoolExecutor = field(init=False, repr=False)
     _hasher: Hasher = field(init=False, repr=False)

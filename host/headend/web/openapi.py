@@ -82,6 +82,7 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "order": {"description": "The order's id.", "schema": {"type": "integer", "minimum": 1}, "example": 12},
     "proposal": {"description": "The proposal's id.", "schema": {"type": "integer", "minimum": 1}, "example": 9},
     "campaign": {"description": "The campaign's id.", "schema": {"type": "integer", "minimum": 1}, "example": 3},
+    "image": {"description": "The number of an image.", "schema": {"type": "integer", "minimum": 1}, "example": 3},
     "exclusion": {"description": "The exclusion's id.", "schema": {"type": "integer", "minimum": 1}, "example": 5},
     "case": {
         "description": "The id of what is held for review.",

@@ -18,6 +18,7 @@ from headend.access.service_tokens import UnknownChannel
 from headend.campaigns.lifecycle import UnknownCampaign
 from headend.collection.pauses import UnknownPause
 from headend.collection.requests import UnknownRead
+from headend.firmware.images import UnknownImage
 from headend.fleet.grid import UnknownNode
 from headend.fleet.meters import MeterExists
 from headend.fleet.points import UnknownPoint
@@ -69,6 +70,7 @@ CODES = {
     "unknown_order": Kind(404, "There is no such order"),
     "unknown_proposal": Kind(404, "There is no such proposal"),
     "unknown_campaign": Kind(404, "There is no such campaign"),
+    "unknown_image": Kind(404, "There is no such image"),
     "unknown_node": Kind(404, "There is no such part of the grid"),
     "unknown_point": Kind(404, "There is no such supply point"),
     "unknown_type": Kind(404, "There is no such meter type"),
@@ -148,6 +150,7 @@ _EXCEPTIONS: tuple[tuple[type[Exception], str], ...] = (
     (UnknownOrder, "unknown_order"),
     (UnknownProposal, "unknown_proposal"),
     (UnknownCampaign, "unknown_campaign"),
+    (UnknownImage, "unknown_image"),
     (UnknownNode, "unknown_node"),
     (UnknownPoint, "unknown_point"),
     (UnknownType, "unknown_type"),
