@@ -1,4 +1,4 @@
-"""Bills of customers who pay later, and the policies of money: late fees, shares, taxes, classes, the time zone."""
+"""Bills of customers who pay later, what is paid of them, and what kind of customer an account belongs to."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,18 +6,13 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection, Row
 
-from headend.access.permissions import ADMIN, BOOKS, READ
-from headend.ledger import accounts, allocation, balances, billing, bills, late_fee, tax, terms, words, zone
+from headend.access.permissions import BOOKS, READ
+from headend.ledger import accounts, allocation, balances, billing, bills, late_fee, terms, words, zone
 from headend.store import MONEY
 from headend.web import wire
+from headend.web.money_policies import CustomerClass, Noted, Seconds, noted
 from headend.web.operations import Answer, Call, Nothing, Operation, ok
 from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
-
-CustomerClass = Literal["resident", "other"]
-Seconds = Annotated[int, Meta(ge=0, le=2**40, description="Seconds since 1970 UTC.")]
-Area = Annotated[str, Meta(max_length=120, description='Such as "north/feeder-3"; "": everywhere.')]
-Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2026-01-31"])]
-Ppm = Annotated[int, Meta(ge=0, le=1_000_000, description="Millionths.")]
 
 
 class BillLine(msgspec.Struct, forbid_unknown_fields=True):
@@ -116,52 +111,11 @@ class ClassRequest(msgspec.Struct, forbid_unknown_fields=True):
     customer_class: CustomerClass
 
 
-class LateFeeRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Late fee a day, from a local day on; tomorrow at the earliest."""
-
-    customer_class: CustomerClass
-    from_day: Day
-    year_ppm: Annotated[Ppm, Meta(description="Millionths a day in the year in which the bill fell due.")]
-    later_ppm: Annotated[Ppm, Meta(description="Millionths a day beyond that year's end.")]
-
-
-class ShareRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Which share of purchases pays bills before it is credit."""
-
-    share_ppm: Ppm
-    area: Area = ""
-    customer_class: Literal["", "resident", "other"] = ""
-    from_s: Annotated[Seconds | None, Meta(description="Null: from now on.")] = None
-
-
-class TaxRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A tax. `included`: part of the price of energy; `added`: taken from payments beside what is credit."""
-
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,9}$", examples=["vat"])]
-    ppm: Annotated[Ppm, Meta(description="Millionths of the net amount; 0 ends the tax.")]
-    mode: Literal["included", "added"]
-    area: Area = ""
-    customer_class: Literal["", "resident", "other"] = ""
-    from_s: Annotated[Seconds | None, Meta(description="Null: from now on.")] = None
-
-
-class ZoneRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The utility's time zone, by which days and years are counted."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=60, examples=["Asia/Shanghai"])]
-
-
 class DepositUsed(msgspec.Struct):
     """What bills were paid from the guarantee, and what is left of it."""
 
     used: Amount
     left: Amount
-
-
-class Noted(msgspec.Struct):
-    """It is set, and in the audit."""
-
-    noted: Literal[True] = True
 
 
 async def post_bill(call: Call[BillRequest, Nothing]) -> Answer:
@@ -286,62 +240,11 @@ def _use_deposit(conn: Connection, now_s: int, meter: int, actor: str) -> Deposi
 async def put_class(call: Call[ClassRequest, Nothing]) -> Answer:
     """Say what kind of customer the account in force belongs to, for what is billed and sold from now on."""
     arguments = (call.desk.clock.now_s(), call.meter, call.body.customer_class, call.caller.actor)
-    return await call.desk.act(_set_class, *arguments, lane=MONEY, answer=_noted)
+    return await call.desk.act(_set_class, *arguments, lane=MONEY, answer=noted)
 
 
 def _set_class(conn: Connection, now_s: int, meter: int, customer_class: str, actor: str) -> None:
     terms.set_class(conn, now_s, meter, bills.epoch_of(conn, meter), customer_class, actor)
-
-
-async def post_late_fee(call: Call[LateFeeRequest, Nothing]) -> Answer:
-    """Set the late fee of a class of customers from a day on."""
-    body = call.body
-    day = zone.read_day("from_day", body.from_day)
-    arguments = (body.customer_class, day, body.year_ppm, body.later_ppm, call.caller.actor)
-    return await call.desk.act(late_fee.set_rate, call.desk.clock.now_s(), *arguments, answer=_made)
-
-
-async def post_share(call: Call[ShareRequest, Nothing]) -> Answer:
-    """Set which share of purchases pays bills first. All of it, where nothing is set."""
-    body = call.body
-    arguments = (
-        call.desk.clock.now_s(),
-        body.area,
-        body.customer_class,
-        body.share_ppm,
-        call.caller.actor,
-        body.from_s,
-    )
-    return await call.desk.act(_set_share, *arguments, answer=_made)
-
-
-def _set_share(
-    conn: Connection, now_s: int, area: str, customer_class: str, ppm: int, actor: str, from_s: int | None
-) -> None:
-    terms.set_share(conn, now_s, area, customer_class, ppm, actor, from_s=from_s)
-
-
-async def post_tax(call: Call[TaxRequest, Nothing]) -> Answer:
-    """Set a tax on what is sold."""
-    return await call.desk.act(_set_tax, call.desk.clock.now_s(), call.body, call.caller.actor, answer=_made)
-
-
-def _set_tax(conn: Connection, now_s: int, body: TaxRequest, actor: str) -> None:
-    place = {"area": body.area, "customer_class": body.customer_class}
-    tax.set_rate(conn, now_s, body.name, body.ppm, body.mode, actor, from_s=body.from_s, **place)
-
-
-async def put_zone(call: Call[ZoneRequest, Nothing]) -> Answer:
-    """Set the utility's time zone."""
-    return await call.desk.act(zone.put, call.desk.clock.now_s(), call.body.name, call.caller.actor, answer=_noted)
-
-
-def _noted(_: Any) -> Answer:
-    return Answer(200, Noted())
-
-
-def _made(_: Any) -> Answer:
-    return Answer(201, Noted())
 
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
@@ -405,10 +308,4 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         query=Nothing,
         problems=("unknown_meter",),
     ),
-    Operation(
-        "POST", "/policies/late-fees", post_late_fee, ADMIN, answers={201: Noted}, body=LateFeeRequest, query=Nothing
-    ),
-    Operation("POST", "/policies/shares", post_share, ADMIN, answers={201: Noted}, body=ShareRequest, query=Nothing),
-    Operation("POST", "/policies/taxes", post_tax, ADMIN, answers={201: Noted}, body=TaxRequest, query=Nothing),
-    Operation("PUT", "/policies/zone", put_zone, ADMIN, answers={200: Noted}, body=ZoneRequest, query=Nothing),
 )

@@ -10,7 +10,7 @@ from headend.access.permissions import ADMIN, BOOKS, PAYMENTS
 from headend.ledger import floats, settlements, words, zone
 from headend.store import MONEY
 from headend.web import wire
-from headend.web.bills import Day, Noted
+from headend.web.money_policies import Day, Noted
 from headend.web.operations import Answer, Call, Nothing, Operation, ok
 from headend.web.payments import PaymentId
 from headend.web.problems import Problem
