@@ -1,4 +1,5 @@
-"""`openprepay admin firmware`: say which image a meter is to run, and bring it there."""
+"""`openprepay admin firmware`: images that the head end keeps for campaigns; one meter told what to run, and brought
+it."""
 
 import argparse
 import asyncio
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from headend.clock import SystemClock
+from headend.firmware import images, vendor
 from headend.fleet import address
 from headend.fleet.meters import get_meter
 from headend.links import image
@@ -25,6 +27,39 @@ from meterlink.labels import LABEL
 OpenStore = Callable[[Settings], AbstractContextManager[Store]]
 
 ACTOR = "admin"
+
+
+def keep(given: argparse.Namespace, settings: Settings, open_store: OpenStore) -> int:
+    """Put an image in, for campaigns. Where the setting firmware_keys names keys, one of them has to have signed it."""
+    wanted, signature = _image(given.file), b""
+    if given.signature is not None:
+        signature = _read("signature", given.signature, vendor.MAX_SIGNATURE + 1)
+    keys = vendor.load(settings.firmware_keys)
+    with open_store(settings) as store:
+        given_to = (SystemClock().now_s(), wanted, keys, signature, given.note, ACTOR)
+        number, new = store.write(images.add, *given_to).result()
+    print(f"Image {number}: release {_release(wanted)} for {wanted.manifest.board}{'' if new else ', kept before'}.")
+    print(f"SHA-256 {wanted.sha256.hex()}")
+    return 0
+
+
+def kept(given: argparse.Namespace, settings: Settings, open_store: OpenStore) -> int:
+    """List the images that are kept, the newest first."""
+    with open_store(settings) as store:
+        rows = store.read(images.listed)
+    for row in rows:
+        signed = f"signed by {row.signed_by[:16]}" if row.signed_by else "not signed by a vendor"
+        state = "" if row.withdrawn_s is None else "  withdrawn"
+        print(f"{row.id}  {images.text(row.release)}  {row.board}  {row.length} bytes  {row.sha256}  {signed}{state}")
+    return 0
+
+
+def withdraw(given: argparse.Namespace, settings: Settings, open_store: OpenStore) -> int:
+    """Withdraw an image: no campaign begins with it, and what is on its way stops."""
+    with open_store(settings) as store:
+        store.write(images.withdraw, SystemClock().now_s(), given.image, ACTOR, given.why).result()
+    print(f"Image {given.image} is withdrawn.")
+    return 0
 
 
 def order(given: argparse.Namespace, settings: Settings, open_store: OpenStore) -> int:
@@ -97,12 +132,17 @@ def _tell(done: int, of: int) -> None:
 
 def _image(path: Path) -> Image:
     try:
-        with path.open("rb") as file:
-            return image.of(file.read(wire.MAX_LENGTH + 1))
-    except OSError as error:
-        raise Refused("file", str(path), f"a file that can be read ({error.strerror})") from error
+        return image.of(_read("file", path, wire.MAX_LENGTH + 1))
     except wire.ImageError as error:
         raise Refused("file", str(path), f"an image of the firmware ({error})") from error
+
+
+def _read(field: str, path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except OSError as error:
+        raise Refused(field, str(path), f"a file that can be read ({error.strerror})") from error
 
 
 def _release(wanted: Image) -> str:
@@ -111,8 +151,19 @@ def _release(wanted: Image) -> str:
 
 def add_to(things: "argparse._SubParsersAction[argparse.ArgumentParser]", hang: Callable[..., None]) -> None:
     """Hang the commands on a parser."""
-    commands = things.add_parser("firmware", help="say which image a meter is to run, and bring it there")
+    commands = things.add_parser("firmware", help="images of the firmware: keep them, bring one to a meter")
     listed = commands.add_subparsers(required=True, metavar="COMMAND")
+    made = listed.add_parser("import", help=keep.__doc__, description=keep.__doc__)
+    hang(made, keep)
+    made.add_argument("file", type=Path, help="the image, as openprepay firmware bundle makes it")
+    made.add_argument("--signature", type=Path, help="file with the vendor's signature, as openssl dgst writes it")
+    made.add_argument("--note", default="", help="what is new in it, for those who choose")
+    made = listed.add_parser("list", help=kept.__doc__, description=kept.__doc__)
+    hang(made, kept)
+    made = listed.add_parser("withdraw", help=withdraw.__doc__, description=withdraw.__doc__)
+    hang(made, withdraw)
+    made.add_argument("image", type=int, help="its number")
+    made.add_argument("--why", required=True, help="a reason, for the audit")
     for name, run in (("order", order), ("send", send)):
         one = listed.add_parser(name, help=run.__doc__, description=run.__doc__)
         hang(one, run)
