@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from headend.engine import Ack, Action, Ask, Policy
 from headend.orders import statements
-from headend.reads import completeness, gaps, logs, series
+from headend.reads import completeness, cursors, gaps, logs, series
 from headend.store import UnknownMeter
 from headend.store.schema import lost_range, meter_event
 from meterlink import batches, records, reports, topics
@@ -346,3 +346,14 @@ def test_whatever_is_lost_on_the_way_every_record_held_is_stored_once(
     assert (counted.expected, counted.missing, counted.stored + counted.lost) == (made, 0, made)
     assert bench.reads().interval_whole_to == made
     bench.close()
+
+
+def test_the_cursor_moves_over_what_a_report_says_to_be_gone(bench: Bench) -> None:
+    """Also where all that was known before was stored: what is asked for begins with what the meter holds."""
+    bench.peer.record(100)
+    push(bench, 1, 10)
+    for seq in range(1, 51):
+        del bench.peer.intervals[seq]
+    actions = bench.up(topics.UP_REPORT, bench.peer.report())
+    assert bench.store.read(cursors.of, METER).interval_whole_to == 50
+    assert (asked(actions), missing(bench)) == ([(51, 40)], [(51, 100)])

@@ -80,7 +80,9 @@ def seen(conn: Connection, now_s: int, report: Report) -> None:
     if state.log_id != report.log_id:
         state = begin(conn, now_s, state, report.log_id)
     intervals = LOGS[KIND_INTERVALS]
-    declare_lost(conn, now_s, state, intervals, 1, report.interval_oldest - 1, "no longer held by the meter")
+    gone = declare_lost(conn, now_s, state, intervals, 1, report.interval_oldest - 1, "no longer held by the meter")
+    if gone:  # they were made, so there is something behind the cursor now
+        state = state._replace(interval_newest=max(state.interval_newest, gone[-1][1]))
     if state.interval_oldest != report.interval_oldest:
         _OLDEST(conn, {"of": report.meter, "oldest": report.interval_oldest})
     advance(conn, state, intervals, report.interval_newest)
