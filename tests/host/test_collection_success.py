@@ -16,6 +16,7 @@ from headend.fleet.meters import add_meter
 from headend.ledger import zone
 from headend.links.quality import Quality
 from headend.reads import recent, series
+from headend.reads.packer import Packer
 from headend.store import Store
 from headend.store.schema import lost_range, meter
 from headend.store.schema_collection import line_quality, read_counted, read_success
@@ -256,3 +257,27 @@ def test_a_quantile_is_right_within_its_bucket(times_us: list[int], percent: int
     counts = Counts()
     counts.add_all(Counts(sent=2))
     assert counts.sent == 2
+
+
+def test_a_day_is_packed_only_behind_its_count(any_store: Store) -> None:
+    """What is packed before is never counted; however long counting was away, nothing is lost to it."""
+    fleet(any_store)
+    start_s = NOW_S // DAY_S * DAY_S
+    full = b"".join(pack_interval(n + 1, start_s + 900 * n, 0, 0, 1, 0, 15, 0) for n in range(96))
+    any_store.write(recent.put, start_s + DAY_S, [(number, 7, 1, full) for number in PLACES]).result()
+    packing, now_s = Packer(any_store), start_s + 4 * DAY_S
+    assert not packing.run(now_s)
+    assert (packing.packed, any_store.read(success.behind_s, now_s)) == (0, 3 * DAY_S - HOUR_S - success.SETTLE_S)
+    counted = recounted(any_store)
+    count_all(any_store, now_s, 2)
+    assert any_store.read(success.behind_s, now_s) == 0
+    while packing.run(now_s):
+        pass
+    assert packing.packed == 4 * 96
+    assert found(any_store) == counted
+
+
+def test_where_nothing_came_nothing_is_waited_for(any_store: Store) -> None:
+    assert any_store.read(success.behind_s, NOW_S) == 0
+    any_store.write(success.count_some, NOW_S).result()
+    assert any_store.read(success.behind_s, NOW_S + 10 * DAY_S) == 0

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, TableClause, column, insert, select, table, update
 
+from headend.collection import success
 from headend.reads import logs, recent, series
 from headend.reads.packer import Packer
 from headend.store import Store, migrate
@@ -64,6 +65,8 @@ def test_records_go_there_and_back(any_store_url: str) -> None:
     with open_books(any_store_url, (METER, OTHER), inline=True) as store:
         store.write(furnish).result()
         before = store.read(state)
+        while store.write(success.count_some, NOW_S).result():
+            pass
         packer = Packer(store)
         while packer.run(NOW_S):
             pass

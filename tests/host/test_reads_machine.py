@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import Connection, select
 
 from headend.clock import ManualClock
+from headend.collection import success
 from headend.engine import Ack, Action, Ask, Engine, Policy
 from headend.keys.keystore import KeyStore
 from headend.reads import completeness, cursors, logs, packing, series
@@ -138,6 +139,8 @@ class Reads(RuleBasedStateMachine):
 
     @rule()
     def pack(self) -> None:
+        while self.store.write(success.count_some, self.clock.now_s()).result():
+            pass
         packer = Packer(self.store)
         while packer.run(self.clock.now_s()):
             pass
@@ -254,6 +257,8 @@ def test_threads_that_bring_the_same_store_each_record_once(any_store_url: str) 
 
     def pack() -> None:
         while not over.is_set():
+            while store.write(success.count_some, clock.now_s() + 3 * DAY_S).result():
+                pass
             Packer(store).run(clock.now_s() + 3 * DAY_S)
 
     threads = [threading.Thread(target=bring, args=(engine, seed)) for seed, engine in enumerate(engines)]

@@ -20,6 +20,7 @@ from sqlalchemy import BigInteger, Connection, Integer, Row, bindparam, case, fu
 from headend.collection import days, policy
 from headend.fleet.lifecycle import REMOVED, RETIRED
 from headend.ledger import zone
+from headend.reads import counted
 from headend.reads.recent import HOUR_S
 from headend.store.prepared import prepared
 from headend.store.schema import lost_range, meter
@@ -47,6 +48,7 @@ _MOVE = prepared(
 )
 _FIRST_HOUR = prepared(select(func.min(_hour.hour)))
 _NEXT_HOUR = prepared(select(func.min(_hour.hour)).where(_hour.hour > bindparam("behind")))
+_UNCOUNTED = select(func.min(_hour.hour)).where(_hour.hour >= counted.hour())
 _CAME = prepared(
     select(_recent.meter, _recent.records, meter.c.area, meter.c.carrier)
     .join(meter, meter.c.meter == _recent.meter)
@@ -104,6 +106,12 @@ def count_some(conn: Connection, now_s: int, rows: int = ROWS) -> bool:
     add(conn, _counted(conn, now_s, row.hour, whole))
     _MOVE(conn, {"to_hour": row.hour, "to_meter": whole[-1].meter})
     return True
+
+
+def behind_s(conn: Connection, now_s: int) -> int:
+    """How long the first hour of arrivals that is not counted whole could have been, 0 where there is none."""
+    hour: int | None = conn.execute(_UNCOUNTED).scalar_one()
+    return 0 if hour is None else max(0, now_s - (hour + 1) * HOUR_S - SETTLE_S)
 
 
 def _of_one(conn: Connection, hour: int, number: int) -> list[Row[Any]]:

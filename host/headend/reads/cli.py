@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from headend.clock import SystemClock
+from headend.collection import success
 from headend.reads import export, statistics
 from headend.reads.packer import Packer
 from headend.reads.packing import Damaged
@@ -48,7 +49,9 @@ def _export(given: argparse.Namespace, settings: Settings, store: Store) -> None
 def _pack(given: argparse.Namespace, settings: Settings, store: Store) -> None:
     """Pack the days that are over, and let go of those that the retention policy no longer keeps."""
     kept_days = retention.days(settings.retention)[retention.READINGS]
-    packer = Packer(store, kept_days=kept_days)
+    packer = Packer(store, kept_days=kept_days)  # it packs what is counted
+    while store.write(success.count_some, SystemClock().now_s()).result():
+        pass
     while packer.run(SystemClock().now_s()):
         pass
     print(f"{packer.packed} records packed.")

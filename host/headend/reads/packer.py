@@ -4,7 +4,7 @@ A day of UTC is packed once it has been over for `after_s`: then the rest of it,
 and it is packed once. Some meters at a time are a transaction, which takes their records out of `reading_recent` and
 puts them into `reading_day`, so whatever is cut off happened or did not, and is found again by looking. What comes
 later joins its day at the next pass. Records of days to come (of clocks that are wrong) are packed when they have lain
-here for a day more.
+here for a day more. A pass begins when all that it takes is counted (`reads.counted`), and waits where it is not.
 """
 
 import struct
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select
 
-from headend.reads import keeping, packing
+from headend.reads import counted, keeping, packing
 from headend.reads.packing import MAX_RECORDS, Damaged
 from headend.store import READS, Store, sql
 from headend.store.prepared import prepared
@@ -72,6 +72,9 @@ _REPLACE = delete(reading_day).where(
 )
 _NEXT_HOUR = prepared(select(func.min(_recent.hour)).where(_recent.hour > bindparam("behind")))
 _HOURS = prepared(select(_hour.hour))
+_UNCOUNTED = prepared(
+    select(func.count()).select_from(reading_hour).where(_hour.hour >= counted.hour(), _hour.hour < bindparam("until"))
+)
 _LIST_HOUR = prepared(insert(reading_hour))
 _EMPTY = prepared(
     delete(reading_hour).where(
@@ -113,10 +116,13 @@ class Packer:
 
     def run(self, now_s: int) -> bool:
         """Some transactions of the pass under way, or of one that is due; whether there is more to do."""
-        self._now = self._now or due(now_s, self._after_s)
-        if self._done is not None and self._done.day == self._now.day:
-            self._now = None
-            return False
+        if self._now is None:
+            now = due(now_s, self._after_s)
+            if self._done is not None and self._done.day == now.day:
+                return False
+            if self._store.read(_uncounted, now.until):
+                return False
+            self._now = now
         ends = time.monotonic() + LONGEST_S
         while time.monotonic() < ends:
             if not self._step(self._now, now_s):
@@ -140,6 +146,11 @@ class Packer:
         if self._kept_days:
             keeping.forget(conn, meters, now_s // DAY_S - self._kept_days)
         return packed
+
+
+def _uncounted(conn: Connection, until: int) -> bool:
+    """Whether anything came before the hour `until` that is not counted for read success yet."""
+    return bool(_UNCOUNTED(conn, {"until": until}).scalar_one())
 
 
 def _next(conn: Connection, behind: int, most: int) -> list[int]:

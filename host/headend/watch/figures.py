@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import BigInteger, Connection, and_, bindparam, case, func, select
 
 from headend.access.areas import EVERYWHERE
-from headend.collection import table
+from headend.collection import success, table
 from headend.ledger import zone
 from headend.orders import lifecycle
 from headend.store import sql
@@ -66,6 +66,7 @@ class Figures:
     paid_uc: int
     findings: dict[str, int]  # kind -> how many stand
     records: dict[tuple[str, str], int]  # (carrier, what became of them) -> records of the last local day that is over
+    uncounted_s: int  # how far the count of readings is behind
     workers: int  # processes that share the database
     held: dict[str, int]  # kind of lease -> how many somebody holds, while there are workers,
     free: dict[str, int]  # … and how many nobody does
@@ -92,6 +93,7 @@ def look(conn: Connection, now_s: int) -> Figures:
         paid_uc=int(paid_uc),
         findings=dict(conn.execute(_FINDINGS).all()),
         records=_records(conn, now_s),
+        uncounted_s=success.behind_s(conn, now_s),
         workers=workers,
         held={kind: held for kind, held, _ in leases},
         free={kind: count - held for kind, held, count in leases},

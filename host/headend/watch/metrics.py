@@ -47,6 +47,7 @@ NAMES: Mapping[str, Name] = {
     "openprepay_records": Name(
         "Records of the last local day that is over, by carrier and what became of them.", ("carrier", "state")
     ),
+    "openprepay_records_uncounted_seconds": Name("How far the count of records is behind; days are packed behind it."),
     "openprepay_findings": Name("What stands for a person to look into, by kind.", ("kind",)),
     "openprepay_ledger_difference": Name("Sum of what books and meters leave unexplained, in the books' currency."),
     "openprepay_trouble": Name("1 for each part that does not work; nothing when the head end is ready.", ("part",)),
@@ -129,6 +130,7 @@ class Metrics:
             ("payments_pending", found.paid),
             ("payments_pending_seconds", found.paid_age_s),
             ("payments_pending_amount", found.paid_uc / UC),
+            ("records_uncounted_seconds", found.uncounted_s),
             ("workers", found.workers),
         ):
             yield _gauge(short, {(): value})
