@@ -124,9 +124,9 @@ def _tell(done: int) -> None:
 
 
 def _write_report(file: TextIO, report: importing.Report) -> None:
-    file.write("line,field,value,expected\r\n")
-    for one in report.problems:
-        cells = (str(one.line), one.field, one.value, one.expected)
+    file.write("line,field,value,expected,changes\r\n")
+    for one in sorted([*report.problems, *report.changes]):
+        cells = (str(one.line), one.field, one.value, one.expected, one.says)
         file.write(",".join('"' + cell.replace('"', '""') + '"' for cell in cells) + "\r\n")
 
 

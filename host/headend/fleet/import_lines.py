@@ -1,4 +1,4 @@
-"""One line of a file of the fleet, put into the database: fn(conn, now_s, cells, given) -> "new", "changed" or "same".
+"""One line of a file of the fleet, put into the database: fn(conn, now_s, cells, given) -> Done.
 
 What stands already is compared: a line that says the same changes nothing, so a file can be imported again. What only
 an order or a fitter's act may change is refused.
@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from headend.fleet import columns, grid, identities, life, lifecycle, meters, placement, points, types
+from headend.fleet import columns, grid, identities, life, lifecycle, link, meters, placement, points, types
 from headend.fleet.meters import MAX_LABEL, MeterRecord
 from headend.fleet.placement import Place, Readings
 from headend.refusals import Refused
@@ -24,6 +24,16 @@ from headend.store.schema_fleet import meter_life, meter_life_event
 from meterlink.orders import MAX_METER
 
 NEW, CHANGED, SAME = "new", "changed", "same"
+
+
+class Done(NamedTuple):
+    """`outcome`: NEW, CHANGED or SAME · `says`: of a meter that changed, what of it: "field: before -> after", with
+    semicolons between them."""
+
+    outcome: str
+    says: str = ""
+
+
 MAX_W = types.MAX_W
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -102,23 +112,29 @@ def point(conn: Connection, now_s: int, cells: Cells, given: Given) -> str:
     return CHANGED if points.change(conn, now_s, code, transformer, given.actor, **told) else SAME
 
 
-def meter_line(conn: Connection, now_s: int, cells: Cells, given: Given) -> str:
-    """A meter, new or with another label, type, serial number, area, or the place that it had not yet."""
+def meter_line(conn: Connection, now_s: int, cells: Cells, given: Given) -> Done:
+    """A meter, new or with another carrier, address, label, type, serial number, or the place that it had not yet."""
     number = _number(cells, "meter", 1, MAX_METER)
     known = _METER(conn, {"of": number}).one_or_none()
     if known is None:
         _add(conn, now_s, number, cells, given)
-        return NEW
+        return Done(NEW)
     before = lifecycle.at(conn, number)
     _hold_to(known, cells)
-    changed = _describe(conn, now_s, known, before, cells, given)
-    return CHANGED if _place(conn, now_s, known, before, cells, given) or changed else SAME
+    changed = [*_link(conn, now_s, known, cells, given), *_describe(conn, now_s, known, before, cells, given)]
+    if _place(conn, now_s, known, before, cells, given):
+        changed.append("place: none -> " + (cells.get("supply_point") or cells.get("node", "")))
+    return Done(CHANGED, "; ".join(changed)) if changed else Done(SAME)
 
 
-PUT: Mapping[str, Callable[[Connection, int, Cells, Given], str]] = {
-    columns.GRID: node,
-    columns.TYPES: meter_type,
-    columns.POINTS: point,
+def _plain(put: Callable[[Connection, int, Cells, Given], str]) -> Callable[[Connection, int, Cells, Given], Done]:
+    return lambda *given: Done(put(*given))
+
+
+PUT: Mapping[str, Callable[[Connection, int, Cells, Given], Done]] = {
+    columns.GRID: _plain(node),
+    columns.TYPES: _plain(meter_type),
+    columns.POINTS: _plain(point),
     columns.METERS: meter_line,
 }
 
@@ -171,8 +187,6 @@ def _type_new(conn: Connection, now_s: int, record: MeterRecord, cells: Cells) -
 def _hold_to(known: Row[Any], cells: Cells) -> None:
     """What an import does not change has to stand as the line says, or the line says nothing of it."""
     stands = {
-        "carrier": known.carrier,
-        "address": known.address,
         "interval_minutes": str(known.interval_minutes),
         "account_epoch": str(known.account_epoch),
         "tag_key_version": str(known.tag_key_version),
@@ -184,18 +198,31 @@ def _hold_to(known: Row[Any], cells: Cells) -> None:
             raise Refused(name, cells[name], f"nothing, or {value}, as it stands: an import does not change it")
 
 
-def _describe(conn: Connection, now_s: int, known: Row[Any], before: Row[Any], cells: Cells, given: Given) -> bool:
+def _link(conn: Connection, now_s: int, known: Row[Any], cells: Cells, given: Given) -> list[str]:
+    """Carrier and address, where the line has others; a bus may be new, as the file is the plan."""
+    carrier = cells["carrier"]
+    where = cells.get("address", "") or (known.address if carrier == known.carrier else "")
+    if (carrier, where) == (known.carrier, known.address):
+        return []
+    return [link.change(conn, now_s, known.meter, carrier, where, given.actor, new_bus=True, note="imported")]
+
+
+def _describe(conn: Connection, now_s: int, known: Row[Any], before: Row[Any], cells: Cells, given: Given) -> list[str]:
     kind, serial = cells.get("type") or before.type, cells.get("serial") or before.serial
-    changed = False
-    if (kind, serial) != (before.type, before.serial):
-        changed = life.describe(conn, now_s, known.meter, given.actor, kind=kind, serial=serial)
+    changed = [
+        f"{name}: {was or 'none'} -> {now}"
+        for name, was, now in (("type", before.type, kind), ("serial", before.serial, serial))
+        if was != now
+    ]
+    if changed:
+        life.describe(conn, now_s, known.meter, given.actor, kind=kind, serial=serial)
     label = cells.get("label") or known.label
     if label != known.label:
         if len(label) > MAX_LABEL or not label.isprintable():
             raise Refused("label", label, f"at most {MAX_LABEL} printable characters")
         _LABEL(conn, {"of": known.meter, "label": label})
         identities.put(conn, known.meter, identities.LABEL, label)
-        changed = True
+        changed.append(f"label: {known.label or 'none'} -> {label}")
     return changed
 
 

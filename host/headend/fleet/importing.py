@@ -27,22 +27,26 @@ _DEPENDENT = (columns.GRID,)
 
 
 class Outcome(NamedTuple):
-    """What became of a line: one of `OUTCOMES`; of a problem its field, value and what was expected."""
+    """What became of a line: one of `OUTCOMES`; of a problem its field, value and what was expected; of a meter that
+    changed, what of it (`import_lines.Done`)."""
 
     line: int
     outcome: str
     field: str = ""
     value: str = ""
     expected: str = ""
+    says: str = ""
 
 
 @dataclass
 class Report:
-    """What was found. `problems`: the first `keep` of them · stored: whether anything was."""
+    """What was found. `problems`, `changes`: lines with problems, and those that say what they change, the first `keep`
+    of each · stored: whether anything was."""
 
     keep: int = 1000
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     problems: list[Outcome] = field(default_factory=list)
+    changes: list[Outcome] = field(default_factory=list)
     stored: bool = False
 
     @property
@@ -58,6 +62,8 @@ class Report:
             self.counts[one.outcome] += 1
             if one.outcome == PROBLEM and len(self.problems) < self.keep:
                 self.problems.append(one)
+            elif one.says and len(self.changes) < self.keep:
+                self.changes.append(one)
 
 
 class Undone(Exception):
@@ -162,7 +168,7 @@ def _put(conn: Connection, now_s: int, kind: str, line: Line, given: Given, seen
     except Refused as refused:
         return Outcome(line.number, PROBLEM, refused.field, refused.value, refused.expected)
     seen.take(key, taken)
-    return Outcome(line.number, done)
+    return Outcome(line.number, done.outcome, says=done.says)
 
 
 def _once(kind: str, line: Line, seen: _Seen) -> tuple[str, str]:

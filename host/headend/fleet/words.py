@@ -91,6 +91,7 @@ ACTIONS.update(
         "type.put": ("described a meter type", "维护电表型号"),
         "meter.life": ("changed where a meter is in its life", "电表资产状态变更"),
         "meter.describe": ("described a meter", "维护电表资料"),
+        "meter.link": ("changed how a meter is reached", "变更电表通信方式或地址"),
         "fleet.import": ("imported a part of the fleet", "导入台账"),
         "fleet.seek": ("sought a meter by its holder", "按户主查找电表"),
     }

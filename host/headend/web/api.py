@@ -22,6 +22,7 @@ from headend.web import (
     freeze,
     grid,
     health,
+    meter_links,
     meter_types,
     meters,
     money_policies,
@@ -59,6 +60,7 @@ PREFIX = "/api/v1"
 _MODULES: tuple[ModuleType, ...] = (
     payments,
     meters,
+    meter_links,
     supply,
     orders,
     terms,

@@ -41,6 +41,13 @@ class BadLine(msgspec.Struct):
     expected: str
 
 
+class ChangedLine(msgspec.Struct):
+    """A line that changes a meter which is there."""
+
+    line: int
+    changes: Annotated[str, Meta(examples=["link: mqtt -> modbus tcp://10.0.0.8:502?unit=3"])]
+
+
 class LineCounts(msgspec.Struct):
     """What became of the lines."""
 
@@ -56,6 +63,7 @@ class FleetFileReport(msgspec.Struct):
     stored: bool
     counts: LineCounts
     problems: Annotated[list[BadLine], Meta(description="The first 1000.")]
+    changes: Annotated[list[ChangedLine], Meta(description="What lines change of meters, the first 1000.")]
 
 
 class ExportQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -107,7 +115,8 @@ def _import(conn: Connection, now_s: int, body: FleetFile, told: Given) -> impor
 
 def _report(report: importing.Report) -> FleetFileReport:
     problems = [BadLine(one.line, one.field, one.value, one.expected) for one in report.problems]
-    return FleetFileReport(report.stored, LineCounts(**report.counts), problems)
+    changes = [ChangedLine(one.line, one.says) for one in report.changes]
+    return FleetFileReport(report.stored, LineCounts(**report.counts), problems, changes)
 
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
