@@ -230,10 +230,13 @@ def test_the_page_by_a_form_and_a_cookie(site: Site) -> None:
     assert (entered.status_code, entered.headers["location"]) == (303, "/")
     cookie = entered.headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and cookie.startswith("openprepay-session=ops_")
-    assert client.get("/").status_code == 200
+    board = client.get("/?lang=en")
+    assert board.status_code == 200 and "Signed in as li.wei" in board.text
+    assert 'action="/sign-out?lang=en"' in board.text
+    assert "form-action 'self'" in board.headers["content-security-policy"]
     assert client.get(f"{API}/me").json()["user"] == "li.wei"
-    left = client.post("/sign-out", headers=ours)
-    assert (left.status_code, left.headers["location"]) == (303, "/sign-in")
+    left = client.post("/sign-out?lang=en", headers=ours)
+    assert (left.status_code, left.headers["location"]) == (303, "/sign-in?lang=en")
     assert client.get("/").status_code == 303
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headend.refusals import Refused
-from headend.web import board, wire, words
+from headend.web import board, pages, wire, words
 from meterlink import names
 from meterlink.bodies import MAX_UC
 from meterlink.orders import MAX_METER
@@ -82,7 +82,8 @@ def test_every_text_stands_in_both_languages_with_the_same_fields() -> None:
     """A field that one language lacks would be lost, one that it invents would break the page."""
     import string
 
-    pairs = [*words.WHY.values(), *words.PAGE.values(), *words.HOLDS.values(), *words.CAUSES.values()]
+    pairs = [*words.WHY.values(), *words.SHARED.values(), *words.HOLDS.values(), *words.CAUSES.values()]
+    pairs += [text for page in pages.PAGES for text in (page.label, *page.words.values())]
     pairs += [text for two in words.CONCERNS.values() for text in two]
     for english, chinese in pairs:
         fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in (english, chinese)]

@@ -49,7 +49,6 @@ PAGE: dict[str, Text] = {
     "password": ("Password", "密码"),
     "code": ("Code of the authenticator, if you have one", "动态验证码（如已启用）"),
     "go": ("Sign in", "登录"),
-    "out": ("Sign out", "退出登录"),
     "not_signed_in": ("The name, the password or the code is not right.", "用户名、密码或验证码不正确。"),
     "code_wanted": ("A code of your authenticator is needed as well.", "还需要动态验证码。"),
     "too_many_attempts": (
@@ -68,5 +67,4 @@ PAGE: dict[str, Text] = {
         "This password does not do: 12..128 characters, 5 different ones at least, not the old one, without your name.",
         "密码不符合要求：12至128个字符，至少5种不同字符，不得与旧密码相同，不得包含用户名。",
     ),
-    "signed_in_as": ("Signed in as {user}", "当前用户：{user}"),
 }

@@ -67,10 +67,8 @@ KINDS: Mapping[str, Text] = {
 PAGE: Mapping[str, Text] = {
     "title": ("Campaigns", "批量任务"),
     "campaign": ("Campaign", "任务"),
-    "what": ("What", "内容"),
     "state": ("State", "状态"),
     "author": ("By", "申请人"),
-    "why": ("Why", "事由"),
     "confirmed": ("Confirmed", "已确认"),
     "failed": ("Failed or overdue", "失败或超时"),
     "sent": ("Sent", "已发送"),
@@ -86,7 +84,12 @@ PAGE: Mapping[str, Text] = {
     "history": ("History", "经过"),
     "at": ("At", "时间"),
     "none": ("There are no campaigns.", "没有批量任务。"),
-    "all": ("All campaigns", "全部任务"),
+    "none_next": (
+        "One begins with POST /api/v1/campaigns; its dry run appears here before anything is sent.",
+        "通过 POST /api/v1/campaigns 建立任务；试运行结果先在此显示，之后才会下发。",
+    ),
+    "newest": ("The newest first", "按时间倒序"),
     "more": ("Older ones", "更早"),
-    "read_only": ("This page only shows.", "本页仅供查看。"),
+    "dry_run_none": ("No meter was looked at yet.", "尚未检查电表。"),
+    "all": ("All campaigns", "全部任务"),
 }

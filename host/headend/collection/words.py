@@ -22,11 +22,9 @@ audit.ACTIONS.update(
 PAGE: Mapping[str, Text] = {
     "title": ("Collection", "采集"),
     "success": ("Read success", "采集成功率"),
-    "day": ("Day", "日期"),
-    "area": ("Area", "区域"),
     "carrier": ("Carrier", "通道"),
-    "meters": ("Meters", "电表数"),
     "expected": ("Expected", "应采"),
+    "share": ("In time, %", "按时率"),
     "in_time": ("In time", "按时"),
     "late": ("Late", "迟到"),
     "missing": ("Missing", "缺失"),
@@ -35,6 +33,12 @@ PAGE: Mapping[str, Text] = {
     "whole": ("Whole", "完整"),
     "chart": ("read in time and late, of what was expected", "按时与迟到采集占应采比例"),
     "none": ("Nothing was counted yet.", "暂无统计。"),
+    "none_next": (
+        "A day appears here as soon as a meter in the fleet has records to be read.",
+        "在册电表有可采记录后，按日显示。",
+    ),
+    "counted": ("Records are counted, meters under Whole.", "按记录数统计；“完整”按电表数统计。"),
+    "everywhere": ("everywhere", "全部区域"),
     "by_day": ("By day", "按日"),
     "by_area": ("By area", "按区域"),
     "by_carrier": ("By carrier", "按通道"),
@@ -51,5 +55,4 @@ PAGE: Mapping[str, Text] = {
     "pauses": ("Pauses", "采集暂停"),
     "until": ("Until", "截止"),
     "why": ("Why", "原因"),
-    "read_only": ("This page only shows.", "本页仅供查看。"),
 }

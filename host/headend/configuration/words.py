@@ -64,18 +64,21 @@ COLUMNS: tuple[Text, ...] = (
 )
 PAGE: Mapping[str, Text] = {
     "title": ("Configuration of meters", "参数稽核"),
-    "meter": ("Meter", "电表"),
-    "area": ("Area", "区域"),
     "what": ("What", "项目"),
-    "detail": ("Detail", "说明"),
     "since": ("Since", "发现时间"),
-    "proposal": ("Proposal", "申请"),
-    "number": ("Meters", "户数"),
     "summary": ("What stands", "现存差异"),
     "findings": ("Meters that differ", "差异电表"),
     "none": ("Nothing differs.", "无差异。"),
-    "more": ("More", "更多"),
+    "audited": ("Audited {time} UTC: {meters} meters.", "{time} UTC 完成稽核，共 {meters} 块电表。"),
+    "auditing": (
+        "Under way since {time} UTC: {meters} meters so far.",
+        "{time} UTC 开始稽核，已完成 {meters} 块电表。",
+    ),
+    "not_yet": ("No audit was made yet.", "尚未稽核。"),
+    "not_yet_next": (
+        "It begins by itself each day, as soon as a meter is in the fleet.",
+        "有电表在册后，系统每日自动稽核。",
+    ),
     "all": ("All", "全部"),
     "file": ("As a file", "导出文件"),
-    "read_only": ("This page only shows.", "本页仅供查看。"),
 }

@@ -38,8 +38,8 @@ IDENTITIES: Mapping[str, Text] = {
 
 # The page (`web/fleet_page.py`).
 PAGE: Mapping[str, Text] = {
-    "fleet": ("Fleet", "台账"),
-    "skip": ("Skip to the table", "跳到列表"),
+    "fleet": ("Fleet", "设备档案"),
+    "search_meter": ("Find a meter", "查找电表"),
     "search": ("Search", "查找"),
     "search_hint": (
         "meter, PAN, supply point, serial number, label or address",
@@ -52,6 +52,8 @@ PAGE: Mapping[str, Text] = {
     "partly": ("Not all labels were looked through; type more of it.", "未能查完全部标签，请输入更多字符。"),
     "place": ("Place", "位置"),
     "kind": ("Kind", "类型"),
+    "parts": ("What lies below", "下级"),
+    "supply_point": ("Supply point", "供电点"),
     "supply_points": ("Supply points", "供电点"),
     "meters": ("Meters", "电表"),
     "online": ("Online", "在线"),
@@ -59,11 +61,14 @@ PAGE: Mapping[str, Text] = {
     "read": ("Read today", "今日已抄"),
     "elsewhere": ("in no part of the grid", "未归入电网"),
     "all": ("whole fleet", "全部"),
-    "meter": ("Meter", "电表"),
     "state": ("State", "状态"),
-    "type": ("Type", "型号"),
-    "since": ("Since", "自"),
     "empty": ("No grid is set up yet.", "尚未建立电网台账。"),
+    "empty_next": (
+        "It comes from files (openprepay fleet import grid …, then points) or through the API (POST /api/v1/grid).",
+        "可从文件导入（openprepay fleet import grid …，再导入 points），或通过接口建立（POST /api/v1/grid）。",
+    ),
+    "nothing_below": ("Nothing stands here yet.", "暂无下级。"),
+    "further": ("Further supply points", "更多供电点"),
     "moving": ("{from_path} is being moved to {to_path}.", "{from_path} 正在迁移至 {to_path}。"),
 }
 

@@ -58,11 +58,12 @@ PAGE: Mapping[str, Text] = {
     "title": ("Readings to review, meters to visit", "数据复核与现场工单"),
     "cases": ("Held for review before billing", "计费前待复核"),
     "visits": ("Nobody hears them: go and look", "失联电表，需现场处理"),
+    "cases_next": (
+        "Each is accepted or rejected: POST /api/v1/validation/cases/…/accept or …/reject.",
+        "逐条确认或剔除：POST /api/v1/validation/cases/…/accept 或 …/reject。",
+    ),
     "none_held": ("Nothing is held for review.", "没有待复核的数据。"),
     "none_silent": ("All meters are heard.", "所有电表通信正常。"),
-    "meter": ("Meter", "电表"),
-    "area": ("Area", "区域"),
-    "day": ("Day", "日期"),
     "found": ("What was found", "异常"),
     "case": ("Case", "编号"),
     "heard": ("Last heard", "最后通信"),
@@ -70,6 +71,4 @@ PAGE: Mapping[str, Text] = {
     "balance": ("Last balance", "最后余额"),
     "since": ("Since", "开单时间"),
     "file": ("As a file (CSV)", "导出 (CSV)"),
-    "more": ("More", "更多"),
-    "read_only": ("read only; decisions go through the API", "只读；处理请通过接口"),
 }

@@ -150,61 +150,21 @@ def build_app(desk: Desk, budget: ErrorBudget | None = None, limits: Rates | Non
     routes = [door.route(PREFIX + _pattern(path), methods) for path, methods in by_path.items()]
     routes.append(door.route(f"{PREFIX}/openapi.json", {"GET": _fixed(document, "application/json")}))
     routes.append(door.route(metrics.PATH, {"GET": _metrics(door)}))
-    routes.extend(_page(door))
+    routes.extend(_pages(door))
     routes.append(door.route("/{path:path}", dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _nowhere(door))))
     return Starlette(routes=routes)
 
 
-def _page(door: Door) -> list[Route]:
+def _pages(door: Door) -> list[Route]:
     """The pages, where their template engine is installed (the extra `console`)."""
     try:
-        from headend.web import (
-            campaigns_page,
-            collection_page,
-            configuration_page,
-            exceptions_page,
-            fleet_page,
-            page,
-            signin_page,
-            validation_page,
-        )
+        from headend.web import pages
     except ModuleNotFoundError as missing:
         if missing.name != "jinja2":
             raise
         log.warning('There are no pages: pip install "openprepay[console]" brings what it needs.')
         return []
-    desk, admit = door.desk, door.admit
-    return [
-        door.route("/", {"GET": _or_sign_in(page.serve(desk, admit), signin_page.PATH)}),
-        door.route(campaigns_page.PATH, {"GET": _or_sign_in(campaigns_page.serve(desk, admit), signin_page.PATH)}),
-        *(
-            door.route(path, {"GET": _or_sign_in(function(desk, admit), signin_page.PATH)})
-            for path, function in configuration_page.PAGES.items()
-        ),
-        door.route(exceptions_page.PATH, {"GET": _or_sign_in(exceptions_page.serve(desk, admit), signin_page.PATH)}),
-        door.route(fleet_page.PATH, {"GET": _or_sign_in(fleet_page.serve(desk, admit), signin_page.PATH)}),
-        door.route(collection_page.PATH, {"GET": _or_sign_in(collection_page.serve(desk, admit), signin_page.PATH)}),
-        door.route(validation_page.PATH, {"GET": _or_sign_in(validation_page.serve(desk, admit), signin_page.PATH)}),
-        door.route(
-            validation_page.FILE_PATH, {"GET": _or_sign_in(validation_page.serve_file(desk, admit), signin_page.PATH)}
-        ),
-        *(door.route(path, methods) for path, methods in signin_page.SignIn(desk, admit).routes().items()),
-    ]
-
-
-def _or_sign_in(serve: Serve, path: str) -> Serve:
-    """Show a browser that has no session the form, instead of its own question for a name and a password."""
-
-    async def page(request: Request, visitor: Visitor) -> Response:
-        try:
-            return await serve(request, visitor)
-        except Problem as problem:
-            browser = "text/html" in request.headers.get("accept", "") and "authorization" not in request.headers
-            if problem.code != "unauthorized" or not browser:
-                raise
-        return Response(status_code=303, headers={**HEADERS, "Location": path})
-
-    return page
+    return [door.route(path, methods) for path, methods in pages.routes(door.desk, door.admit).items()]
 
 
 def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:

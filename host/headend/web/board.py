@@ -40,6 +40,9 @@ _GIVING = (writing.WANTS_ON, writing.WANTS_PERMIT, writing.WANTS_CREDIT)
 
 _KEYS = {True: ("the root key", "根密钥"), False: ("the signer", "签名服务")}  # by whether only root may state it
 
+# Concerns that mean that something is wrong now; the others want a look.
+_WORST = ("drawing", "not_open", "paid_off", "unknown", "conflict", "difference", "finding")
+
 CONCERN_RANK = {code: rank for rank, code in enumerate(CONCERNS)}
 
 
@@ -157,6 +160,11 @@ def read(conn: Connection, now_s: int, report_every_s: int, after: int, within: 
         orders=sum(by_state.values()),
         next_after=found[-1].number if len(found) == METERS else None,
     )
+
+
+def tone(code: str) -> str:
+    """How loud a concern is shown."""
+    return "bad" if code in _WORST else "warn"
 
 
 def subject(row: Row[Any], language: str) -> str:

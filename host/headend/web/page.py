@@ -1,15 +1,17 @@
-"""The status page: the board, rendered here, in English or Chinese; no script, nothing fetched from elsewhere."""
+"""What all pages share: one look at the database in one thread, in the language of the reader, put into a template.
 
-import math
+A page is a row of `pages.PAGES`: where it is, what it reads, its words and its template. It only shows; nothing on it
+runs in the browser, and nothing is fetched from elsewhere.
+"""
+
 import re
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Meta
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,88 +20,182 @@ from headend import language as texts
 from headend.access.areas import EVERYWHERE
 from headend.access.caller import Caller
 from headend.access.permissions import READ
-from headend.orders.facts import Facts
-from headend.web import board, health, wire, words
-from headend.web.board import Board
+from headend.web import health, wire, words
 from headend.web.desk import Desk
 from headend.web.problems import Problem
 from headend.web.rendering import Rendering
-from meterlink import names, states, tariff
-from meterlink.reports import Report
+from meterlink.labels import Text
 
-REFRESH_S = 10
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-# Concerns that mean that something is wrong now; the others want a look.
-_WORST = ("drawing", "not_open", "paid_off", "unknown", "conflict", "difference", "finding")
-_AGES = (("ago_d", 86_400), ("ago_h", 3600), ("ago_min", 60), ("ago_s", 1))
-
+SIGN_IN_PATH = "/sign-in"
 _PORT = re.compile(r":[0-9]{1,5}\Z")
+
+Serve = Callable[[Request, Any], Awaitable[Response]]
+Admit = Callable[[Any], None]
 
 
 class PageQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """What of the board, and how."""
+    """In which language, where not in the one that the browser asks for; "off": a page does not renew itself."""
 
     lang: str = ""
-    after: Annotated[int, Meta(ge=0, le=10**15)] = 0
     refresh: str = ""
 
 
-class Renderer:
-    """The board's page."""
-
-    def __init__(self) -> None:
-        self._pages = Rendering()
-        self.headers = self._pages.headers
-
-    def render(self, shown: Board, language: str, query: PageQuery, currency: int) -> str:
-        refresh_s = 0 if query.refresh == "off" else REFRESH_S
-        return self._pages.render(
-            "board.html",
-            board=shown,
-            labels={line.facts.number: line.facts.meter.label for line in shown.lines},
-            language=language,
-            after=query.after,
-            given_lang=query.lang,
-            refresh_s=refresh_s,
-            paged=bool(query.after or shown.next_after),
-            version=health.version(),
-            currency=words.currency(currency),
-            w=SimpleNamespace(
-                **{key: texts.say(text, language) for key, text in words.PAGE.items() if "{" not in text[0]}
-            ),
-            say=lambda key, **fields: texts.say(words.PAGE[key], language, **fields),
-            link=_links(query),
-            **_tools(shown, language),
-        )
+Q = TypeVar("Q", bound=PageQuery)
 
 
-def serve(desk: Desk, admit: Callable[[Any], None]) -> Callable[[Request, Any], Awaitable[Response]]:
-    """The route's function."""
-    renderer = Renderer()
+@dataclass(frozen=True)
+class View(Generic[Q]):
+    """One look at a page: who looks, at what, and what its links and words are made with."""
 
-    async def page(request: Request, visitor: Any) -> Response:
-        areas = (await let_in(desk, admit, request, visitor)).areas
-        query = wire.read_query(request.scope["query_string"], PageQuery)
-        language = query.lang if query.lang in texts.LANGUAGES else ""
-        language = language or words.choose(request.headers.get("accept-language", ""))
-        html = await desk.read(_read, renderer, desk, language, query, areas)
-        return Response(html, 200, renderer.headers(language), media_type="text/html; charset=utf-8")
+    desk: Desk
+    caller: Caller
+    query: Q
+    language: str
+    now_s: int
+    path: str
 
-    return page
+    @property
+    def areas(self) -> tuple[str, ...]:
+        """Where the reader may look."""
+        return self.caller.areas
+
+    def link(self, **changes: Any) -> str:
+        """This page as it is asked for, with changes; None takes a part of the query away."""
+        usual = {one.name: one.default for one in msgspec.structs.fields(type(self.query))}
+        given = {**msgspec.structs.asdict(self.query), **changes}
+        kept = {key: value for key, value in given.items() if value is not None and value != usual[key]}
+        return "?" + urlencode(kept) if kept else self.path
+
+    def to(self, path: str, **query: Any) -> str:
+        """Another page in the same language."""
+        kept = {key: value for key, value in {"lang": self.query.lang, **query}.items() if value}
+        return path + ("?" + urlencode(kept) if kept else "")
+
+    def named(self, table: Mapping[str, Text]) -> Callable[[str], str]:
+        """What puts a code of this table into words."""
+        return lambda code: texts.name(table, code, self.language)
 
 
-def _read(
-    conn: Connection, renderer: Renderer, desk: Desk, language: str, query: PageQuery, areas: tuple[str, ...]
-) -> str:
-    """The whole page, made in a thread of the desk: a large board takes longer than the loop may wait."""
-    shown = board.read(conn, desk.clock.now_s(), desk.report_every_s, query.after, areas)
-    return renderer.render(shown, language, query, desk.currency)
+@dataclass(frozen=True)
+class Page(Generic[Q]):
+    """A page: `read(conn, view)` gives what its template needs besides what every page has (`_shared`).
+
+    `label`: in the navigation · `refresh_s`: it renews itself so often · `forms`: it sends one to us.
+    """
+
+    path: str
+    label: Text
+    template: str
+    query: type[Q]
+    read: Callable[[Connection, View[Q]], dict[str, Any]]
+    words: Mapping[str, Text]
+    refresh_s: int = 0
+    forms: bool = False
+    permission: str = READ
 
 
-async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, visitor: Any) -> Caller:
-    """The reader, with the areas that he may look at.
+@dataclass(frozen=True)
+class File:
+    """A page's table as a file in CSV: `read(conn, areas, language)` gives its text."""
 
-    By a token that may read; or everywhere by nothing, where the operator opened the page, for a browser on this
+    path: str
+    read: Callable[[Connection, tuple[str, ...], str], str]
+    permission: str = READ
+
+
+class Pages:
+    """Serves pages. `admit` raises Problem while a visitor's budget is spent; `linked`: what the navigation shows."""
+
+    def __init__(self, desk: Desk, admit: Admit, linked: tuple[Page[Any], ...]) -> None:
+        self._desk = desk
+        self._admit = admit
+        self._linked = linked
+        self._rendering = Rendering()
+
+    def page(self, page: Page[Any]) -> Serve:
+        """What answers for a page."""
+
+        async def answer(request: Request, visitor: Any) -> Response:
+            caller = await let_in(self._desk, self._admit, request, visitor, page.permission)
+            query, language = spoken(request, page.query)
+            view = View(self._desk, caller, query, language, self._desk.clock.now_s(), page.path)
+            html = await self._desk.read(self._render, page, view)
+            forms = page.forms or caller.session is not None  # which can be ended on each page
+            return self.html(html, language, forms=forms)
+
+        return _or_sign_in(answer)
+
+    def file(self, file: File) -> Serve:
+        """What answers for a file."""
+
+        async def answer(request: Request, visitor: Any) -> Response:
+            caller = await let_in(self._desk, self._admit, request, visitor, file.permission)
+            _, language = spoken(request, PageQuery)
+            text = await self._desk.read(file.read, caller.areas, language)
+            name = file.path.removeprefix("/")
+            headers = self._rendering.headers(language) | {"Content-Disposition": f'attachment; filename="{name}"'}
+            return Response("\ufeff" + text, 200, headers, media_type="text/csv; charset=utf-8")
+
+        return _or_sign_in(answer)
+
+    def render(self, template: str, language: str, words: Mapping[str, Text], **values: Any) -> str:
+        """A page outside of the table, from its words and values."""
+        return self._rendering.render(template, **_worded(language, words), language=language, **values)
+
+    def html(self, html: str, language: str, status: int = 200, *, forms: bool) -> Response:
+        headers = self._rendering.headers(language, forms=forms)
+        return Response(html, status, headers, media_type="text/html; charset=utf-8")
+
+    def _render(self, conn: Connection, page: Page[Any], view: View[Any]) -> str:
+        """The whole page, made in a thread of the desk: a large one takes longer than the loop may wait."""
+        return self._rendering.render(page.template, **self._shared(page, view), **page.read(conn, view))
+
+    def _shared(self, page: Page[Any], view: View[Any]) -> dict[str, Any]:
+        """What every page has."""
+        at = texts.LANGUAGES.index(view.language)
+        return {
+            **_worded(view.language, page.words),
+            "language": view.language,
+            "link": view.link,
+            "to": view.to,
+            "meter_name": wire.meter_name,
+            "now_s": view.now_s,
+            "pages": [(one.path, one.label[at]) for one in self._linked if view.caller.allowed.get(one.permission)],
+            "path": page.path,
+            "person": view.caller.login,
+            "plain_utc": plain_utc,
+            "query": view.query,
+            "refresh_s": 0 if view.query.refresh == "off" else page.refresh_s,
+            "renews": bool(page.refresh_s),
+            "utc": wire.utc,
+            "version": health.version(),
+        }
+
+
+def spoken(request: Request, query: type[Q]) -> tuple[Q, str]:
+    """The query, and the language that it asks for, else the best for the browser."""
+    asked = wire.read_query(request.scope["query_string"], query)
+    if asked.lang not in texts.LANGUAGES:
+        asked = msgspec.structs.replace(asked, lang="")
+    return asked, asked.lang or words.choose(request.headers.get("accept-language", ""))
+
+
+def plain_utc(at_s: int) -> str:
+    """A time as it is read in a table: 2026-01-31 23:59:00, in UTC."""
+    return wire.utc(at_s).rstrip("Z").replace("T", " ")
+
+
+def go_on(path: str, cookie: str | None = None) -> Response:
+    """To another page."""
+    headers = {"Location": path, "Cache-Control": "no-store"}
+    return Response(status_code=303, headers=headers | ({"Set-Cookie": cookie} if cookie is not None else {}))
+
+
+async def let_in(desk: Desk, admit: Admit, request: Request, visitor: Any, permission: str = READ) -> Caller:
+    """The reader, with the areas where this permission is held.
+
+    By a session or a token; or everywhere by nothing, where the operator opened the pages, for a browser on this
     machine.
 
     The name by which the browser calls tells the latter: a page of another site that had its own name point here
@@ -107,7 +203,7 @@ async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, vis
     """
     host = request.headers.get("host", "")
     if desk.page_without_token and _PORT.sub("", host) in LOOPBACK_NAMES:
-        return Caller("", {READ: (EVERYWHERE,)}).at(READ)
+        return Caller("", {READ: (EVERYWHERE,)}).at(permission)
     try:
         caller: Caller = await visitor.callers.of_page(request, visitor.address)
     except Problem:
@@ -115,68 +211,26 @@ async def let_in(desk: Desk, admit: Callable[[Any], None], request: Request, vis
         raise
     visitor.is_known(caller)
     admit(visitor)
-    return caller.at(READ)
+    return caller.at(permission)
 
 
-def tone(code: str) -> str:
-    """How loud a concern is shown."""
-    return "bad" if code in _WORST else "warn"
+def _or_sign_in(serve: Serve) -> Serve:
+    """Show a browser that has no session the form, instead of its own question for a name and a password."""
+
+    async def page(request: Request, visitor: Any) -> Response:
+        try:
+            return await serve(request, visitor)
+        except Problem as problem:
+            browser = "text/html" in request.headers.get("accept", "") and "authorization" not in request.headers
+            if problem.code != "unauthorized" or not browser:
+                raise
+        return go_on(SIGN_IN_PATH)
+
+    return page
 
 
-def _links(query: PageQuery) -> Callable[..., str]:
-    given = {"lang": query.lang, "after": query.after, "refresh": query.refresh}
-
-    def link(**changes: Any) -> str:
-        kept = {key: value for key, value in {**given, **changes}.items() if value}
-        return "?" + urlencode(kept) if kept else "/"
-
-    return link
-
-
-def _tools(shown: Board, language: str) -> dict[str, Any]:
-    """What the template calls to put codes, times and amounts into words."""
-
-    def named(table: Any, codes: Any) -> Callable[[int], str]:
-        return lambda code: texts.name(table, names.of(codes, code), language)
-
-    hold = named(words.HOLDS, names.HOLD)
-    return {
-        "utc": wire.utc,
-        "plain_utc": lambda at_s: wire.utc(at_s).rstrip("Z").replace("T", " "),
-        "money": board.money,
-        "exact": wire.amount,
-        "meter_name": wire.meter_name,
-        "amperes": lambda load_ma: f"{load_ma / 1000:.2f}",
-        "local": _local,
-        "ago": lambda at_s: _ago(shown.now_s - at_s, language),
-        "tone": tone,
-        "subject": lambda row: board.subject(row, language),
-        "state_name": lambda state: texts.name(words.STATES, state, language),
-        "alarm_name": lambda alarm: texts.name(words.ALARMS, alarm, language),
-        "control_name": named(words.CONTROLS, names.CONTROL),
-        "contact_name": named(words.CONTACTS, names.CONTACT),
-        "diagnosis_name": named(words.DIAGNOSES, names.DIAGNOSIS),
-        "hold_name": lambda row: hold(row.selector),
-        "meter_holds": lambda report: [hold(bit) for bit in range(32) if report.holds >> bit & 1],
-        "causes": lambda report: [
-            texts.name(words.CAUSES, cause, language) for cause in names.of_bits(names.CAUSE, report.causes)
-        ],
-        "pending": lambda report: _pending(report, language),
-    }
-
-
-def _local(one: Facts, at_s: int) -> str:
-    """The meter's own wall clock, with its distance from UTC."""
-    offset = timedelta(seconds=tariff.decode(one.meter.tariff).offset_s(at_s))
-    shown = datetime.fromtimestamp(at_s, UTC).astimezone(timezone(offset))
-    return shown.strftime("%Y-%m-%d %H:%M:%S ") + (shown.strftime("%z")[:3] + ":" + shown.strftime("%z")[3:])
-
-
-def _ago(age_s: int, language: str) -> str:
-    key, unit_s = next((age for age in _AGES if age_s >= 2 * age[1]), _AGES[-1])
-    return texts.say(words.PAGE[key], language, n=max(0, math.floor(age_s / unit_s)))
-
-
-def _pending(report: Report, language: str) -> str:
-    key = {states.PENDING_TRIP: "trip_due", states.PENDING_CLOSE: "close_due"}.get(report.pending)
-    return texts.say(words.PAGE[key], language, time=wire.utc(report.due_s)) if key else ""
+def _worded(language: str, own: Mapping[str, Text]) -> dict[str, Any]:
+    """`w`: what stands by itself, the page's own words before the shared ones; `say(key, …)`: what is filled in."""
+    known = {**words.SHARED, **own}
+    plain = {key: texts.say(text, language) for key, text in known.items() if "{" not in text[0]}
+    return {"w": SimpleNamespace(**plain), "say": lambda key, **fields: texts.say(known[key], language, **fields)}

@@ -10,17 +10,6 @@ import jinja2
 from headend import language as texts
 
 _SELF, _NONE = "'self'", "'none'"
-# Where an operator can go, in the order of what is looked at first.
-PAGES: tuple[tuple[str, dict[str, str]], ...] = (
-    ("/", {"en": "Board of meters", "zh": "电表总览"}),
-    ("/exceptions", {"en": "Exceptions", "zh": "异常"}),
-    ("/fleet", {"en": "Fleet", "zh": "设备档案"}),
-    ("/collection", {"en": "Collection", "zh": "采集"}),
-    ("/validation", {"en": "Readings to review", "zh": "数据复核"}),
-    ("/campaigns", {"en": "Campaigns", "zh": "批量任务"}),
-    ("/configuration", {"en": "Configuration", "zh": "参数稽核"}),
-)
-_PAGES_TITLE = {"en": "Pages", "zh": "页面"}
 _FOLDER = Path(__file__).parent / "templates"
 
 
@@ -35,8 +24,7 @@ class Rendering:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals.update(pages=PAGES, pages_title=_PAGES_TITLE)
-        self._style = (_FOLDER / "board.css").read_text(encoding="utf-8")
+        self._style = (_FOLDER / "pages.css").read_text(encoding="utf-8")
         self._digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
 
     def render(self, template: str, **values: Any) -> str:

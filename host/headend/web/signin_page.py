@@ -1,8 +1,6 @@
 """Signing in by a browser: a form that works without a script, and the cookie of a session."""
 
 import os
-from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,25 +11,23 @@ from headend import language as texts
 from headend.access import passwords, sign_in
 from headend.access.words import PAGE
 from headend.refusals import Refused
-from headend.web import signin, words
+from headend.web import signin
 from headend.web.callers import same_site, set_cookie
 from headend.web.desk import Desk
+from headend.web.page import SIGN_IN_PATH, Admit, PageQuery, Pages, Serve, go_on, spoken
 from headend.web.problems import Problem, of_exception
-from headend.web.rendering import Rendering
 
-PATH, PASSWORD_PATH, OUT_PATH = "/sign-in", "/sign-in/password", "/sign-out"
+PATH, PASSWORD_PATH, OUT_PATH = SIGN_IN_PATH, "/sign-in/password", "/sign-out"
 MAX_FORM = 2_048
-
-Serve = Callable[[Request, Any], Awaitable[Response]]
 
 
 class SignIn:
     """The routes of the form. `admit`: raises Problem while a visitor's budget is spent."""
 
-    def __init__(self, desk: Desk, admit: Callable[[Any], None]) -> None:
+    def __init__(self, desk: Desk, admit: Admit, pages: Pages) -> None:
         self._desk = desk
         self._admit = admit
-        self._pages = Rendering()
+        self._pages = pages
 
     def routes(self) -> dict[str, dict[str, Serve]]:
         """Path -> method -> what serves it."""
@@ -63,7 +59,7 @@ class SignIn:
             problem = error if isinstance(error, Problem) else of_exception(error)
             return self._refused(request, problem, user)
         cookie = set_cookie(self._desk, token, row.ends_s - row.made_s)
-        return _go_on(PASSWORD_PATH if row.must_change else "/", cookie)
+        return _go_on(request, PASSWORD_PATH if row.must_change else "/", cookie)
 
     async def change(self, request: Request, visitor: Any) -> Response:
         """Change the password that somebody else gave, and go on."""
@@ -71,7 +67,7 @@ class SignIn:
         form, name, desk = await _form(request), caller.login, self._desk
         old, new = form.get("old_password", ""), form.get("new_password", "")
         if not caller.is_person:
-            return _go_on(PATH)
+            return _go_on(request, PATH)
         try:
             plain = passwords.check(new, name)
             if old == new:
@@ -85,14 +81,14 @@ class SignIn:
         except (Refused, Problem, passwords.Busy) as error:
             problem = error if isinstance(error, Problem) else of_exception(error)
             return self._refused(request, problem, "", change=True)
-        return _go_on("/")
+        return _go_on(request, "/")
 
     async def leave(self, request: Request, visitor: Any) -> Response:
         """Sign out."""
         caller = await visitor.callers.of_request(request, visitor.address)
         if caller.session is not None:
             await self._desk.write(signin.end, self._desk.clock.now_s(), caller.login, caller.session, False)
-        return _go_on(PATH, set_cookie(self._desk, "", 0))
+        return _go_on(request, PATH, set_cookie(self._desk, "", 0))
 
     def _refused(self, request: Request, problem: Problem, user: str, *, change: bool = False) -> Response:
         code = problem.code if problem.code in PAGE else "not_signed_in"
@@ -101,16 +97,18 @@ class SignIn:
         return self._page(request, problem.kind.status, said, user[:40], change=change)
 
     def _say(self, request: Request, key: str, **fields: object) -> str:
-        return texts.say(PAGE[key], _language(request), **fields)
+        return texts.say(PAGE[key], spoken(request, PageQuery)[1], **fields)
 
     def _page(self, request: Request, status: int, said: str = "", user: str = "", *, change: bool = False) -> Response:
-        language = _language(request)
-        plain = {key: texts.say(text, language) for key, text in PAGE.items() if "{" not in text[0]}
-        html = self._pages.render(
-            "signin.html", w=SimpleNamespace(**plain), language=language, said=said, user=user, change=change
-        )
-        headers = self._pages.headers(language, forms=True)
-        return Response(html, status, headers, media_type="text/html; charset=utf-8")
+        query, language = spoken(request, PageQuery)
+        values = {
+            "said": said,
+            "user": user,
+            "action": _with(PASSWORD_PATH if change else PATH, query),
+            "link": lambda lang: f"?lang={lang}",
+        }
+        html = self._pages.render("password.html" if change else "signin.html", language, PAGE, **values)
+        return self._pages.html(html, language, status, forms=True)
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -130,11 +128,10 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-def _language(request: Request) -> str:
-    given = request.query_params.get("lang", "")
-    return given if given in texts.LANGUAGES else words.choose(request.headers.get("accept-language", ""))
+def _go_on(request: Request, path: str, cookie: str | None = None) -> Response:
+    return go_on(_with(path, spoken(request, PageQuery)[0]), cookie)
 
 
-def _go_on(path: str, cookie: str | None = None) -> Response:
-    headers = {"Location": path, "Cache-Control": "no-store"}
-    return Response(status_code=303, headers=headers | ({"Set-Cookie": cookie} if cookie is not None else {}))
+def _with(path: str, query: PageQuery) -> str:
+    """The path, in the language that was asked for."""
+    return f"{path}?lang={query.lang}" if query.lang else path

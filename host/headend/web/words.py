@@ -135,7 +135,28 @@ CHANNEL_CONCERNS: Mapping[str, tuple[Text, Text]] = {
     ),
 }
 
-# The page itself.
+# What every page says; the words of its own domain go before these.
+SHARED: Mapping[str, Text] = {
+    "pages": ("Pages", "页面"),
+    "skip": ("Skip to the content", "跳到正文"),
+    "as_of": ("As of", "时间"),
+    "refreshing": ("renews itself every {seconds} s", "每 {seconds} 秒自动刷新"),
+    "stop": ("Stop", "停止刷新"),
+    "start": ("Renew by itself", "自动刷新"),
+    "signed_in_as": ("Signed in as {user}", "当前用户：{user}"),
+    "out": ("Sign out", "退出登录"),
+    "read_only": ("This page only shows; decisions go through the API.", "本页仅供查看；处理请通过接口。"),
+    "meter": ("Meter", "电表"),
+    "area": ("Area", "区域"),
+    "day": ("Day", "日期"),
+    "what": ("What", "类别"),
+    "detail": ("Detail", "说明"),
+    "why": ("Why", "事由"),
+    "proposal": ("Proposal", "申请"),
+    "more": ("More", "更多"),
+}
+
+# The board and the page of exceptions.
 PAGE: Mapping[str, Text] = {
     "title": ("Board of meters", "电表总览"),
     "exceptions": ("What wants attention", "异常"),
@@ -143,6 +164,10 @@ PAGE: Mapping[str, Text] = {
     "meters": ("Meters", "电表"),
     "meters_in_fleet": ("meters in the fleet", "块电表在册"),
     "no_meters": ("No meter is in the fleet yet.", "尚无电表。"),
+    "no_meters_next": (
+        "Meters come from a file (openprepay fleet import meters …) or through the API (POST /api/v1/meters).",
+        "可从文件导入（openprepay fleet import meters …），或通过接口添加（POST /api/v1/meters）。",
+    ),
     "orders": ("Orders under way", "在途指令"),
     "no_orders": ("None.", "无。"),
     "more_orders": ("{count} more are under way.", "另有 {count} 条在途。"),
@@ -153,9 +178,6 @@ PAGE: Mapping[str, Text] = {
     "under_way": ("orders under way", "在途指令"),
     "unknown_orders": ("of them unknown", "其中状态未知"),
     "this_page": ("on this page", "本页"),
-    "meter": ("Meter", "电表"),
-    "what": ("What", "类别"),
-    "detail": ("Detail", "说明"),
     "wanted": ("Wanted", "指令要求"),
     "intended": ("Intended", "电表意图"),
     "physical": ("Physical", "触点实际"),
@@ -180,30 +202,24 @@ PAGE: Mapping[str, Text] = {
     "ago_min": ("{n} min ago", "{n} 分钟前"),
     "ago_h": ("{n} h ago", "{n} 小时前"),
     "ago_d": ("{n} d ago", "{n} 天前"),
-    "as_of": ("As of", "时间"),
-    "refreshing": ("renews itself every {seconds} s", "每 {seconds} 秒自动刷新"),
-    "stop": ("Stop", "停止刷新"),
-    "start": ("Renew by itself", "自动刷新"),
     "next": ("Meters above {number}", "编号大于 {number} 的电表"),
     "first": ("Back to the first", "回到首页"),
-    "skip": ("Skip to the meters", "跳到电表列表"),
     "facts": (
         "Wanted is what was ordered; intended and physical are what the meter reported under its key.",
         "“指令要求”为主站下达；“电表意图”和“触点实际”均来自电表经认证的上报。",
     ),
     "exceptions_all": ("Of the whole fleet", "全网异常"),
     "exceptions_title": ("What wants attention", "异常处理"),
-    "skip_exceptions": ("Skip to the list", "跳到列表"),
     "proposals": ("Waiting for a second person", "待审批"),
-    "proposal": ("Proposal", "申请"),
-    "reason": ("Why", "事由"),
+    "proposals_next": (
+        "Somebody other than the author approves or refuses: POST /api/v1/proposals/…/approve or …/refuse.",
+        "须由申请人以外的人员批准或驳回：POST /api/v1/proposals/…/approve 或 …/refuse。",
+    ),
     "ends": ("Open until", "有效至"),
-    "area": ("Area", "区域"),
     "channels": ("Channels", "渠道"),
     "channel": ("Channel", "渠道"),
     "more_of": ("More of: {kind}", "更多：{kind}"),
     "all_kinds": ("All kinds", "全部类别"),
-    "read_only": ("This page only shows.", "本页仅供查看。"),
 }
 
 CURRENCIES = {
