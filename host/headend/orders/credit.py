@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, bindparam, select
 
 from headend import gate
-from headend.orders.writing import WANTS_CREDIT, Place, place_of, state
-from headend.store.prepared import prepared
+from headend.orders.writing import WANTS_CREDIT, Place, place_of, state, to_unsent
+from headend.store.prepared import prepared, together
 from headend.store.schema import meter, order, payment, token
 from headend.store.schema_refunds import refund
 from meterlink import bodies
@@ -74,10 +74,10 @@ def credit_statement(
     place = place or place_of(conn, meter_row.meter)
     source = place.source
     chosen = {"of": meter_row.meter, "total": total_uc, "from_source": source}
-    sold = _SALES(conn, chosen).all()
+    sold, unsent = together(conn, (_SALES, chosen), to_unsent(meter_row.meter, ASPECT_CREDIT, source))
     sales: list[tuple[int, int]] = []
     before_uc = 0
-    for sale in reversed(sold):  # of one that was posted again, the meter may have had a part before
+    for sale in reversed(sold.all()):  # of one that was posted again, the meter may have had a part before
         sales.append((sale.total_uc, min(sale.amount_uc, sale.total_uc - before_uc)))
         before_uc = sale.total_uc
     if total_uc > before_uc:
@@ -100,6 +100,7 @@ def credit_statement(
         "",
         total_uc=total_uc,
         place=place,
+        unsent=unsent.all(),
     )
 
 
@@ -119,6 +120,6 @@ def _taken_back(conn: Connection, meter_row: Row[Any], total_uc: int, place: Pla
     sent_uc, sent_back_uc = (0, 0) if sent is None else bodies.decode_credit(sent.body)[:2]
     if not taking_uc or sent_back_uc > without_uc or total_uc <= max(sent_uc, meter_row.on_meter_uc):
         return refunded_uc  # it was sent before, or nothing waits for it
-    together = bodies.encode_credit(total_uc, refunded_uc, [])
-    waits = gate.kind_of(conn, meter_row.meter, ASPECT_CREDIT, place.source, together)
+    both = bodies.encode_credit(total_uc, refunded_uc, [])
+    waits = gate.kind_of(conn, meter_row.meter, ASPECT_CREDIT, place.source, both)
     return without_uc if waits else refunded_uc

@@ -239,7 +239,9 @@ def _receipt(conn: Connection, now_s: int, report: Report, policy: Policy, entro
             continue
         if (row.state, event) not in lifecycle.table_of(row.aspect):
             event = "refuse"  # credit knows no other end
-        evidence = {} if event == "accept" else {"evidence": report.raw, "evidence_time_s": report.time_s}
+        evidence: dict[str, Any] = (
+            {} if event == "accept" else {"evidence": report.raw, "evidence_time_s": report.time_s}
+        )
         state = lifecycle.move(conn, now_s, row.id, event, said, result=report.result, **evidence)
         outbox.next_in_line(conn, now_s, report.meter)
         if state == lifecycle.ACCEPTED:
@@ -275,7 +277,7 @@ def _settle(
     """Carry a verdict over to the order, with the report as its evidence."""
     event = "fail" if verdict.cause == confirm.CONFLICT else _END.get(verdict.outcome)
     if event is not None and (row.state, event) in lifecycle.table_of(row.aspect):
-        facts = {"evidence": report.raw, "evidence_time_s": report.time_s}
+        facts: dict[str, Any] = {"evidence": report.raw, "evidence_time_s": report.time_s}
         lifecycle.move(conn, now_s, row.id, event, verdict.sentence, **facts)
         if event == "confirm" and row.aspect == ASPECT_KEYS:
             keys_held.confirmed(conn, now_s, row)

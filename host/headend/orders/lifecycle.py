@@ -11,7 +11,7 @@ was taken stays owed.
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from headend.refusals import Refused
 from headend.store.prepared import prepared
@@ -186,13 +186,16 @@ def start(conn: Connection, now_s: int, values: dict[str, Any], note: str = "", 
     return int(made)
 
 
-def move(conn: Connection, now_s: int, order_id: int, event: str, note: str = "", **facts: Any) -> str:
+def move(
+    conn: Connection, now_s: int, order_id: int, event: str, note: str = "", *, at: Row[Any] | None = None, **facts: Any
+) -> str:
     """Carry out an event on an order and return its new state; an order that ends leaves the outbox.
 
-    `facts`: further columns that this event settles (result, evidence, evidence_time_s, sent_s). Raises UnknownOrder,
-    and NotAllowed for what the table does not list.
+    `at`: its aspect and state, where the caller has read them under the meter's lock · `facts`: further columns that
+    this event settles (result, evidence, evidence_time_s, sent_s). Raises UnknownOrder, and NotAllowed for what the
+    table does not list.
     """
-    row = _AT(conn, {"of": order_id}).one_or_none()
+    row: Any = at or _AT(conn, {"of": order_id}).one_or_none()
     if row is None:
         raise UnknownOrder(order_id)
     table = table_of(row.aspect)

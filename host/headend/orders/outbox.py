@@ -283,7 +283,7 @@ def _act(
     late = 0 < last_s < now_s
     if row.state == lifecycle.QUEUED:
         if late:
-            lifecycle.move(conn, now_s, row.id, "expire", "its last second passed before it was sent")
+            lifecycle.move(conn, now_s, row.id, "expire", "its last second passed before it was sent", at=row)
             return None
         if row.proposal is not None and not _has_its_turn(conn, now_s, row, turn):
             return None
@@ -298,7 +298,7 @@ def _act(
             return None
         if row.gate and not _passes(conn, now_s, row, policy, turn):
             return None
-        lifecycle.move(conn, now_s, row.id, "send", sent_s=now_s)
+        lifecycle.move(conn, now_s, row.id, "send", sent_s=now_s, at=row)
         return _deliver(conn, now_s, row, lease_until_s, policy, entropy)
     again = row.state != lifecycle.ACCEPTED and not late and not row.outranked
     again = again and not (row.gate and freeze.standing(conn) is not None)

@@ -9,10 +9,10 @@ for a second one (`awaiting_approval`), has no version and supersedes nothing un
 from being queued.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from headend import audit, gate
 from headend.gate import proposals
@@ -20,7 +20,7 @@ from headend.gate.checks import No
 from headend.gate.policy import APPROVED
 from headend.orders import lifecycle, signing
 from headend.store import UnknownMeter, identity
-from headend.store.prepared import Prepared, prepared
+from headend.store.prepared import Asked, Prepared, prepared
 from headend.store.schema import database, meter, meter_state, order, order_body, outbox
 from meterlink import stating
 from meterlink.orders import ASPECT_CREDIT, ASPECT_LIMITS, ASPECT_TARIFF, MAX_BODY, UNVERSIONED
@@ -46,7 +46,7 @@ _OF_METER = prepared(update(meter).where(meter.c.meter == bindparam("of")))
 # Of a subject, what is in one of these states.
 _UNSENT: dict[tuple[str, ...], Prepared] = {
     states: prepared(
-        select(order.c.id).where(
+        select(order.c.id, order.c.aspect, order.c.state).where(
             order.c.meter == bindparam("of"),
             order.c.aspect == bindparam("about"),
             order.c.selector == bindparam("which"),
@@ -111,13 +111,14 @@ def state(
     proposal: int | None = None,
     restates: bool = False,
     place: Place | None = None,
+    unsent: Sequence[Row[Any]] | None = None,
 ) -> int:
     """Write the order, and its outbox row where it is queued at once; the meter's row is locked by now.
 
     `body`: its bytes, or what makes them where they depend on the version; such an order opens nothing. `apart`: the
     whole body where that travels apart · `valid_s`: how long it lives from being queued, 0 = it never expires ·
     `wrap_key_version`: the per-meter key under which the body hides a key; the order's tag is made with it too ·
-    `proposal`, `restates`: as `gate.kind_of` has them · `place`: where the caller has looked it up.
+    `proposal`, `restates`: as `gate.kind_of` has them · `place`, `unsent`: where the caller has looked them up.
     """
     kind, no = "", None
     values: dict[str, Any] = {
@@ -141,7 +142,9 @@ def state(
             first, no = gate.admit(conn, now_s, values, actor)
             if first != lifecycle.QUEUED:
                 return _wait(conn, now_s, {**values, "body": body}, apart, no)
-    _give_way(conn, now_s, meter_id, aspect, selector, lifecycle.UNSENT)
+    if unsent is None:
+        unsent = _of_subject(conn, meter_id, aspect, selector, lifecycle.UNSENT)
+    _give_way(conn, now_s, unsent)
     stamps = _stamps(conn, now_s, meter_id, aspect, valid_s, place)
     values["body"] = body(stamps["signing_epoch"], stamps["version"]) if callable(body) else body
     order_id = lifecycle.start(conn, now_s, {**values, **stamps}, reason_text)
@@ -151,22 +154,26 @@ def state(
     return order_id
 
 
-def _give_way(
-    conn: Connection, now_s: int, meter_id: int, aspect: int, selector: int, unsent: tuple[str, ...], but: int = 0
-) -> None:
-    """What was stated on a subject and not sent ends, but for the order `but`."""
-    subject = {"of": meter_id, "about": aspect, "which": selector}
-    for (earlier,) in _UNSENT[unsent](conn, subject):
-        if earlier != but:
-            lifecycle.move(
-                conn, now_s, earlier, "supersede", "a newer statement on the same subject, before this was sent"
-            )
+def to_unsent(meter_id: int, aspect: int, selector: int) -> Asked:
+    """What asks for the orders on a subject that were not sent, for `prepared.together`; its rows are for `state`."""
+    return _UNSENT[lifecycle.UNSENT], {"of": meter_id, "about": aspect, "which": selector}
 
 
 def waiting(conn: Connection, meter_id: int, aspect: int, selector: int) -> list[int]:
     """The orders on a subject that wait for approval."""
-    subject = {"of": meter_id, "about": aspect, "which": selector}
-    return [order_id for (order_id,) in _UNSENT[lifecycle.WAITING](conn, subject)]
+    return [row.id for row in _of_subject(conn, meter_id, aspect, selector, lifecycle.WAITING)]
+
+
+def _of_subject(conn: Connection, meter_id: int, aspect: int, selector: int, states: tuple[str, ...]) -> list[Row[Any]]:
+    return _UNSENT[states](conn, {"of": meter_id, "about": aspect, "which": selector}).all()
+
+
+def _give_way(conn: Connection, now_s: int, earlier: Iterable[Row[Any]], but: int = 0) -> None:
+    """What was stated on a subject and not sent ends, but for the order `but`."""
+    why = "a newer statement on the same subject, before this was sent"
+    for row in earlier:
+        if row.id != but:
+            lifecycle.move(conn, now_s, row.id, "supersede", why, at=row)
 
 
 def _stamps(
@@ -208,7 +215,7 @@ def _audited(conn: Connection, now_s: int, order_id: int, values: dict[str, Any]
 def _wait(conn: Connection, now_s: int, values: dict[str, Any], apart: bytes | None, no: No | None) -> int:
     """Write an order that a second person has to approve, and what proposes it."""
     subject = values["meter"], values["aspect"], values["selector"]
-    _give_way(conn, now_s, *subject, lifecycle.WAITING)
+    _give_way(conn, now_s, _of_subject(conn, *subject, lifecycle.WAITING))
     epoch = place_of(conn, values["meter"]).account_epoch
     stamps = {"account_epoch": epoch, "signing_epoch": identity.get(conn).signing_epoch, "version": 0}
     stamps |= {"issued_s": now_s, "not_after_s": 0}
@@ -239,7 +246,7 @@ def queue_approved(conn: Connection, now_s: int, order_id: int) -> None:
     if stamps["account_epoch"] != row.account_epoch:
         lifecycle.move(conn, now_s, order_id, "supersede", "its account was closed before it was sent")
         return
-    _give_way(conn, now_s, row.meter, row.aspect, row.selector, lifecycle.UNSENT, order_id)
+    _give_way(conn, now_s, _of_subject(conn, row.meter, row.aspect, row.selector, lifecycle.UNSENT), order_id)
     lifecycle.move(conn, now_s, order_id, "queue", **stamps)
     _queued(conn, now_s, order_id, row.meter, row.aspect, row.body if row.apart is None else row.apart)
 
