@@ -150,6 +150,8 @@ TABLE: list[tuple[str, str, Any, int, str, str | None, str]] = [
     ("POST", "/meters/17/explode", {}, 404, "no_such_path", None, "nothing at this path"),
     ("GET", "/meters/", None, 404, "no_such_path", None, "nothing at this path"),
     ("GET", "/meters/17/../17", None, 404, "no_such_path", None, ""),
+    ("GET", "/nowhere%0Athere", None, 404, "no_such_path", None, "nothing at this path"),
+    ("GET", "/payments/a%0Ab", None, 404, "unknown_payment", "payment_id", "given"),
 ]
 
 
@@ -177,6 +179,23 @@ def test_it_is_refused_by_name_and_nothing_changes(
     assert len(response.content) < 1000, "what was sent is not sent back"
     assert books.dump(site.store) == before
     assert site.woken == woken
+
+
+TAG = '"0123456789abcdef"'
+CALENDAR = {"time_zone": "Asia/Shanghai", "rules": [], "why": "none"}
+
+
+@pytest.mark.parametrize("tags", ["", "abc", TAG[1:], f"*, {TAG}", f"{TAG} {TAG}", '"\xe9"'])
+def test_a_condition_that_is_none_is_refused(site: Site, tags: str) -> None:
+    headers = {"If-Match": tags.encode("latin-1")}
+    response = site.client().put(f"{API}/calendar", json=CALENDAR, headers=headers)
+    assert problem(response, 400, "malformed")["field"] == "If-Match"
+
+
+@pytest.mark.parametrize("tags", [TAG, f"W/{TAG}", f'"", {TAG},', f"{TAG}\t,W/{TAG}"])
+def test_a_condition_may_name_several_states(site: Site, tags: str) -> None:
+    headers = {"If-Match": tags}
+    problem(site.client().put(f"{API}/calendar", json=CALENDAR, headers=headers), 412, "changed_meanwhile")
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -140,6 +141,15 @@ class Door:
             raise Problem("too_many_requests", f"More requests came than one caller may make; wait {wait_s} s.")
 
 
+class _Whole(PathConvertor):
+    """The rest of a path, also where it holds a line break."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("whole", _Whole())
+
+
 def build_app(desk: Desk, budget: ErrorBudget | None = None, limits: Rates | None = None) -> Starlette:
     """The application for a desk; `budget` and `limits` are for tests that count."""
     door = Door(desk, budget or ErrorBudget(), limits or Rates())
@@ -151,7 +161,7 @@ def build_app(desk: Desk, budget: ErrorBudget | None = None, limits: Rates | Non
     routes.append(door.route(f"{PREFIX}/openapi.json", {"GET": _fixed(document, "application/json")}))
     routes.append(door.route(metrics.PATH, {"GET": _metrics(door)}))
     routes.extend(_pages(door))
-    routes.append(door.route("/{path:path}", dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _nowhere(door))))
+    routes.append(door.route("/{path:whole}", dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), _nowhere(door))))
     return Starlette(routes=routes)
 
 
@@ -181,7 +191,7 @@ def _serve(door: Door, operation: Operation[Any, Any]) -> Serve:
             path=path,
             body=Nothing() if operation.body is Nothing else wire.read_json(raw, operation.body),
             query=wire.read_query(query, operation.query),
-            if_match=request.headers.get("if-match"),
+            if_match=incoming.condition_of(request) if operation.edits else None,
             address=visitor.address,
         )
         header = request.headers.get(keys.HEADER)
@@ -292,4 +302,4 @@ def _problem(problem: Problem) -> Response:
 
 
 def _pattern(path: str) -> str:
-    return path.replace("{payment_id}", "{payment_id:path}")
+    return path.replace("{payment_id}", "{payment_id:whole}")

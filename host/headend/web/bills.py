@@ -18,7 +18,10 @@ from headend.web.wire import Amount, MeterNumber, Moment, PositiveAmount
 class BillLine(msgspec.Struct, forbid_unknown_fields=True):
     """A line of a bill: what it is for, or a tax (`tax:` and its name)."""
 
-    kind: Annotated[str, Meta(pattern=r"^[a-z]+(:[a-z0-9-]{1,10})?$", examples=["energy", "standing", "tax:vat"])]
+    kind: Annotated[
+        str,
+        Meta(pattern=rf"^({'|'.join(words.LINES)}|tax:[a-z0-9-]{{1,10}})$", examples=["energy", "standing", "tax:vat"]),
+    ]
     amount: PositiveAmount
     note: Annotated[str, Meta(max_length=60)] = ""
 

@@ -13,7 +13,8 @@ from headend.web.tariff_json import TariffBody
 from headend.web.wire import MeterNumber
 from meterlink import bodies, names, stating
 
-MAX_BYTES = 8_000_000
+MAX_BYTES = 16_000_000  # of a request
+MAX_CSV = 5_000_000
 MAX_LISTED = 300_000
 MAX_ID = 2**53
 
@@ -71,7 +72,7 @@ class CampaignRequest(msgspec.Struct, forbid_unknown_fields=True):
         Annotated[list[MeterNumber], Meta(max_length=MAX_LISTED)] | None, Meta(description="These, not an area's.")
     ] = None
     csv: Annotated[
-        Annotated[str, Meta(max_length=MAX_BYTES)] | None,
+        Annotated[str, Meta(max_length=MAX_CSV)] | None,
         Meta(description="The same as CSV text, numbers in the first column."),
     ] = None
     reason: Hold | None = None

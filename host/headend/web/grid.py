@@ -14,7 +14,7 @@ from headend.web import wire
 from headend.web.exceptions_api import Title
 from headend.web.operations import Answer, Call, Nothing, Operation, ok
 from headend.web.orders import MAX_ID
-from headend.web.wire import Moment
+from headend.web.wire import Moment, TitleBody
 
 Code = Annotated[str, Meta(pattern="^[a-z0-9._-]{1,40}$", examples=["feeder-3"])]
 Kind = Literal["substation", "feeder", "transformer"]
@@ -29,7 +29,7 @@ class NodeRequest(msgspec.Struct, forbid_unknown_fields=True):
     kind: Kind
     code: Annotated[Code, Meta(description="The last part of its path.")]
     parent: Annotated[NodeId | None, Meta(description="What it is below; null: a substation.")] = None
-    title: Annotated[Title | None, Meta(description="What people call it.")] = None
+    title: TitleBody | None = None
 
 
 class NodeMove(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,7 +42,7 @@ class NodeMove(msgspec.Struct, forbid_unknown_fields=True):
 class NodeTitle(msgspec.Struct, forbid_unknown_fields=True):
     """What people call it."""
 
-    title: Title
+    title: TitleBody
 
 
 class GridNode(msgspec.Struct):

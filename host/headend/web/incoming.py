@@ -1,15 +1,18 @@
 """What is read of a request before an operation sees it: the parts of its path, and its body within size and time."""
 
 import asyncio
+import re
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.requests import Request
 
-from headend.web.operations import Nothing
+from headend.web.operations import IF_MATCH, Nothing
 from headend.web.problems import Problem
 
 BODY_S = 10.0  # for all of a body to arrive
+
+_IF_MATCH = re.compile(IF_MATCH)
 
 
 def path_of(request: Request, prefix: str) -> dict[str, str]:
@@ -19,6 +22,15 @@ def path_of(request: Request, prefix: str) -> dict[str, str]:
         raw = request.scope["raw_path"].decode("ascii", "replace")
         parts["payment_id"] = unquote(raw.removeprefix(f"{prefix}/payments/"))
     return parts
+
+
+def condition_of(request: Request) -> str | None:
+    """The request's If-Match; None where it has none. Raises Problem where that is no condition."""
+    given = request.headers.get("if-match")
+    if given is not None and not _IF_MATCH.fullmatch(given):
+        sentence = f"If-Match: {given[:60]!r} given, * or ETags as a GET answered them, with commas between, expected."
+        raise Problem("malformed", sentence, field="If-Match")
+    return given
 
 
 async def body_of(request: Request, kind: type[Any], most: int) -> bytes:

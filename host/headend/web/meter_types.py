@@ -7,8 +7,8 @@ from msgspec import Meta
 
 from headend.access.permissions import ADMIN, READ
 from headend.fleet import types
-from headend.web.exceptions_api import Title
 from headend.web.operations import Answer, Call, Nothing, Operation, ok
+from headend.web.wire import TitleBody
 
 TypeName = Annotated[str, Meta(pattern="^[a-z][a-z0-9._-]{0,39}$", examples=["op-1p"])]
 Phases = Annotated[int, Meta(ge=1, le=3, description="1 or 3.")]
@@ -17,7 +17,7 @@ Phases = Annotated[int, Meta(ge=1, le=3, description="1 or 3.")]
 class TypeRequest(msgspec.Struct, forbid_unknown_fields=True):
     """What meters of a type can do."""
 
-    title: Title
+    title: TitleBody
     carriers: Annotated[list[Literal["mqtt", "modbus"]], Meta(min_length=1, max_length=2)]
     limit_w: Annotated[int, Meta(ge=1, le=types.MAX_W, description="The most power that it is built for.")]
     firmware: Annotated[str, Meta(min_length=1, max_length=40, description="Family of images.")]
@@ -69,7 +69,7 @@ async def put_type(call: Call[TypeRequest, Nothing]) -> Answer:
 
 def _type(one: types.MeterType) -> MeterType:
     return MeterType(
-        title=Title(one.title_en, one.title_zh),
+        title=TitleBody(one.title_en, one.title_zh),
         carriers=list(one.carriers),  # type: ignore[arg-type]
         limit_w=one.limit_w,
         firmware=one.firmware,

@@ -11,7 +11,7 @@ from headend.access.rules import RULES
 from headend.web import keys
 from headend.web.api import OPERATIONS, PREFIX
 from headend.web.callers import COOKIE
-from headend.web.operations import Nothing, Operation
+from headend.web.operations import IF_MATCH, Nothing, Operation
 from headend.web.problems import CODES, CONTENT_TYPE, ProblemDetails
 
 API_VERSION = "1.0.0"  # of the interface; raised with every change that a caller can see
@@ -204,8 +204,8 @@ _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": True,
-    "description": "The ETag of the state that the change is meant for, or `*`.",
-    "schema": {"type": "string", "pattern": '^(\\*|"[0-9a-f]{16}")$'},
+    "description": "The ETag of the state that the change is meant for, or `*`; several stand with commas between.",
+    "schema": {"type": "string", "pattern": IF_MATCH},
 }
 
 

@@ -12,7 +12,7 @@ from headend.ledger import debts_on_meter
 from headend.ledger.openings import checking, files, running, words
 from headend.refusals import Refused
 from headend.web import wire
-from headend.web.operations import Answer, Call, Nothing, Operation
+from headend.web.operations import MAX_BODY, Answer, Call, Nothing, Operation
 from headend.web.orders import Note, OrderState, state_order
 from headend.web.wire import Amount, Moment, PositiveAmount
 from meterlink import bodies
@@ -239,7 +239,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         answers={200: ImportReport, 202: ImportState},
         body=ImportRequest,
         query=Nothing,
-        most_bytes=2 * MAX_TEXT,
+        most_bytes=2 * MAX_TEXT + MAX_BODY,
     ),
     Operation(
         "GET",

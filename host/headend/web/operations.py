@@ -16,6 +16,10 @@ from headend.web.problems import Problem
 
 MAX_BODY = 16_384  # the largest request that most operations have use for, twice over
 
+# RFC 9110 section 13.1.1, with what section 5.6.1.2 has a reader of lists pass over; tags of ASCII.
+_TAG = '(W/)?"[!#-~]*"'
+IF_MATCH = rf"^(\*|(,[ \t]*)*{_TAG}([ \t]*,([ \t]*{_TAG})?)*)$"
+
 B = TypeVar("B", bound=msgspec.Struct)
 Q = TypeVar("Q", bound=msgspec.Struct)
 

@@ -359,6 +359,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         body=ListRequest,
         query=Nothing,
         by_area=True,
+        most_bytes=32_768,
     ),
     Operation(
         "GET",

@@ -10,14 +10,13 @@ from sqlalchemy import Connection, Row
 from headend.access.areas import MAX_LENGTH
 from headend.access.permissions import ADMIN, READ, REGISTRY, SAFETY
 from headend.fleet.meters import get_meter
-from headend.language import LANGUAGES
 from headend.registry import areas, calendar, holds, rules
 from headend.registry.rules import Rule
 from headend.web import orders, wire
 from headend.web.exclusions import Document, Reference, read_evidence
 from headend.web.operations import Answer, Call, Nothing, Operation
 from headend.web.orders import MAX_ID, MAX_PAGE, Note, OrderBrief, OrderState, state_order, text_of
-from headend.web.wire import MeterNumber, Moment
+from headend.web.wire import MeterNumber, Moment, TitleBody
 from meterlink import bodies, names
 
 Barred = Literal["arrears", "customer_request", "move_out", "tamper", "load_control", "legal"]
@@ -28,7 +27,7 @@ Quarter = Annotated[int, Meta(ge=0, le=rules.QUARTERS, description="Quarters of 
 class CalendarRule(msgspec.Struct, forbid_unknown_fields=True):
     """When nobody in an area is stopped: where day, hour and area all fit. A night over midnight is two rules."""
 
-    name: Annotated[dict[str, str], Meta(description="What people read, by language (`en`, `zh`).")]
+    name: TitleBody
     area: Annotated[str, Meta(max_length=MAX_LENGTH, description="It and all below it; empty: everywhere.")] = ""
     reasons: Annotated[list[Barred], Meta(min_length=1, max_length=6)] = msgspec.field(
         default_factory=lambda: ["arrears"]
@@ -221,8 +220,8 @@ def _calendar(row: Row[Any] | None) -> Answer:
 
 def _read_rule(given: CalendarRule) -> Rule:
     return Rule(
-        name_en=given.name.get("en", ""),
-        name_zh=given.name.get("zh", ""),
+        name_en=given.name.en,
+        name_zh=given.name.zh,
         area=given.area,
         reasons=tuple(names.code(names.HOLD, reason) for reason in dict.fromkeys(given.reasons)),
         weekdays=tuple(sorted(set(given.weekdays))),
@@ -236,7 +235,7 @@ def _read_rule(given: CalendarRule) -> Rule:
 def _shown_rule(rule: Rule) -> CalendarRule:
     shown: Any = [names.of(names.HOLD, reason) for reason in rule.reasons]
     return CalendarRule(
-        name=dict(zip(LANGUAGES, (rule.name_en, rule.name_zh), strict=True)),
+        name=TitleBody(rule.name_en, rule.name_zh),
         area=rule.area,
         reasons=shown,
         weekdays=list(rule.weekdays),
@@ -300,6 +299,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         body=CalendarRequest,
         query=Nothing,
         edits=True,
+        most_bytes=262_144,
     ),
     Operation(
         "GET", "/meters/{meter}/holds", list_holds, scope=READ, answers={200: MeterHolds}, body=Nothing, **_METER

@@ -327,7 +327,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         body=SettlementRequest,
         query=LanguageQuery,
         by_area=True,
-        most_bytes=8_000_000,
+        most_bytes=24_000_000,
         problems=("settlement_conflict",),
     ),
     Operation(

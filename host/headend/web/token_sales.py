@@ -143,5 +143,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         body=BatchRequest,
         query=Nothing,
         by_area=True,
+        most_bytes=65_536,
     ),
 )

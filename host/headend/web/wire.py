@@ -24,6 +24,7 @@ __all__ = ["amount", "utc"]  # as `headend.language` writes them
 
 UC = 1_000_000  # micro-currency in one unit of the currency
 MAX_QUERY_FIELDS = 16
+MAX_TITLE = 80
 
 AMOUNT_PATTERN = r"^-?[0-9]{1,13}(\.[0-9]{1,6})?$"
 PAID_PATTERN = r"^[0-9]{1,13}(\.[0-9]{1,6})?$"
@@ -53,6 +54,14 @@ MeterNumber = Annotated[
         examples=["000000000017"],
     ),
 ]
+
+
+class TitleBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What people call it, in both languages."""
+
+    en: Annotated[str, Meta(max_length=MAX_TITLE)]
+    zh: Annotated[str, Meta(max_length=MAX_TITLE)]
+
 
 _PAID = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,6}))?")
 _DIGITS = re.compile(r"[0-9]{1,14}")
