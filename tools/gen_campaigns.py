@@ -9,6 +9,8 @@ from pathlib import Path
 
 from gen_protocol import fill, table
 from headend.campaigns import lifecycle, progress, words
+from headend.firmware import lifecycle as firmware
+from headend.firmware import words as firmware_words
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "campaigns.md"
 
@@ -41,7 +43,18 @@ def rules() -> str:
     return table(("rule", "sentence", "中文"), [(f"`{rule}`", *text) for rule, text in words.RULES.items()])
 
 
+def images() -> str:
+    """How an image stands on its way to a meter."""
+    return table(("state", "", "中文"), [(f"`{state}`", *text) for state, text in firmware.STATES.items()])
+
+
+def image_rules() -> str:
+    """Whom an image is nothing for."""
+    return table(("rule", "sentence", "中文"), [(f"`{rule}`", *text) for rule, text in firmware_words.RULES.items()])
+
+
 PARTS = {"diagram": diagram, "states": states, "events": events, "stands": stands, "rules": rules}
+PARTS |= {"images": images, "bars": image_rules}
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ FILES: Mapping[str, tuple[Column, ...]] = {
         Column("limit_w", "the most power that it is built for, W", True),
         Column("intervals", "minutes that an interval may have, spaces between them", True),
         Column("tariff", "what it understands: `steps` `rates` `time_charges` `export` `remote` `typed`"),
-        Column("firmware", "family of images", True),
+        Column("firmware", "the board that its images are for, such as `esp32s3`", True),
     ),
     POINTS: (
         Column("supply_point", "code, 1..40 of A-Z 0-9 -; no address: that is kept of the person", True),

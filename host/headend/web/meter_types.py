@@ -20,7 +20,7 @@ class TypeRequest(msgspec.Struct, forbid_unknown_fields=True):
     title: TitleBody
     carriers: Annotated[list[Literal["mqtt", "modbus"]], Meta(min_length=1, max_length=2)]
     limit_w: Annotated[int, Meta(ge=1, le=types.MAX_W, description="The most power that it is built for.")]
-    firmware: Annotated[str, Meta(min_length=1, max_length=40, description="Family of images.")]
+    firmware: Annotated[str, Meta(min_length=1, max_length=40, description="The board that its images are for.")]
     phases: Phases = 1
     relay: Annotated[bool, Meta(description="It can disconnect.")] = True
     intervals: Annotated[
