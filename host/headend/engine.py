@@ -80,6 +80,7 @@ DIFFERING = "differing_record"  # other content than what is stored under its nu
 NEVER = 1 << 62
 
 PARTS_OF_LISTS = 8
+AT_ONCE = 16  # orders or questions that are taken in one transaction
 
 WILL = "will"
 WILL_LATE = "will_late"
@@ -178,7 +179,7 @@ class Engine:
         room = self._policy.per_second - self._handed[1]
         if room <= 0:
             return []
-        actions = self._store.write(self._take_due, now_s, room, lane=ORDERS).result()
+        actions = self._take_due(now_s, room)
         self._handed = now_s, self._handed[1] + len(actions)
         return actions
 
@@ -218,13 +219,34 @@ class Engine:
         outbox.clock_went_back(conn, now_s, self._policy, by_s)
         turns.clock_went_back(conn, now_s, self._pace)
 
-    def _take_due(self, conn: Connection, now_s: int, room: int) -> list[Action]:
-        batch = self._policy.batch_actions
-        holder = "" if self._part is None else self._part.holder
-        actions = outbox.claim(conn, now_s, self._policy, self._entropy, limit=min(batch, room), holder=holder)
-        limit = min(batch, room - len(actions))
-        wanted = turns.due(conn, now_s, self._entropy, self._pace, limit, holder)
-        return actions + self._questions(conn, now_s, wanted)
+    def _take_due(self, now_s: int, room: int) -> list[Action]:
+        """Orders, then questions, some in a transaction: while it lasts, their meters take no payment."""
+        actions: list[Action] = []
+        for take in (self._orders_due, self._questions_due):
+            left = min(self._policy.batch_actions, room - len(actions))
+            while left > 0:
+                wanted = min(left, AT_ONCE)
+                try:
+                    some, rows = self._store.write(take, now_s, wanted, lane=ORDERS).result()
+                except Exception:
+                    if actions:  # what was taken by now is handed out, and what is wrong will be met again
+                        return actions
+                    raise
+                actions += some
+                left -= rows
+                if rows < wanted:
+                    break
+        return actions
+
+    def _orders_due(self, conn: Connection, now_s: int, limit: int) -> tuple[list[Action], int]:
+        return outbox.claimed(conn, now_s, self._policy, self._entropy, limit=limit, holder=self._holder())
+
+    def _questions_due(self, conn: Connection, now_s: int, limit: int) -> tuple[list[Action], int]:
+        wanted = turns.due(conn, now_s, self._entropy, self._pace, limit, self._holder())
+        return self._questions(conn, now_s, wanted), len(wanted)
+
+    def _holder(self) -> str:
+        return "" if self._part is None else self._part.holder
 
     def _questions(self, conn: Connection, now_s: int, wanted: Iterable[turns.Due]) -> list[Action]:
         """Questions of collection, written down. A report is asked for about our credit source, so that its totals come

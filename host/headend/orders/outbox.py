@@ -77,7 +77,22 @@ def claim(
     limit: int | None = None,
     holder: str = "",
 ) -> list[Action]:
-    """Take rows that want attention and return what to do for them; orders whose time has run out end here.
+    """`claimed` without the number of rows."""
+    return claimed(conn, now_s, policy, entropy, meter_id=meter_id, limit=limit, holder=holder)[0]
+
+
+def claimed(
+    conn: Connection,
+    now_s: int,
+    policy: Policy,
+    entropy: Entropy,
+    *,
+    meter_id: int | None = None,
+    limit: int | None = None,
+    holder: str = "",
+) -> tuple[list[Action], int]:
+    """Take rows that want attention and return what to do for them, and how many there were; orders whose time has run
+    out end here.
 
     `holder`: of meters alone whose shard or bus this worker holds (`workers.mine`); "": there is no other worker.
     Each delivery holds a lease of its own, a token of 16 random bytes in it; `finished` wants the same one.
@@ -85,10 +100,9 @@ def claim(
     actions: list[Action] = []
     lease_now_s = sql.now_s(conn) if policy.database_clock else now_s
     turn = gate.Turn(conn, now_s)
+    rows = _due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions, holder)
     # In the order of the meters, so that workers on one database cannot wait for each other in a circle.
-    for meter_number, order_id in sorted(
-        _due(conn, now_s, lease_now_s, meter_id, limit or policy.batch_actions, holder)
-    ):
+    for meter_number, order_id in sorted(rows):
         lock_meter(conn, meter_number)
         row = _ROW(
             conn, {"of_order": order_id, "now": now_s, "soon": now_s + policy.lease_s, "lease_now": lease_now_s}
@@ -97,7 +111,7 @@ def claim(
             action = _act(conn, now_s, row, lease_now_s + policy.lease_s, policy, entropy, turn)
             if action is not None:
                 actions.append(action)
-    return actions
+    return actions, len(rows)
 
 
 def finished(
