@@ -7,6 +7,7 @@ and is tried again.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from headend.clock import Clock
 
 TICK_S = 1.0
 AGAIN_S = 60  # after a chore that failed
+LONGEST_S = 0.5  # of one call of a chore that can stop anywhere
 
 log = logging.getLogger("openprepay.chores")
 
@@ -31,6 +33,26 @@ class Chore:
     run: Callable[[int], object]
     role: str = ""
     next_s: int = field(default=0, init=False)
+
+
+class Walk:
+    """A chore that goes from row to row: some at each call, from where the last one stopped.
+
+    `some(now_s, behind)`: does what is due of the next ones above the number `behind`, in short transactions, and
+    returns (how many that were, where to go on: 0 at the end).
+    """
+
+    def __init__(self, some: Callable[[int, int], tuple[int, int]]) -> None:
+        self._some = some
+        self._behind = 0
+
+    def run(self, now_s: int) -> bool:
+        """Whether there is more to do at once."""
+        ends = time.monotonic() + LONGEST_S
+        while True:
+            _, self._behind = self._some(now_s, self._behind)
+            if not self._behind or time.monotonic() > ends:
+                return self._behind > 0
 
 
 class Chores:

@@ -29,7 +29,7 @@ from sqlalchemy import Connection, func, select
 from headend.access.sealing import Sealer
 from headend.books import heads, sealer, sweep
 from headend.campaigns import making as dry_runs
-from headend.chores import Chore, Chores
+from headend.chores import Chore, Chores, Walk
 from headend.clock import Clock, SystemClock
 from headend.collection import follow
 from headend.configuration import auditing
@@ -49,7 +49,7 @@ from headend.reads import shadow_days
 from headend.reads.packer import Packer
 from headend.refusals import Refused
 from headend.settings import INSIDE, Settings
-from headend.store import Store, identity, open_store, retention
+from headend.store import READS, Store, identity, open_store, retention
 from headend.store.schema import meter
 from headend.validation import visits
 from headend.validation.follow import Follower as Validation
@@ -255,13 +255,14 @@ class Service:
             [
                 Chore("metrics", FOLLOW_S, self.metrics.follow),
                 Chore("seal", SEAL_S, partial(sealer.seal_all, store), roles.SEAL),
-                Chore("reconcile", SWEEP_S, partial(sweep.sweep, store), roles.SEAL),
-                Chore("shadow bills", SHADOW_S, partial(shadow_days.follow, store), roles.BILL),
+                Chore("reconcile", SWEEP_S, Walk(partial(sweep.sweep_some, store)).run, roles.SEAL),
+                Chore("shadow bills", SHADOW_S, Walk(partial(shadow_days.follow_some, store)).run, roles.BILL),
                 Chore("daily head", HEAD_S, close_day, roles.SEAL),
                 Chore("collection", follow.EVERY_S, follow.Follower(store).run, roles.BILL),
                 Chore("counts of collection", follow.EVERY_S, self._store_counts),
                 Chore("validation", VALIDATE_S, Validation(store).follow, roles.BILL),
-                Chore("visits", VALIDATE_S, partial(visits.follow, store), roles.BILL),
+                Chore("visits over", VALIDATE_S, Walk(partial(_write, store, visits.close_some)).run, roles.BILL),
+                Chore("visits due", VALIDATE_S, Walk(partial(_write, store, visits.open_some)).run, roles.BILL),
                 Chore("packing", PACK_S, Packer(store, kept_days=kept_days[retention.READINGS]).run, roles.BILL),
                 Chore("swapped meters", SWAPS_S, partial(swap_check.follow, store), roles.BILL),
                 Chore("grid", FOLLOW_S, lambda now_s: store.write(grid.go_on, now_s).result(), roles.BILL),
@@ -540,6 +541,13 @@ class Service:
         if self._beating is not None and self._beating.trouble:
             found["leases"] = self._beating.trouble
         return found
+
+
+def _write(
+    store: Store, some: Callable[[Connection, int, int], tuple[int, int]], now_s: int, behind: int
+) -> tuple[int, int]:
+    """A part of a walk that is one transaction, behind all other work."""
+    return store.write(some, now_s, behind, lane=READS).result()
 
 
 def _difference_uc(conn: Connection) -> int:

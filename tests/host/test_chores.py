@@ -1,6 +1,8 @@
 """Chores come round at their pace, whatever one of them or the clock does."""
 
-from headend.chores import AGAIN_S, Chore, Chores
+import pytest
+
+from headend.chores import AGAIN_S, Chore, Chores, Walk
 from headend.clock import ManualClock
 from tests.host.books import NOW_S
 
@@ -72,3 +74,17 @@ def test_closed_means_no_more() -> None:
     chores.close()
     chores.round()
     assert chore.ran == []
+
+
+def test_a_walk_goes_on_where_it_stopped_and_begins_again_behind_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def some(now_s: int, behind: int) -> tuple[int, int]:
+        seen.append(behind)
+        return 1, behind + 1 if behind < 2 else 0
+
+    walk = Walk(some)
+    assert not walk.run(0)
+    monkeypatch.setattr("headend.chores.LONGEST_S", -1)  # time for one part
+    assert [walk.run(0) for _ in range(4)] == [True, True, False, True]
+    assert seen == [0, 1, 2, 0, 1, 2, 0]

@@ -121,7 +121,7 @@ def test_long_lists_go_on_where_they_stopped(store: Store, monkeypatch: pytest.M
     opened, behind = store.write(visits.open_some, NOW_S + 2 * DAY_S).result()
     assert (opened, behind) == (2, SECOND)
     assert store.write(visits.open_some, NOW_S + 2 * DAY_S, behind).result() == (1, 0)
-    visits.follow(store, NOW_S + 3 * DAY_S)
+    store.write(visits.open_some, NOW_S + 3 * DAY_S).result()
     first = standing(store, limit=2)
     assert [row.meter for row in standing(store, after=first[-1].id)] == [THIRD]
 

@@ -7,28 +7,29 @@ our credit source: any other may not show credit yet that has just arrived.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Row, bindparam, func, insert, or_, select, update
 
 from headend.access import areas
 from headend.epochs import findings
 from headend.ledger import reconcile
 from headend.store import READS, Store
+from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state
 from headend.store.schema_books import reconciled, reconciled_change
 
 BATCH = 50  # meters of one transaction
 
-_DUE = (
+_DUE = prepared(
     select(meter_state.c.meter, meter_state.c.touched)
     .outerjoin(reconciled, reconciled.c.meter == meter_state.c.meter)
-    .where(meter_state.c.meter > bindparam("behind"))
+    .where(meter_state.c.meter > bindparam("behind", type_=BigInteger))
     .where(or_(reconciled.c.meter.is_(None), reconciled.c.touched != meter_state.c.touched))
     .order_by(meter_state.c.meter)
-    .limit(bindparam("most"))
+    .limit(bindparam("most", type_=Integer))
 )
-_KNOWN = select(reconciled).where(reconciled.c.meter == bindparam("of"))
-_FIRST = insert(reconciled)
-_AGAIN = (
+_KNOWN = prepared(select(reconciled).where(reconciled.c.meter == bindparam("of")))
+_FIRST = prepared(insert(reconciled))
+_AGAIN = prepared(
     update(reconciled)
     .where(reconciled.c.meter == bindparam("of"))
     .values({column.name: bindparam(f"new_{column.name}") for column in reconciled.c if column.name != "meter"})
@@ -60,11 +61,19 @@ class Total(NamedTuple):
 
 def sweep(store: Store, now_s: int) -> int:
     """Compare every meter that something happened to since it was compared last; returns how many."""
-    seen, behind = 0, 0
-    while due := store.read(_explained, behind):
-        store.write(_keep_all, now_s, due, lane=READS).result()
-        seen, behind = seen + len(due), due[-1][1].meter
+    seen, behind = sweep_some(store, now_s, 0)
+    while behind:
+        some, behind = sweep_some(store, now_s, behind)
+        seen += some
     return seen
+
+
+def sweep_some(store: Store, now_s: int, behind: int) -> tuple[int, int]:
+    """The same with the next ones above the meter `behind`; (how many, where to go on: 0 at the end)."""
+    due = store.read(_explained, behind)
+    if due:
+        store.write(_keep_all, now_s, due, lane=READS).result()
+    return len(due), due[-1][1].meter if len(due) == BATCH else 0
 
 
 def keep(conn: Connection, now_s: int, touched: int, found: reconcile.Explanation) -> int:
@@ -73,7 +82,7 @@ def keep(conn: Connection, now_s: int, touched: int, found: reconcile.Explanatio
     `touched`: `meter_state.touched` as it was then; what changes the meter meanwhile has it compared again.
     """
     number = found.meter
-    known = conn.execute(_KNOWN, {"of": number}).one_or_none()
+    known = _KNOWN(conn, {"of": number}).one_or_none()
     before_uc = known.difference_uc if known is not None else 0
     difference_uc = found.difference_uc if found.source_shown or not found.difference_uc else before_uc
     stands = known is not None and difference_uc == before_uc
@@ -88,9 +97,9 @@ def keep(conn: Connection, now_s: int, touched: int, found: reconcile.Explanatio
         "since_s": known.since_s if known is not None and stands else now_s,
     }
     if known is None:
-        conn.execute(_FIRST, {"meter": number, **row})
+        _FIRST(conn, {"meter": number, **row})
     else:
-        conn.execute(_AGAIN, {"of": number, **{f"new_{name}": value for name, value in row.items()}})
+        _AGAIN(conn, {"of": number, **{f"new_{name}": value for name, value in row.items()}})
     if difference_uc != before_uc:
         _tell(conn, now_s, number, before_uc, difference_uc)
     return difference_uc
@@ -127,7 +136,7 @@ def history(conn: Connection, number: int, *, limit: int = 100) -> list[Row[Any]
 
 def _explained(conn: Connection, behind: int) -> list[tuple[int, reconcile.Explanation]]:
     """The next meters that are due, compared: away from the writer, which payments need."""
-    due = conn.execute(_DUE, {"behind": behind, "most": BATCH}).all()
+    due = _DUE(conn, {"behind": behind, "most": BATCH}).all()
     return [(row.touched, reconcile.explain(conn, row.meter)) for row in due]
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from headend.ledger import accounts, balances, entries, refunds
 from headend.store import UnknownMeter, identity
+from headend.store.prepared import prepared
 from headend.store.schema import closing, meter_state, meter_trust
 from headend.store.schema import meter as meter_table
 from headend.tokens import book, lost
@@ -35,10 +36,21 @@ ADJUSTED = "adjusted on the meter"
 NOT_TYPED = "sold as typed tokens, not typed yet"
 TAKEN_BACK = "stated for typed tokens, and taken back"
 
-_OF_ACCOUNT = (
-    select(meter_table.c.account_epoch, meter_trust.c.withheld_uc, meter_trust.c.adjusted_uc)
-    .join(meter_trust, meter_trust.c.meter == meter_table.c.meter)
-    .where(meter_table.c.meter == bindparam("of"))
+_STANDING = prepared(
+    select(
+        meter_state.c.report,
+        meter_state.c.sold_uc,
+        meter_state.c.on_meter_uc,
+        meter_table.c.account_epoch,
+        meter_trust.c.withheld_uc,
+        meter_trust.c.adjusted_uc,
+    )
+    .join_from(meter_state, meter_table, meter_table.c.meter == meter_state.c.meter)
+    .join(meter_trust, meter_trust.c.meter == meter_state.c.meter)
+    .where(meter_state.c.meter == bindparam("of"))
+)
+_MOVED_TO = prepared(
+    select(closing.c.moved_to).where(closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("epoch"))
 )
 
 
@@ -67,10 +79,10 @@ class Explanation:
 
 def explain(conn: Connection, meter: int) -> Explanation:
     """Compare the customer's account with the meter's newest report; raises UnknownMeter."""
-    state = conn.execute(select(meter_state).where(meter_state.c.meter == meter)).one_or_none()
+    state = _STANDING(conn, {"of": meter}).one_or_none()
     if state is None:
         raise UnknownMeter(meter)
-    epoch, withheld_uc, adjusted_uc = conn.execute(_OF_ACCOUNT, {"of": meter}).one()
+    epoch = state.account_epoch
     account = accounts.of_meter(meter, epoch)
     report = _fields(state.report)
     if report and report["account_epoch"] != epoch:
@@ -86,7 +98,7 @@ def explain(conn: Connection, meter: int) -> Explanation:
         meter_uc=report["balance_uc"] if report else 0,
         lines=(
             (IN_FLIGHT, state.sold_uc - on_meter_uc),
-            (WITHHELD, withheld_uc),
+            (WITHHELD, state.withheld_uc),
             (MOVED_ON, -_moved_on_uc(conn, meter, epoch)),
             (WAITING, report.get("waiting_uc", 0)),
             (UNBOOKED, report.get("charged_uc", 0) - balances.booked_uc(conn, entries.CONSUMPTION, account)),
@@ -94,7 +106,7 @@ def explain(conn: Connection, meter: int) -> Explanation:
             (REFUNDED, report.get("refunded_uc", 0)),
             (CARRIED, under_way_uc - refunds.carried_uc(conn, meter, epoch)),
             (UNDER_WAY, -under_way_uc),
-            (ADJUSTED, report.get("adjusted_uc", 0) - adjusted_uc),
+            (ADJUSTED, report.get("adjusted_uc", 0) - state.adjusted_uc),
             *_of_tokens(conn, meter, epoch, report.get("typed_uc", 0)),
         ),
         report_time_s=report.get("time_s"),
@@ -128,8 +140,7 @@ def _fields(raw: bytes | None) -> dict[str, Any]:
 
 def _moved_on_uc(conn: Connection, meter: int, epoch: int) -> int:
     """What a closed account has passed on to the one that its closing names; 0 for one that is open."""
-    mine = closing.c.meter == meter, closing.c.account_epoch == epoch
-    moved_to = conn.execute(select(closing.c.moved_to).where(*mine)).scalar_one_or_none()
+    moved_to = _MOVED_TO(conn, {"of": meter, "epoch": epoch}).scalar_one_or_none()
     if moved_to is None:
         return 0
     return balances.moved_uc(conn, entries.MOVED, accounts.of_meter(meter, epoch), moved_to)

@@ -12,13 +12,14 @@ Days in which the head end priced (remote and postpaid mode) are left out.
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Row, and_, bindparam, delete, func, insert, or_, select, update
 
 from headend.access import areas
 from headend.epochs import findings
 from headend.orders.stored import stored_report
 from headend.reads import shadow, shadow_facts
 from headend.store import READS, Store
+from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state
 from headend.store.schema_books import shadow_anchor, shadow_day
 from headend.store.schema_readings import meter_reads
@@ -33,10 +34,10 @@ BATCH = 50
 
 _anchor, _state, _reads = shadow_anchor.c, meter_state.c, meter_reads.c
 _READY = or_(
-    _anchor.coming_s <= bindparam("patience"),
+    _anchor.coming_s <= bindparam("patience", type_=BigInteger),
     and_(_reads.interval_whole_to >= _anchor.need_interval, _reads.event_whole_to >= _anchor.need_event),
 )
-_DUE = (
+_DUE = prepared(
     select(
         _state.meter,
         _state.report,
@@ -44,7 +45,7 @@ _DUE = (
     )
     .join(meter_reads, _reads.meter == _state.meter)
     .outerjoin(shadow_anchor, _anchor.meter == _state.meter)
-    .where(_state.meter > bindparam("behind"), _state.report.is_not(None))
+    .where(_state.meter > bindparam("behind", type_=BigInteger), _state.report.is_not(None))
     .where(
         or_(
             _anchor.meter.is_(None),
@@ -54,20 +55,22 @@ _DUE = (
         )
     )
     .order_by(_state.meter)
-    .limit(bindparam("most"))
+    .limit(bindparam("most", type_=Integer))
 )
-_BEGIN = insert(shadow_anchor)
-_END = delete(shadow_anchor).where(_anchor.meter == bindparam("of"))
-_COME = (
+_BEGIN = prepared(insert(shadow_anchor))
+_END = prepared(delete(shadow_anchor).where(_anchor.meter == bindparam("of")))
+_COME = prepared(
     update(shadow_anchor)
     .where(_anchor.meter == bindparam("of"), _anchor.coming.is_(None))
     .values({name: bindparam(f"new_{name}") for name in ("coming", "coming_s", "need_interval", "need_event")})
 )
-_ROW = insert(shadow_day)
-_THERE = select(shadow_day.c.day).where(
-    shadow_day.c.meter == bindparam("of"),
-    shadow_day.c.account_epoch == bindparam("epoch"),
-    shadow_day.c.day == bindparam("on"),
+_ROW = prepared(insert(shadow_day))
+_THERE = prepared(
+    select(shadow_day.c.day).where(
+        shadow_day.c.meter == bindparam("of"),
+        shadow_day.c.account_epoch == bindparam("epoch"),
+        shadow_day.c.day == bindparam("on"),
+    )
 )
 _TOTAL = select(func.count(), func.coalesce(func.sum(func.abs(shadow_day.c.difference_uc)), 0)).select_from(shadow_day)
 _TOTAL = _TOTAL.where(shadow_day.c.difference_uc != 0)
@@ -103,17 +106,20 @@ class _Step(NamedTuple):
 
 def follow(store: Store, now_s: int) -> int:
     """Price the days that are ready, begin those that can begin; returns how many meters took a step."""
-    steps, behind = 0, 0
-    while True:
-        due = store.read(_due, now_s, behind)
-        if not due:
-            return steps
-        behind = due[-1].meter
-        found = [store.read(_step_of, now_s, row) for row in due]
-        made = [step for step in found if step is not None]
-        if made:
-            store.write(_write, now_s, made, lane=READS).result()
-        steps += len(made)
+    steps, behind = follow_some(store, now_s, 0)
+    while behind:
+        some, behind = follow_some(store, now_s, behind)
+        steps += some
+    return steps
+
+
+def follow_some(store: Store, now_s: int, behind: int) -> tuple[int, int]:
+    """The same with the next meters above `behind`; (how many took a step, where to go on: 0 at the end)."""
+    found, behind = store.read(_steps, now_s, behind)
+    made = [step for step in found if step is not None]
+    if made:
+        store.write(_write, now_s, made, lane=READS).result()
+    return len(made), behind
 
 
 def total_difference(conn: Connection, within: Sequence[str] = (areas.EVERYWHERE,)) -> Total:
@@ -155,8 +161,9 @@ def verdict(day: Any) -> Literal["agrees", "not_whole", "not_sure", "differs"]:
 # --- one meter --------------------------------------------------------------------------------------------------------
 
 
-def _due(conn: Connection, now_s: int, behind: int) -> Sequence[Row[Any]]:
-    return conn.execute(_DUE, {"behind": behind, "patience": now_s - WAIT_S, "most": BATCH}).all()
+def _steps(conn: Connection, now_s: int, behind: int) -> tuple[list[_Step | None], int]:
+    due: list[Any] = _DUE(conn, {"behind": behind, "patience": now_s - WAIT_S, "most": BATCH}).all()
+    return [_step_of(conn, now_s, row) for row in due], due[-1].meter if len(due) == BATCH else 0
 
 
 def _step_of(conn: Connection, now_s: int, row: Any) -> _Step | None:
@@ -268,11 +275,11 @@ def _date(day: int) -> str:
 def _write(conn: Connection, now_s: int, steps: list[_Step]) -> None:
     for step in steps:
         if step.coming is not None:
-            conn.execute(_COME, {"of": step.meter, **step.coming})
+            _COME(conn, {"of": step.meter, **step.coming})
             continue
-        conn.execute(_END, {"of": step.meter})
+        _END(conn, {"of": step.meter})
         if step.anchor is not None:
-            conn.execute(_BEGIN, step.anchor)
+            _BEGIN(conn, step.anchor)
         if step.day is not None:
             _keep(conn, now_s, step.day)
 
@@ -280,9 +287,9 @@ def _write(conn: Connection, now_s: int, steps: list[_Step]) -> None:
 def _keep(conn: Connection, now_s: int, day: dict[str, Any]) -> None:
     """Keep a day, and have a person look where nothing excuses its difference. One that is there stays as it is."""
     key = {"of": day["meter"], "epoch": day["account_epoch"], "on": day["day"]}
-    if conn.execute(_THERE, key).first() is not None:
+    if _THERE(conn, key).all():
         return
-    conn.execute(_ROW, day)
+    _ROW(conn, day)
     if day["difference_uc"] and day["whole"] and day["sure"]:
         text = f"{day['day']}: charged {day['meter_uc'] - day['collected_uc']}, by intervals {day['shadow_uc']}."
         findings.note_each(conn, now_s, day["meter"], findings.SHADOW_DIFFERENCE, text, day["difference_uc"])

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from headend.orders.stored import stored_report
 from headend.reads import series
 from headend.reads.series import Reading
+from headend.store.prepared import prepared
 from headend.store.schema import closing, meter, meter_event, order, order_body
 from meterlink import events, records, states
 from meterlink.orders import ASPECT_TARIFF
@@ -21,20 +22,20 @@ _STANDING_BIT = 8  # in the detail of DEBT_COLLECTED: charges for time that had 
 _UNIT_UC = 1000  # of the argument of DEBT_COLLECTED
 
 
-_EVENTS = (
+_EVENTS = prepared(
     select(meter_event)
     .where(meter_event.c.meter == bindparam("of"), meter_event.c.log_id == bindparam("log"))
     .where(meter_event.c.seq > bindparam("above"), meter_event.c.seq <= bindparam("up_to"))
     .order_by(meter_event.c.seq)
 )
-_BODY = (
-    select(func.coalesce(order_body.c.body, order.c.body))
+_BODY = prepared(
+    select(func.coalesce(order_body.c.body, order.c.body).label("body"))
     .select_from(order.outerjoin(order_body, order_body.c.order_id == order.c.id))
     .where(order.c.meter == bindparam("of"), order.c.aspect == ASPECT_TARIFF, order.c.version == bindparam("named"))
     .order_by(order.c.id.desc())
     .limit(1)
 )
-_SWITCHED = (
+_SWITCHED = prepared(
     select(meter_event.c.argument)
     .where(
         meter_event.c.meter == bindparam("of"),
@@ -45,8 +46,10 @@ _SWITCHED = (
     .order_by(meter_event.c.seq.desc())
     .limit(1)
 )
-_ORDERED = select(order.c.id).where(order.c.meter == bindparam("of"), order.c.aspect == ASPECT_TARIFF).limit(1)
-_MADE_WITH = select(meter.c.tariff).where(meter.c.meter == bindparam("of"))
+_ORDERED = prepared(
+    select(order.c.id).where(order.c.meter == bindparam("of"), order.c.aspect == ASPECT_TARIFF).limit(1)
+)
+_MADE_WITH = prepared(select(meter.c.tariff).where(meter.c.meter == bindparam("of")))
 _CLOSED = select(closing.c.statement).where(
     closing.c.meter == bindparam("of"), closing.c.account_epoch == bindparam("epoch")
 )
@@ -118,7 +121,7 @@ def _intervals(conn: Connection, number: int, log_id: int, above: int, up_to: in
 
 
 def _events(conn: Connection, number: int, log_id: int, above: int, up_to: int) -> list[Any]:
-    return list(conn.execute(_EVENTS, {"of": number, "log": log_id, "above": above, "up_to": up_to}))
+    return _EVENTS(conn, {"of": number, "log": log_id, "above": above, "up_to": up_to}).all()
 
 
 def is_untimed(row: Any) -> bool:
@@ -129,13 +132,13 @@ def is_untimed(row: Any) -> bool:
 def tariff_at(conn: Connection, report: Report) -> bytes | None:
     """The body in force at the meter's newest report; None where the database cannot know it."""
     of = {"of": report.meter}
-    version = conn.execute(_SWITCHED, {**of, "log": report.log_id, "up_to": report.event_newest}).scalar_one_or_none()
+    version = _SWITCHED(conn, {**of, "log": report.log_id, "up_to": report.event_newest}).scalar_one_or_none()
     if version is not None:
-        body: bytes | None = conn.execute(_BODY, {**of, "named": version}).scalar_one_or_none()
+        body: bytes | None = _BODY(conn, {**of, "named": version}).scalar_one_or_none()
         return body
-    if conn.execute(_ORDERED, of).first() is not None:  # the one that it was made with was written over
+    if _ORDERED(conn, of).all():  # the one that it was made with was written over
         return None
-    made_with: bytes = conn.execute(_MADE_WITH, of).scalar_one()
+    made_with: bytes = _MADE_WITH(conn, of).scalar_one()
     return made_with
 
 
@@ -149,7 +152,7 @@ def _switch(conn: Connection, number: int, event: Any) -> Switch | None:
     """The tariff that took over by an event. One that waited charged from its own time on, also where the meter was
     without power then.
     """
-    body = conn.execute(_BODY, {"of": number, "named": event.argument}).scalar_one_or_none()
+    body = _BODY(conn, {"of": number, "named": event.argument}).scalar_one_or_none()
     if body is None:
         return None
     activate_s = decode(body).activate_s

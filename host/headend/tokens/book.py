@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
 from headend.refusals import Refused
+from headend.store.prepared import prepared
 from headend.store.schema import decoder, meter, token, token_history
 from headend.tokens import decoder as decoders
 from meterlink.sts import issue
@@ -174,8 +175,8 @@ def is_section(row: Row[Any]) -> bool:
     return bool(row._mapping["class"] == MANAGE and row.subclass in KEY_SECTIONS)
 
 
-_SUMS = (
-    select(token.c.state, token.c.order_id.is_not(None), func.sum(token.c.amount_uc))
+_SUMS = prepared(
+    select(token.c.state, token.c.order_id.is_not(None).label("named"), func.sum(token.c.amount_uc).label("total_uc"))
     .where(token.c.meter == bindparam("of"), token.c.account_epoch == bindparam("epoch"), token.c.amount_uc > 0)
     .group_by(token.c.state, token.c.order_id.is_not(None))
 )
@@ -183,5 +184,5 @@ _SUMS = (
 
 def sums_uc(conn: Connection, meter_id: int, epoch: int) -> dict[tuple[str, bool], int]:
     """(state, whether a credit order of ours has named them) -> what those tokens of an account are worth."""
-    found = conn.execute(_SUMS, {"of": meter_id, "epoch": epoch})
+    found = _SUMS(conn, {"of": meter_id, "epoch": epoch})
     return {(state, bool(named)): int(total_uc) for state, named, total_uc in found}

@@ -14,6 +14,7 @@ from headend.epochs import findings
 from headend.keys.signer_lines import TokenLine
 from headend.ledger import accounts, entries
 from headend.store import lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import lost_token, payment
 from headend.tokens import amounts, book
 from meterlink import topics
@@ -35,11 +36,13 @@ _OF_WORTH = (
     .order_by(lost_token.c.tid)
     .limit(1)
 )
-_TYPED = select(func.coalesce(func.sum(lost_token.c.amount_uc), 0)).where(
-    lost_token.c.meter == bindparam("of"),
-    lost_token.c.account_epoch == bindparam("epoch"),
-    lost_token.c.used_s.is_not(None),
-    lost_token.c.token_id.is_(None),
+_TYPED = prepared(
+    select(func.coalesce(func.sum(lost_token.c.amount_uc), 0)).where(
+        lost_token.c.meter == bindparam("of"),
+        lost_token.c.account_epoch == bindparam("epoch"),
+        lost_token.c.used_s.is_not(None),
+        lost_token.c.token_id.is_(None),
+    )
 )
 
 
@@ -103,7 +106,7 @@ def typed(conn: Connection, now_s: int, meter_id: int, tid: int, kind: int, sub:
 
 def typed_uc(conn: Connection, meter_id: int, epoch: int) -> int:
     """What lost tokens that no sale was found to be have credited in an account."""
-    return int(conn.execute(_TYPED, {"of": meter_id, "epoch": epoch}).scalar_one())
+    return int(_TYPED(conn, {"of": meter_id, "epoch": epoch}).scalar_one())
 
 
 def take_over(conn: Connection, now_s: int, token_id: int) -> bool:

@@ -14,7 +14,6 @@ from headend.access import areas
 from headend.access.areas import EVERYWHERE
 from headend.fleet.lifecycle import REMOVED, RETIRED
 from headend.refusals import Refused
-from headend.store import READS, Store
 from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state
 from headend.store.schema_fleet import meter_life, placement
@@ -25,7 +24,7 @@ from headend.validation.words import AWAY, BY_PERSON, SPOKE
 
 HOUR_S = 3600
 MAX_NOTE = 200
-BATCH = 500
+BATCH = 100
 
 areas.OF["visit"] = (
     select(meter.c.area).join(visit, visit.c.meter == meter.c.meter).where(visit.c.id == bindparam("id"))
@@ -68,7 +67,7 @@ _ARRIVED = prepared(
         and_(reading_recent.c.hour == reading_hour.c.hour, reading_recent.c.meter == bindparam("of")),
     )
 )
-_OPEN = insert(visit)
+_OPEN = prepared(insert(visit))
 _STANDING = prepared(
     select(visit.c.id, visit.c.meter, visit.c.opened_s, meter_state.c.report_taken_s, meter_life.c.state)
     .join(meter_state, meter_state.c.meter == visit.c.meter)
@@ -113,16 +112,6 @@ def heard_s(conn: Connection, number: int, report_taken_s: int | None) -> int | 
     return max((at for at in (report_taken_s, arrived_s) if at is not None), default=None)
 
 
-def follow(store: Store, now_s: int) -> None:
-    """Close what is over and open what is due, over all meters, some in each transaction."""
-    for some in (close_some, open_some):
-        behind = 0
-        while True:
-            _, behind = store.write(some, now_s, behind, lane=READS).result()
-            if not behind:
-                break
-
-
 def open_some(conn: Connection, now_s: int, behind: int = 0) -> tuple[int, int]:
     """Open visits to silent meters above `behind`; (how many, where to go on: 0 at the end)."""
     rules = policy.get(conn)
@@ -135,7 +124,7 @@ def open_some(conn: Connection, now_s: int, behind: int = 0) -> tuple[int, int]:
         since_s = max(row.added_s if heard is None else heard, row.closed_s or 0)
         if now_s - since_s > silent_s:
             made = {"meter": row.meter, "carrier": row.carrier, "heard_s": heard, "opened_s": now_s, "standing": 1}
-            conn.execute(_OPEN, made)
+            _OPEN(conn, made)
             opened += 1
     return opened, rows[-1].meter if len(rows) == BATCH else 0
 

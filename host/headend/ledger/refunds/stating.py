@@ -26,6 +26,7 @@ from headend.orders import lifecycle
 from headend.orders.credit import credit_statement
 from headend.orders.stored import stored_report
 from headend.store import identity, lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state, meter_trust, order
 from headend.store.schema_refunds import refund
 from meterlink import bodies, topics
@@ -58,9 +59,12 @@ _TOTALS = (
     .returning(*meter_state.c)
 )
 _OF_ACCOUNT = refund.c.meter == bindparam("of"), refund.c.account_epoch == bindparam("epoch")
-_CARRIED = select(func.coalesce(func.sum(refund.c.carried_uc), 0)).where(*_OF_ACCOUNT)
-_CARRIED_BY = _CARRIED.where(refund.c.source == bindparam("from_source"))
-_UNDER_WAY = select(func.coalesce(func.sum(refund.c.amount_uc), 0)).where(*_OF_ACCOUNT, refund.c.state == life.STATED)
+_ALL_CARRIED = select(func.coalesce(func.sum(refund.c.carried_uc), 0)).where(*_OF_ACCOUNT)
+_CARRIED = prepared(_ALL_CARRIED)
+_CARRIED_BY = _ALL_CARRIED.where(refund.c.source == bindparam("from_source"))
+_UNDER_WAY = prepared(
+    select(func.coalesce(func.sum(refund.c.amount_uc), 0)).where(*_OF_ACCOUNT, refund.c.state == life.STATED)
+)
 _OF_SOURCE = select(refund).where(
     *_OF_ACCOUNT, refund.c.source == bindparam("from_source"), refund.c.refunded_uc > bindparam("shown")
 )
@@ -82,14 +86,14 @@ _CARRY = update(refund).where(refund.c.id == bindparam("which")).values(carried_
 
 def under_way_uc(conn: Connection, number: int, epoch: int) -> int:
     """What is stated as refunded and neither proved nor refused: it stands in `clearing:refund`."""
-    return int(conn.execute(_UNDER_WAY, {"of": number, "epoch": epoch}).scalar_one())
+    return int(_UNDER_WAY(conn, {"of": number, "epoch": epoch}).scalar_one())
 
 
 def carried_uc(conn: Connection, number: int, epoch: int) -> int:
     """How much of what the meter shows, or will show, as refunded is explained by refunds of these books."""
     account = accounts.of_meter(number, epoch)
     found_uc = balances.booked_uc(conn, entries.REFUND_FOUND, account)
-    return int(conn.execute(_CARRIED, {"of": number, "epoch": epoch}).scalar_one()) + found_uc
+    return int(_CARRIED(conn, {"of": number, "epoch": epoch}).scalar_one()) + found_uc
 
 
 def taken_by_uc(conn: Connection, number: int, epoch: int, source: int) -> int:
