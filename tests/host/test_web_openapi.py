@@ -1,17 +1,34 @@
 """The OpenAPI document: valid, complete, served, and the same as the one in docs/."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from starlette.routing import Match, Route
 
 from headend.web import openapi
 from headend.web.api import OPERATIONS, PREFIX
+from headend.web.app import build_app
+from headend.web.operations import Operation
 from headend.web.problems import CODES
 from tests.host.site import API, Site
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+Routes = list[Route]
+
+
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> Routes:
+    site = Site(tmp_path_factory.mktemp("site"))
+    found = [route for route in build_app(site.desk).routes if isinstance(route, Route)]
+    site.close()
+    return found
 
 
 def test_it_is_valid_openapi_3_1() -> None:
@@ -45,6 +62,16 @@ def test_the_one_in_docs_is_what_the_sources_say() -> None:
         [sys.executable, str(ROOT / "tools" / "gen_openapi.py"), "--check"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.name)
+def test_an_operation_is_reached_at_its_path_whatever_stands_beside_it(
+    one: Operation[Any, Any], routes: Routes
+) -> None:
+    """`/tokens/batch` is no token."""
+    asked = {"type": "http", "method": one.method, "path": PREFIX + re.sub(r"{\w+}", "17", one.path)}
+    reached = next(route.path for route in routes if route.matches(asked)[0] is Match.FULL)
+    assert reached.replace(":whole", "") == PREFIX + one.path
 
 
 def test_it_is_served_to_everyone(tmp_path: Path) -> None:

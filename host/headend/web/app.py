@@ -157,7 +157,8 @@ def build_app(desk: Desk, budget: ErrorBudget | None = None, limits: Rates | Non
     for operation in OPERATIONS:
         by_path[operation.path][operation.method] = _serve(door, operation)
     document = openapi.encoded()
-    routes = [door.route(PREFIX + _pattern(path), methods) for path, methods in by_path.items()]
+    named_first = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
+    routes = [door.route(PREFIX + _pattern(path), by_path[path]) for path in named_first]
     routes.append(door.route(f"{PREFIX}/openapi.json", {"GET": _fixed(document, "application/json")}))
     routes.append(door.route(metrics.PATH, {"GET": _metrics(door)}))
     routes.extend(_pages(door))
