@@ -1,14 +1,20 @@
 """Rules for every test: under continuous integration no test is skipped, and none depends on how fast the machine is.
 
+What is only about speed stands here too: statements compiled once, and the collector, which has nothing to find in
+thousands of tests and modules that stay, kept from looking through them.
+
 With CI or OPENPREPAY_NO_SKIP set (to anything but "", "0" or "false") a skip becomes a failure that carries the skip's
 reason; elsewhere it stays a skip. An expected failure (xfail) is not a skip: the test ran.
 """
 
+import gc
 import os
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+
+from tests import compiled
 
 _OFF = {"", "0", "false", "no"}
 NO_SKIP = any(os.environ.get(name, "").lower() not in _OFF for name in ("CI", "OPENPREPAY_NO_SKIP"))
@@ -16,6 +22,15 @@ NO_SKIP = any(os.environ.get(name, "").lower() not in _OFF for name in ("CI", "O
 # Hypothesis: no deadline for an example; under CI the same examples on every run.
 settings.register_profile("openprepay", settings.get_profile("ci" if NO_SKIP else "default"), deadline=None)
 settings.load_profile("openprepay")
+
+compiled.share()
+gc.disable()  # until everything is collected
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
