@@ -10,6 +10,7 @@ from typing import Any
 
 from headend.access import totp
 from headend.registry import kinds
+from meterlink.image import Manifest
 from tests.host.people_rig import PASSWORD
 
 _count = itertools.count(1)
@@ -18,6 +19,8 @@ TARIFF = {"prices": ["0.52"]}
 LIMITS = {"alarm": "10", "alarm2": "5", "trip_delay_s": 900, "dwell_s": 60, "spread_s": 300, "stable_s": 10}
 DAY = "2027-01-14"  # the day before that of the tests' clock
 NEW_PASSWORD = "quite another 密码 than before"
+BUS = "tcp://10.0.0.8:502?unit=1"
+IMAGE = bytes(64) + Manifest((0, 2, 0), 1, 2, "unix", bytes(32)).pack()
 DOCUMENT = {"name": "notice.pdf", "sha256": "ab" * 32}
 
 # What ends things that others need comes last, in this order.
@@ -76,6 +79,10 @@ BODIES: dict[str, Callable[[Any], list[Any]]] = {
     "post_meter": lambda walk: [
         {"meter": f"{900 + next(_count)}", "carrier": "mqtt", "tariff": TARIFF, "limits": LIMITS}
     ],
+    "change_meter_link": lambda walk: [{"carrier": "mqtt"}, {"carrier": "modbus", "address": BUS, "new_bus": True}],
+    "add_image": lambda walk: [{"image": base64.b64encode(IMAGE).decode()}],
+    "withdraw_image": lambda walk: [{"why": "a fault"}],
+    "make_campaign": lambda walk: [{"kind": "clock", "why": "as every spring", "area": ""}],
     "put_tariff": lambda walk: [TARIFF],
     "put_limits": lambda walk: [LIMITS],
     "disconnect": lambda walk: [{"reason": "customer_request"}],

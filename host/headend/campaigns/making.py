@@ -95,7 +95,10 @@ def _with_body(conn: Connection, terms: dict[str, Any]) -> dict[str, Any]:
     number = terms["image"]
     if isinstance(number, bool) or not isinstance(number, int):
         raise Refused("image", number, "the number of an image")
-    body = images.body(images.usable(conn, number)).hex()
+    try:
+        body = images.body(images.usable(conn, number)).hex()
+    except images.UnknownImage as unknown:  # a value that does not fit, of a request that is for something else
+        raise Refused(unknown.field, number, unknown.expected) from unknown
     if terms.get("body", body) != body:
         raise Refused("body", terms["body"], f"what names image {number}")
     return {**terms, "body": body}

@@ -39,10 +39,8 @@ BACK_OTHERWISE: Text = ("reason {detail}", "原因 {detail}")
 PAGE: Mapping[str, Text] = {
     "title": ("Firmware", "固件"),
     "images": ("Images", "固件映像"),
-    "number": ("No.", "编号"),
     "release": ("Release", "版本"),
     "board": ("Board", "适用硬件"),
-    "length": ("Bytes", "字节数"),
     "signed": ("Vendor's signature", "厂商签名"),
     "verified": ("verified", "已验证"),
     "unsigned": ("none", "无"),
@@ -50,12 +48,16 @@ PAGE: Mapping[str, Text] = {
     "added": ("Put in", "导入时间"),
     "by": ("By", "导入人"),
     "state": ("State", "状态"),
-    "in_use": ("can be used", "可用"),
     "withdrawn": ("withdrawn", "已停用"),
-    "none": (
-        "There are no images. Put one in: openprepay admin firmware import FILE, or POST /api/v1/firmware/images.",
-        "没有固件映像。导入：openprepay admin firmware import FILE，或 POST /api/v1/firmware/images。",
+    "deliveries": ("On meters", "下发情况"),
+    "failed": ("Refused, rolled back, not brought", "拒绝、回退或未送达"),
+    "meter": ("Meter", "电表"),
+    "why": ("Why", "原因"),
+    "campaign": ("Campaign", "批量任务"),
+    "at": ("At", "时间"),
+    "none": ("No image was put in yet.", "尚未导入固件映像。"),
+    "none_next": (
+        "Put one in with “openprepay admin firmware import FILE” or POST /api/v1/firmware/images.",
+        "使用“openprepay admin firmware import FILE”或 POST /api/v1/firmware/images 导入，再由批量任务下发。",
     ),
-    "meters": ("Meters", "电表"),
-    "deliveries": ("On their way", "下发情况"),
 }

@@ -8,6 +8,7 @@ from headend.web import (
     collection_page,
     configuration_page,
     exceptions_page,
+    firmware_page,
     fleet_page,
     signin_page,
     validation_page,
@@ -22,6 +23,7 @@ PAGES: tuple[Page[Any], ...] = (
     collection_page.PAGE,
     validation_page.PAGE,
     campaigns_page.PAGE,
+    firmware_page.PAGE,
     configuration_page.PAGE,
 )
 FILES: tuple[File, ...] = (validation_page.FILE, configuration_page.FILE)
