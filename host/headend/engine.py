@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, case, func, literal_column, select, update
+from sqlalchemy import Connection, case, update
 
+from headend import wishes
 from headend.arrivals import waves
 from headend.campaigns import following as campaigns
 from headend.clock import Clock
@@ -27,91 +28,40 @@ from headend.configuration import held as configuration_held
 from headend.epochs import follow
 from headend.firmware import told as firmware
 from headend.gate import pace
+from headend.genuine import MALFORMED, NO_SIGNER, UNKNOWN_METER, UNKNOWN_TOPIC, Checker, Keys, NotTaken
 from headend.intake import Intake, Message, Stored
 from headend.keys.signer_wire import SignerAway
 from headend.ledger import debts_on_meter, refunds
-from headend.orders import inbound, keys_held, lifecycle, outbox, questions, signing
+from headend.orders import inbound, keys_held, outbox, questions, signing
 from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.orders.policy import Entropy, Policy
 from headend.reads import batches
-from headend.refusals import Refused
 from headend.store import ORDERS, READS, Store, UnknownMeter, identity, lock_meter
 from headend.store.schema import meter_state
-from headend.store.schema import order as order_row
-from headend.store.schema import outbox as outbox_row
 from headend.tokens import making, replacing, usage
-from headend.workers import mine
-from meterlink import reports, topics
-from meterlink.batches import (
-    HEAD_LENGTH,
-    KIND_EVENTS,
-    KIND_HELD,
-    KIND_INTERVALS,
-    KIND_REPORT,
-    MAX_LENGTH,
-    Batch,
-    BatchError,
-    pack_ack,
-)
+from headend.wishes import NEVER, Part
+from meterlink import topics
+from meterlink.batches import KIND_INTERVALS, KIND_REPORT, Batch, pack_ack
 from meterlink.image import ImageError, read_progress
-from meterlink.mac import MAC_LENGTH, MacKey
-from meterlink.orders import ASPECT_CREDIT, MAX_METER, Order, OrderError
+from meterlink.mac import MacKey
+from meterlink.orders import ASPECT_CREDIT
 from meterlink.records import RECORD_LENGTH
-from meterlink.reports import Report, ReportError
+from meterlink.reports import Report
 
-__all__ = ["Ack", "Action", "Ask", "Deliver", "Engine", "Policy"]
+__all__ = ["NEVER", "Ack", "Action", "Ask", "Deliver", "Engine", "Part", "Policy"]
 
-# Why a message was not taken; each is counted under its name.
-UNKNOWN_TOPIC = "unknown_topic"
+# What became of a message, beside the reasons why one was not taken (`genuine`); each is counted under its name.
 UPDATE_PROGRESS = "update_progress"
-UNKNOWN_METER = "unknown_meter"
-WRONG_METER = "wrong_meter"  # it names another meter than the one it is said to come from
-WRONG_KIND = "wrong_kind"  # genuine, on a topic that is not for it
-NO_KEY = "no_key"
-OTHER_KEY = "other_key"  # made under a version of the meter's key that is not its own, or no longer
-MALFORMED = "malformed"
-FORGED = "forged"
-NO_SIGNER = "no_signer"  # an order that a meter holds, and nobody is there to tell whether we signed it
-NOTHING_HELD = "nothing_held"
-
+NOTHING_HELD = "nothing_held"  # asked for the order that it holds, a meter has none
+WILL = "will"
+WILL_LATE = "will_late"
 BAD_CRC = "bad_crc_record"  # of a genuine batch
 DIFFERING = "differing_record"  # other content than what is stored under its number
-
-NEVER = 1 << 62
 
 PARTS_OF_LISTS = 8
 AT_ONCE = 16  # orders or questions that are taken in one transaction
 
-WILL = "will"
-WILL_LATE = "will_late"
-
 _WILL_LENGTH = 28
-_KEY_VERSION_AT = 8  # in reports and batches alike
-_REPORT_KIND = {
-    topics.UP_STATE: reports.KIND_BIRTH,
-    topics.UP_RECEIPT: reports.KIND_RECEIPT,
-    topics.UP_REPORT: reports.KIND_REPORT,
-    topics.UP_CLOSING: reports.KIND_CLOSING,
-}
-_BATCH_KIND = {topics.UP_INTERVALS: KIND_INTERVALS, topics.UP_EVENTS: KIND_EVENTS}
-
-
-class Part(NamedTuple):
-    """What of the dispatcher's work is this process's, where several share a database.
-
-    `holder`: in whose name it holds shards and buses; only meters of these are sent anything unasked ·
-    `dispatches`: whether it sends at all · `signs()`: whether to have statements signed now.
-    """
-
-    holder: str
-    dispatches: bool
-    signs: Callable[[], bool]
-
-
-class Keys(Protocol):
-    """What the engine needs of the key store."""
-
-    def mac_key(self, meter: int, version: int) -> MacKey: ...
 
 
 class Signer(signing.Signer, making.Maker, Protocol):
@@ -138,7 +88,7 @@ class Engine:
     ) -> None:
         self._store = store
         self._part = part
-        self._keys = keys
+        self._check = Checker(store, keys)
         self._clock = clock
         self._entropy = entropy
         self._signer = signer
@@ -186,8 +136,8 @@ class Engine:
     def next_s(self) -> int:
         """When `due` has something to do at the earliest, as things stand; NEVER without orders and meters."""
         if self._part is None:
-            return self._store.read(_next_s)
-        return self._store.read(_next_of_part_s, self._part)
+            return self._store.read(wishes.of_all)
+        return self._store.read(wishes.of_part, self._part)
 
     def sent(self, action: Action, ok: bool, note: str = "") -> None:
         """What the carrier said: `ok` when it took the message over. It never means that the meter has it.
@@ -271,7 +221,7 @@ class Engine:
         """
         try:
             outcome, actions = self._take(meter_claimed, what, bytes(raw), carrier)
-        except _NotTaken as refusal:
+        except NotTaken as refusal:
             outcome, actions = refusal.why, []
         self._count(outcome)
         return actions
@@ -313,7 +263,7 @@ class Engine:
                 number, what, raw, _ = messages[place]
                 try:
                     started.append((place, self._start_batch(number, what, bytes(raw))))
-                except _NotTaken as refusal:
+                except NotTaken as refusal:
                     self._count(refusal.why)
                 except Exception as error:  # noqa: BLE001 - as above
                     found[place] = error
@@ -343,24 +293,15 @@ class Engine:
     def _take(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         take = _TAKE.get(what)
         if take is None:
-            raise _NotTaken(UNKNOWN_TOPIC)
+            raise NotTaken(UNKNOWN_TOPIC)
         return take(self, number, what, raw, carrier)
 
     def _take_state(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         if len(raw) != _WILL_LENGTH:
             return self._take_report(number, what, raw, carrier)
-        boot = self._read_will(number, raw)
+        boot = self._check.will(number, raw)
         in_time = self._store.write(inbound.gone, number, boot, lane=ORDERS).result()
         return WILL if in_time else WILL_LATE, []
-
-    def _read_will(self, number: int, raw: bytes) -> int:
-        """The boot that a will is of. It does not say its key: it may have been left before the key was changed."""
-        for version in self._held(number, raw).accepted():
-            try:
-                return reports.read_will(raw, self._mac_key(number, version))[1]
-            except ReportError:
-                continue
-        raise _NotTaken(FORGED)
 
     def _take_progress(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         """How far a meter is with an image, and what it runs: shown, and no proof of anything."""
@@ -369,28 +310,15 @@ class Engine:
             if self._store.read(firmware.is_news, number, said):
                 self._store.write(firmware.take, self._clock.now_s(), number, said, lane=READS).result()
         except ImageError as error:
-            raise _NotTaken(MALFORMED) from error
+            raise NotTaken(MALFORMED) from error
         except UnknownMeter as error:
-            raise _NotTaken(UNKNOWN_METER) from error
+            raise NotTaken(UNKNOWN_METER) from error
         return UPDATE_PROGRESS, []
 
     def _take_report(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
-        report, fresh_key = self._report(number, what, raw)
+        report, fresh_key = self._check.report(number, what, raw)
         arguments = (self._clock.now_s(), report, carrier, fresh_key)
         return self._store.write(self._store_report, *arguments, lane=ORDERS).result()
-
-    def _report(self, number: int, what: str, raw: bytes) -> tuple[Report, bool]:
-        """A genuine report of the kind that goes with its topic, and whether it brings a coming key into force."""
-        if len(raw) != reports.LENGTH:
-            raise _NotTaken(MALFORMED)
-        key, fresh_key = self._key(number, raw, raw[_KEY_VERSION_AT])
-        try:
-            report = Report(raw, key)
-        except ReportError as error:
-            raise _NotTaken(FORGED) from error
-        if report.kind != _REPORT_KIND[what]:
-            raise _NotTaken(WRONG_KIND)
-        return report, fresh_key
 
     def _store_report(
         self, conn: Connection, now_s: int, report: Report, carrier: str, fresh_key: bool
@@ -408,7 +336,7 @@ class Engine:
         return taken.outcome, actions + self._claim(conn, now_s, report.meter)
 
     def _take_closing(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
-        report = self._report(number, what, raw)[0]
+        report = self._check.report(number, what, raw)[0]
         arguments = (self._clock.now_s(), report, self._policy.question_s)
         return self._store.write(follow.closing_statement, *arguments, lane=ORDERS).result(), []
 
@@ -417,34 +345,21 @@ class Engine:
         signature tells; that the meter holds it, a report."""
         if not raw:
             return NOTHING_HELD, []
-        try:
-            held = Order(raw)
-        except OrderError as error:
-            raise _NotTaken(MALFORMED) from error
-        if held.stated.meter != number:
-            raise _NotTaken(WRONG_METER)
+        held = self._check.order(number, raw)
         judge = getattr(self._signer, "judge_found", None)
         if judge is None:
-            raise _NotTaken(NO_SIGNER)
+            raise NotTaken(NO_SIGNER)
         try:
             verdict = judge(raw)
         except SignerAway as error:
-            raise _NotTaken(NO_SIGNER) from error
+            raise NotTaken(NO_SIGNER) from error
         arguments = (self._clock.now_s(), held, verdict)
         outcome = self._store.write(follow.order_held, *arguments, lane=ORDERS).result()
         return outcome, self._store.write(self._claim, self._clock.now_s(), number, lane=ORDERS).result()
 
     def _take_held(self, number: int, what: str, raw: bytes, carrier: str) -> tuple[str, list[Action]]:
         """The versions of the orders that a meter holds, which the audit of configuration asked for."""
-        if not HEAD_LENGTH + MAC_LENGTH <= len(raw) <= MAX_LENGTH:
-            raise _NotTaken(MALFORMED)
-        key, _ = self._key(number, raw, raw[_KEY_VERSION_AT])
-        try:
-            batch = Batch(raw, key)
-        except BatchError as error:
-            raise _NotTaken(FORGED) from error
-        if batch.kind != KIND_HELD:
-            raise _NotTaken(WRONG_KIND)
+        batch, _, _ = self._check.batch(number, what, raw)
         arguments = (self._clock.now_s(), batch, self._policy.question_s, self._entropy)
         outcome, more = self._store.write(configuration_held.take, *arguments, lane=ORDERS).result()
         return outcome, list(more)
@@ -454,15 +369,7 @@ class Engine:
 
     def _start_batch(self, number: int, what: str, raw: bytes) -> "_Started":
         """Verify a batch and hand it to the store."""
-        if not HEAD_LENGTH + MAC_LENGTH <= len(raw) <= MAX_LENGTH:
-            raise _NotTaken(MALFORMED)
-        key, fresh_key = self._key(number, raw, raw[_KEY_VERSION_AT])
-        try:
-            batch = Batch(raw, key)
-        except BatchError as error:
-            raise _NotTaken(FORGED) from error
-        if batch.kind != _BATCH_KIND[what]:
-            raise _NotTaken(WRONG_KIND)
+        batch, key, fresh_key = self._check.batch(number, what, raw)
         now_s = self._clock.now_s()
         store = self._store_intervals if batch.kind == KIND_INTERVALS else self._store_events
         return batch, key, now_s, self._store.write(store, now_s, batch, fresh_key, lane=READS)
@@ -523,45 +430,9 @@ class Engine:
     def _claim(self, conn: Connection, now_s: int, number: int) -> list[Action]:
         return outbox.claim(conn, now_s, self._policy, self._entropy, meter_id=number)
 
-    def _key(self, number: int, raw: bytes, version: int) -> tuple[MacKey, bool]:
-        """The meter's key of `version`, where the message names that meter and a version that it holds; and whether
-        that is the coming one, which this message brings into force when it is genuine."""
-        held = self._held(number, raw)
-        if version not in held.accepted():
-            raise _NotTaken(OTHER_KEY)
-        return self._mac_key(number, version), version == held.coming
-
-    def _held(self, number: int, raw: bytes) -> keys_held.Held:
-        """The versions of the key that the meter holds which the message names."""
-        if not 0 < number <= MAX_METER:
-            raise _NotTaken(UNKNOWN_METER)
-        held = self._store.read(keys_held.versions, number)
-        if held is None:
-            raise _NotTaken(UNKNOWN_METER)
-        try:
-            if reports.meter_of(raw) != number:
-                raise _NotTaken(WRONG_METER)
-        except ReportError as error:
-            raise _NotTaken(MALFORMED) from error
-        return held
-
-    def _mac_key(self, number: int, version: int) -> MacKey:
-        try:
-            return self._keys.mac_key(number, version)
-        except Refused as error:
-            raise _NotTaken(NO_KEY) from error
-
 
 _Stored = tuple[batches.TakenBatch, list[Action]]
 _Started = tuple[Batch, MacKey, int, "Future[_Stored]"]
-
-
-class _NotTaken(Exception):
-    """A message that is counted as `why` and left."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
 
 
 _TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action]]]] = {
@@ -575,41 +446,6 @@ _TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action
     topics.UP_UPDATE: Engine._take_progress,
     topics.UP_HELD: Engine._take_held,
 }
-
-
-_EARLIEST = select(func.min(outbox_row.c.next_s))
-
-
-_UNSIGNED = (order_row.c.state == literal_column(f"'{lifecycle.QUEUED}'"), order_row.c.signed.is_(None))
-_EARLIEST_OF_HOLDER = mine.alone(
-    select(outbox_row.c.next_s)
-    .join(order_row, order_row.c.id == outbox_row.c.order_id)
-    .where(order_row.c.signed.is_not(None))
-    .order_by(outbox_row.c.next_s)
-    .limit(1),
-    outbox_row.c.meter,
-)
-_EARLIEST_UNSIGNED = (
-    select(func.min(outbox_row.c.next_s)).join(order_row, order_row.c.id == outbox_row.c.order_id).where(*_UNSIGNED)
-)
-
-
-def _next_s(conn: Connection) -> int:
-    """The earliest wish for attention; a row under lease may wish in vain."""
-    of_orders = conn.execute(_EARLIEST).scalar(), turns.next_s(conn), making.next_s(conn)
-    earliest = (*of_orders, pace.next_s(conn), campaigns.next_s(conn))
-    return min(NEVER if at_s is None else at_s for at_s in earliest)
-
-
-def _next_of_part_s(conn: Connection, part: Part) -> int:
-    """The same for one of several workers. What no worker serves is nobody's wish."""
-    wishes = [pace.next_s(conn), campaigns.next_s(conn)]
-    if part.dispatches:
-        held = mine.values(conn, part.holder)
-        wishes += [conn.execute(_EARLIEST_OF_HOLDER, held).scalar(), turns.next_s(conn, part.holder)]
-    if part.signs():
-        wishes += [making.next_s(conn), conn.execute(_EARLIEST_UNSIGNED).scalar()]
-    return min(NEVER if at_s is None else at_s for at_s in wishes)
 
 
 def _ask_by(conn: Connection, number: int, soon_s: int) -> None:

@@ -7,10 +7,11 @@ the dispatcher, message by message.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from headend.genuine import Keys
 from headend.keys.signer_wire import SignerAway
 from headend.orders import keys_held
 from headend.orders.actions import Ask
@@ -25,10 +26,6 @@ TOGETHER = 400  # batches in one transaction: some milliseconds of the writer
 
 Message = tuple[int, str, bytes, str]  # the meter that it is said to come from, topics.UP_*, as it came, carrier
 Follow = Callable[[Connection, int, Sequence[int]], Sequence[Ask]]  # what to ask these meters for next, written down
-
-
-class Keys(Protocol):
-    def mac_key(self, meter: int, version: int) -> MacKey: ...
 
 
 class Stored(NamedTuple):
