@@ -4,6 +4,7 @@ A chore: it looks at some meters at a time, by rising number, and goes on where 
 without a lock and written where nobody judged the meter meanwhile.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,8 +22,9 @@ from headend.validation.verdicts import NEVER, Cursor, Outcome
 from meterlink.batches import KIND_INTERVALS
 
 READ_BY_S = 6 * 3600  # after midnight, the day before is read as far as it can be
-BATCH = 50  # meters in a transaction
-MANY = 10  # batches in a run
+LISTED = 100  # meters that are looked up at once
+TOGETHER = 10  # … judged and written together: a tenth of a second
+LONGEST_S = 0.5  # of one call
 
 _mine, _there = quality_meter.c, meter_reads.c
 _islands = (
@@ -93,23 +95,28 @@ class Follower:
 
     def follow(self, now_s: int) -> bool:
         """Judge what is due of the next meters; whether there is more to do at once."""
-        for _ in range(MANY):
-            steps, behind = self._store.read(due_steps, now_s, self._behind)
-            if steps:
+        ends = time.monotonic() + LONGEST_S
+        while True:
+            due, rows = self._store.read(due_after, now_s, self._behind)
+            for at in range(0, len(rows), TOGETHER):
+                steps = self._store.read(_steps, now_s, rows[at : at + TOGETHER], due)
                 self._store.write(_keep, now_s, steps, lane=READS).result()
-            self._behind = behind
-            if not behind:
+                self._behind = steps[-1].outcome.meter
+                if time.monotonic() > ends:
+                    return True
+            if len(rows) < LISTED:
+                self._behind = 0
                 return False
-        return True
 
 
-def due_steps(conn: Connection, now_s: int, behind: int) -> tuple[list[Step], int]:
-    """Judge the next meters above `behind` that are due; (what to write, where to go on: 0 at the end)."""
-    tz = zone.of(conn)
-    due = zone.day_of(tz, now_s - READ_BY_S) - 1
-    rows: Sequence[Any] = _DUE(conn, {"behind": behind, "due": due, "most": BATCH}).all()
-    steps = [_step(conn, now_s, row, due) for row in rows]
-    return steps, rows[-1].meter if len(rows) == BATCH else 0
+def due_after(conn: Connection, now_s: int, behind: int) -> tuple[int, Sequence[Any]]:
+    """The last day that can be judged, and the next meters above `behind` that are due."""
+    due = zone.day_of(zone.of(conn), now_s - READ_BY_S) - 1
+    return due, _DUE(conn, {"behind": behind, "due": due, "most": LISTED}).all()
+
+
+def _steps(conn: Connection, now_s: int, rows: Sequence[Any], due: int) -> list[Step]:
+    return [_step(conn, now_s, row, due) for row in rows]
 
 
 def _step(conn: Connection, now_s: int, row: Any, due: int) -> Step:
