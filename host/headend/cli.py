@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,12 +13,13 @@ from sqlalchemy import make_url
 
 from headend import cli_epochs, cli_firmware, cli_gate, cli_keys
 from headend.clock import SystemClock
+from headend.command import run, settings_of
 from headend.keys.holder import KeyHolder
 from headend.keys.place import open_keys
 from headend.keys.sealed import KeyFileError
 from headend.ledger import channels
 from headend.refusals import Refused
-from headend.settings import INSIDE, BadSettings, Settings
+from headend.settings import INSIDE, Settings
 from headend.store import Store, open_store
 from headend.watch import heap, logs, systemd
 from headend.web import wire
@@ -46,7 +46,7 @@ def serve(argv: list[str]) -> int:
     parser.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
     parser.add_argument("--verbose", action="store_true", help="tell more on standard error")
     parser.set_defaults(run=_serve)
-    return _run("serve", parser, argv)
+    return run(parser, argv, _act, KeyFileError)
 
 
 def admin(argv: list[str]) -> int:
@@ -83,20 +83,12 @@ def admin(argv: list[str]) -> int:
     cli_epochs.add_to(things, hang)
     cli_firmware.add_to(things, hang)
     cli_gate.add_to(things, hang)
-    return _run("admin", parser, argv)
+    return run(parser, argv, _act, KeyFileError)
 
 
-def _run(name: str, parser: argparse.ArgumentParser, argv: list[str]) -> int:
-    try:
-        given = parser.parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        run: Command = given.run
-        return run(given, Settings.load(given.config, os.environ)) or 0
-    except (Refused, KeyFileError, BadSettings) as error:
-        print(f"openprepay {name}: {error}", file=sys.stderr)
-        return 1
+def _act(given: argparse.Namespace) -> int | None:
+    act: Command = given.run
+    return act(given, settings_of(given))
 
 
 # --- serve ------------------------------------------------------------------------------------------------------------

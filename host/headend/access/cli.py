@@ -4,7 +4,6 @@ import argparse
 import base64
 import getpass
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from sqlalchemy import Connection
 from headend.access import passwords, people
 from headend.access.roles import ADMINISTRATOR, ROLES
 from headend.clock import SystemClock
-from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
+from headend.command import run, settings_of
 from headend.store import Store, open_store
 
 Run = Callable[[argparse.Namespace, Store, int, str], None]
@@ -39,18 +37,12 @@ def main(argv: list[str]) -> int:
     added.add_argument("--language", default="en", help="en or zh")
     command("reset", _reset)
     command("list", _list, named=False)
-    try:
-        given = parser.parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        settings = Settings.load(given.config, os.environ)
-        with open_store(settings.database, inline=True) as store:
-            given.run(given, store, SystemClock().now_s(), f"system:{getpass.getuser()}")
-    except (Refused, BadSettings) as error:
-        print(f"openprepay admin user: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run(parser, argv, _run)
+
+
+def _run(given: argparse.Namespace) -> None:
+    with open_store(settings_of(given).database, inline=True) as store:
+        given.run(given, store, SystemClock().now_s(), f"system:{getpass.getuser()}")
 
 
 def _add(given: argparse.Namespace, store: Store, now_s: int, actor: str) -> None:

@@ -1,7 +1,6 @@
 """`openprepay ledger`: heads and day reports, export, and the verifier, which also stands by itself."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,9 +8,9 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from headend.books import day, export, heads, verifier
+from headend.command import run, settings_of
 from headend.language import LANGUAGES
 from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
 from headend.store import Store, open_store
 
 _POSTGRES = "postgresql"
@@ -43,14 +42,7 @@ def main(argv: Sequence[str]) -> int:
     verify.add_argument("--database", help="a database URL or a SQLite file (else the setting)")
     command("verifier", _verifier)
     try:
-        given = parser.parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        return int(given.run(given))
-    except (Refused, BadSettings, OSError) as error:
-        print(f"openprepay ledger: {error}", file=sys.stderr)
-        return 1
+        return run(parser, argv, lambda given: given.run(given), OSError)
     except verifier.Unreadable as error:
         print(error, file=sys.stderr)
         return 3
@@ -94,7 +86,7 @@ def _verify(given: argparse.Namespace) -> int:
     keys = [verifier.key_of(text) for text in given.key]
     if given.export:
         return verifier.run(given.head, keys, *verifier.from_export(given.export))
-    url = given.database or Settings.load(given.config, os.environ).database
+    url = given.database or settings_of(given).database
     if not url.startswith(_POSTGRES):
         return verifier.run(given.head, keys, *verifier.from_sqlite(url))
 
@@ -119,4 +111,4 @@ def _row(store: Store, named: str | None) -> heads.HeadRow:
 
 
 def _store(given: argparse.Namespace) -> Store:
-    return open_store(Settings.load(given.config, os.environ).database)
+    return open_store(settings_of(given).database)

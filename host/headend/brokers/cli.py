@@ -7,10 +7,10 @@ OPENPREPAY_BROKER_PASSWORD. docs/brokers.md tells what goes where.
 import argparse
 import getpass
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from headend import command
 from headend.brokers import authority, clients, dynsec, files, rights
 from headend.brokers.authority import Authority
 from headend.brokers.control import BrokerControl
@@ -20,7 +20,7 @@ from headend.keys import passphrase
 from headend.keys.sealed import KeyFileError
 from headend.links.mqtt_options import MqttOptions
 from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
+from headend.settings import Settings
 from headend.store import open_store
 
 PASSPHRASE = "OPENPREPAY_AUTHORITY_PASSPHRASE"
@@ -35,16 +35,7 @@ def main(argv: list[str]) -> int:
     _certificates(parts.add_parser("certificates", help="an authority, and what it signs"))
     _files(parts.add_parser("files", help="write what Mosquitto reads: configuration, access list, passwords"))
     _dynsec(parts.add_parser("dynsec", help="bring Mosquitto's dynamic security in line with the fleet, while it runs"))
-    try:
-        given = parser.parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        given.run(given)
-    except (Refused, KeyFileError, BadSettings, dynsec.Refusals, TimeoutError, OSError) as error:
-        print(f"openprepay broker: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.run(parser, argv, lambda given: given.run(given), KeyFileError, dynsec.Refusals, OSError)
 
 
 # --- certificates -----------------------------------------------------------------------------------------------------

@@ -6,18 +6,17 @@ one does not fit, unless --skip-bad leaves those out; a file may be imported aga
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from headend import command
 from headend.clock import SystemClock
 from headend.fleet import columns, csv_lines, exporting, grid, importing, tree, types
 from headend.fleet.import_lines import Given
 from headend.fleet.meters import newest_key_version
 from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
 from headend.store import Store, open_store
 
 ACTOR = "machine:fleet"  # whoever runs commands on the head end's own machine
@@ -45,16 +44,12 @@ def main(argv: list[str]) -> int:
     shown.add_argument("--below", default="", help="path of a node; else the substations")
     for one in (taken, given, listed, shown):
         one.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
-    try:
-        arguments = parser.parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        with open_store(Settings.load(arguments.config, os.environ).database, inline=True) as store:
-            return _COMMANDS[arguments.command](store, arguments)
-    except (Refused, BadSettings, OSError, UnicodeDecodeError) as error:
-        print(f"openprepay fleet: {error}", file=sys.stderr)
-        return 1
+    return command.run(parser, argv, _run, OSError, UnicodeDecodeError)
+
+
+def _run(given: argparse.Namespace) -> int:
+    with open_store(command.settings_of(given).database, inline=True) as store:
+        return _COMMANDS[given.command](store, given)
 
 
 def _import(store: Store, given: argparse.Namespace) -> int:

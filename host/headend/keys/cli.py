@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from headend import command
 from headend.keys import cli_change, cli_provision, cli_root, custodians, passphrase, presign, words
 from headend.keys.holder import BENCH, PRODUCTION, KeyHolder, KeyName
 from headend.keys.keystore import KeyStore
 from headend.keys.place import Place, open_keys
 from headend.keys.sealed import KeyFileError, write_secret
 from headend.keys.state import KeyState
-from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
 from meterlink import names
 from meterlink.orders import ROLE_ROOT
 
@@ -28,21 +27,16 @@ _SETTINGS = ("keystore", "passphrase_file", "database", "currency")
 
 def main(argv: list[str]) -> int:
     """Run one sub-command; 0 when it was done, 1 when it was refused (with a sentence on stderr), 2 for bad usage."""
-    parser = _parser()
-    try:
-        given = parser.parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        settings = Settings.load(given.config, os.environ)
-        for name in _SETTINGS:
-            if getattr(given, name, None) is None:
-                setattr(given, name, getattr(settings, name))
-        run: Callable[[argparse.Namespace], int | None] = given.run
-        return run(given) or 0
-    except (Refused, KeyFileError, BadSettings) as error:
-        print(f"openprepay keys: {error}", file=sys.stderr)
-        return 1
+    return command.run(_parser(), argv, _run, KeyFileError)
+
+
+def _run(given: argparse.Namespace) -> int | None:
+    settings = command.settings_of(given)
+    for name in _SETTINGS:
+        if getattr(given, name, None) is None:
+            setattr(given, name, getattr(settings, name))
+    run: Callable[[argparse.Namespace], int | None] = given.run
+    return run(given)
 
 
 def _init(given: argparse.Namespace) -> None:

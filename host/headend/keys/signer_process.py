@@ -9,10 +9,10 @@ import argparse
 import os
 import pwd
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from headend import command
 from headend.clock import SystemClock
 from headend.keys.place import open_keys
 from headend.keys.sealed import KeyFileError
@@ -22,22 +22,13 @@ from headend.keys.signer_log import SignerLog
 from headend.keys.signer_report import GROUPS, check, show
 from headend.keys.signer_server import SignerServer
 from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
+from headend.settings import Settings
 from headend.watch import logs, systemd
 
 
 def main(argv: list[str]) -> int:
     """0 when it was done, or ended in order; 1 when it could not be, or the log is not whole; 2 for bad usage."""
-    try:
-        given = _parser().parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        run: Callable[[argparse.Namespace, Settings], int] = given.run
-        return run(given, Settings.load(given.config, os.environ))
-    except (Refused, KeyFileError, BadSettings) as error:
-        print(f"openprepay signer: {error}", file=sys.stderr)
-        return 1
+    return command.run(_parser(), argv, lambda given: given.run(given, command.settings_of(given)), KeyFileError)
 
 
 def _run(given: argparse.Namespace, settings: Settings) -> int:

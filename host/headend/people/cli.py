@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from headend import command
 from headend.clock import SystemClock
 from headend.keys.sealed import KeyFileError
 from headend.people import persons
 from headend.people.keyring import CannotOpen, RingFile
 from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
+from headend.settings import Settings
 from headend.store import Store, open_store, wipe
 from headend.store.schema_people import person_field, person_index, person_key
 
@@ -34,16 +35,8 @@ def main(argv: list[str]) -> int:
         made.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
         if run is _erase:
             made.add_argument("person", help="the pseudonym")
-    try:
-        given = parser.parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        run_it: Callable[[argparse.Namespace, Settings], int | None] = given.run
-        return run_it(given, Settings.load(given.config, os.environ)) or 0
-    except (Refused, KeyFileError, BadSettings, CannotOpen) as error:
-        print(f"openprepay persons: {error}", file=sys.stderr)
-        return 1
+    refusals = KeyFileError, CannotOpen
+    return command.run(parser, argv, lambda given: given.run(given, command.settings_of(given)), *refusals)
 
 
 def _init(_given: argparse.Namespace, settings: Settings) -> None:

@@ -2,21 +2,20 @@
 
 import argparse
 import getpass
-import os
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from headend import command
 from headend.clock import SystemClock
 from headend.collection import success
 from headend.reads import export, statistics
 from headend.reads.packer import Packer
 from headend.reads.packing import Damaged
 from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
+from headend.settings import Settings
 from headend.store import CommitFailed, Store, open_store, retention
 
 Run = Callable[[argparse.Namespace, Settings, Store], None]
@@ -24,18 +23,13 @@ Run = Callable[[argparse.Namespace, Settings, Store], None]
 
 def main(argv: list[str]) -> int:
     """0 when it was done, 1 when it could not be, 2 for bad usage."""
-    try:
-        given = _parser().parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        settings = Settings.load(given.config, os.environ)
-        with open_store(settings.database, inline=True) as store:
-            given.run(given, settings, store)
-    except (Refused, BadSettings, CommitFailed, Damaged, DBAPIError, OSError) as error:
-        print(f"openprepay readings: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.run(_parser(), argv, _run, CommitFailed, Damaged, DBAPIError, OSError)
+
+
+def _run(given: argparse.Namespace) -> None:
+    settings = command.settings_of(given)
+    with open_store(settings.database, inline=True) as store:
+        given.run(given, settings, store)
 
 
 def _export(given: argparse.Namespace, settings: Settings, store: Store) -> None:

@@ -4,33 +4,24 @@ import argparse
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from headend import command
 from headend.clock import SystemClock
 from headend.epochs import adopt, readback
 from headend.keys.place import Place
 from headend.keys.sealed import KeyFileError
-from headend.refusals import Refused
-from headend.settings import INSIDE, BadSettings, Settings
+from headend.settings import INSIDE, Settings
 from headend.store import CommitFailed, Store, backup, checking, losses, open_store, retention
 from headend.web import wire
 
 
 def main(argv: list[str]) -> int:
     """0 when it was done, 1 when it could not be or the database is not whole, 2 for bad usage."""
-    try:
-        given = _parser().parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        run: Callable[[argparse.Namespace, Settings], int] = given.run
-        return run(given, Settings.load(given.config, os.environ))
-    except (Refused, BadSettings, KeyFileError, CommitFailed, DBAPIError, OSError) as error:
-        print(f"openprepay db: {error}", file=sys.stderr)
-        return 1
+    refusals = KeyFileError, CommitFailed, DBAPIError, OSError
+    return command.run(_parser(), argv, lambda given: given.run(given, command.settings_of(given)), *refusals)
 
 
 def _backup(given: argparse.Namespace, settings: Settings) -> int:

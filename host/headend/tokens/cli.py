@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from headend import command
 from headend.clock import SystemClock
 from headend.fleet.meters import get_meter
 from headend.keys.place import open_keys
@@ -25,7 +26,7 @@ from headend.keys.signer import Signer
 from headend.keys.signer_client import SignerClient
 from headend.keys.signer_log import LogHeld, SignerLog
 from headend.refusals import Refused
-from headend.settings import INSIDE, BadSettings, Settings
+from headend.settings import INSIDE, Settings
 from headend.store import MONEY, Store, open_store
 from headend.tokens import amounts, book, decoder, making, replacing, vending
 from headend.tokens.decoder import Decoder
@@ -44,16 +45,8 @@ Command = Callable[[argparse.Namespace, Settings], int]
 
 def main(argv: list[str]) -> int:
     """Run one sub-command: 0 when it was done, 1 when it, or a line of a batch, was refused, 2 for bad usage."""
-    try:
-        given = _parser().parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        run: Command = given.run
-        return run(given, Settings.load(given.config, os.environ))
-    except (Refused, KeyFileError, BadSettings, NotMade) as error:
-        print(f"openprepay token: {error}", file=sys.stderr)
-        return 1
+    refusals = KeyFileError, NotMade
+    return command.run(_parser(), argv, lambda given: given.run(given, command.settings_of(given)), *refusals)
 
 
 def _parser() -> argparse.ArgumentParser:

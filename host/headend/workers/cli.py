@@ -4,17 +4,17 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import make_url
 
+from headend import command
 from headend.keys.holder import KeyHolder
 from headend.keys.place import open_keys
 from headend.keys.sealed import KeyFileError
 from headend.refusals import Refused
-from headend.settings import INSIDE, BadSettings, Settings
+from headend.settings import INSIDE, Settings
 from headend.watch import heap, logs, systemd
 from headend.workers import roles
 from headend.workers.post import Post
@@ -31,24 +31,19 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
     parser.add_argument("--roles", help="comma-separated (else the setting roles)")
     parser.add_argument("--verbose", action="store_true", help="tell more on standard error")
-    try:
-        given = parser.parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        settings = Settings.load(given.config, os.environ)
-        if given.roles is not None:
-            settings = replace(settings, roles=given.roles)
-        post = post_of(settings)
-        logs.set_up(settings.log_format, "debug" if given.verbose else settings.log_level)
-        keys = None
-        if settings.signer == INSIDE and roles.SIGN in post.roles:
-            keys = open_keys(settings.keystore, os.environ, settings.passphrase_file)
-        asyncio.run(_until_stopped(settings, keys, post))
-    except (Refused, KeyFileError, BadSettings) as error:
-        print(f"openprepay worker: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return command.run(parser, argv, _run, KeyFileError)
+
+
+def _run(given: argparse.Namespace) -> None:
+    settings = command.settings_of(given)
+    if given.roles is not None:
+        settings = replace(settings, roles=given.roles)
+    post = post_of(settings)
+    logs.set_up(settings.log_format, "debug" if given.verbose else settings.log_level)
+    keys = None
+    if settings.signer == INSIDE and roles.SIGN in post.roles:
+        keys = open_keys(settings.keystore, os.environ, settings.passphrase_file)
+    asyncio.run(_until_stopped(settings, keys, post))
 
 
 def post_of(settings: Settings) -> Post:

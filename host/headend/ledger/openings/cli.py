@@ -5,14 +5,12 @@ With `--propose` and that digest it is proposed; another person approves it, at 
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
+from headend import command
 from headend.clock import SystemClock
 from headend.ledger.openings import checking, files, running, words
-from headend.refusals import Refused
-from headend.settings import BadSettings, Settings
 from headend.store import Store, open_store
 
 ACTOR = "machine:import"  # whoever runs commands on the head end's own machine
@@ -34,16 +32,12 @@ def main(argv: list[str]) -> int:
     shown.add_argument("id")
     for one in (tried, shown):
         one.add_argument("--config", type=Path, help="settings file (else OPENPREPAY_CONFIG)")
-    try:
-        given = parser.parse_args(argv)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    try:
-        with open_store(Settings.load(given.config, os.environ).database, inline=True) as store:
-            return _progress(store, given.id) if given.command == "progress" else _openings(store, given)
-    except (Refused, BadSettings, OSError, ValueError) as error:
-        print(f"openprepay import: {error}", file=sys.stderr)
-        return 1
+    return command.run(parser, argv, _run, OSError, ValueError)
+
+
+def _run(given: argparse.Namespace) -> int:
+    with open_store(command.settings_of(given).database, inline=True) as store:
+        return _progress(store, given.id) if given.command == "progress" else _openings(store, given)
 
 
 def _openings(store: Store, given: argparse.Namespace) -> int:
