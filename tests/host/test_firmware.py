@@ -19,9 +19,11 @@ from headend.fleet import life, types
 from headend.links import image as links_image
 from headend.links.image import Image
 from headend.refusals import Refused
-from headend.store.schema import meter_event, meter_state, order, outbox
+from headend.store.schema import meter, meter_event, meter_state, order, outbox
 from headend.store.schema_firmware import firmware_delivery, firmware_image, firmware_running
 from headend.store.schema_readings import meter_reads
+from headend.workers import leases
+from headend.workers.homes import HOME, NUMBERS
 from meterlink import events, results, states
 from meterlink import image as wire
 from meterlink.image import Manifest, Progress
@@ -310,6 +312,26 @@ def test_a_worker_that_dies_leaves_a_delivery_to_the_next(shop: Workshop) -> Non
     assert of[1] not in {row.meter for row in shop.store.read(deliveries.due, now_s, 100)}
     later = {row.meter: row for row in shop.store.read(deliveries.due, now_s + deliveries.LEASE_S, 100)}
     assert (later[of[1]].state, later[of[1]].record) == ("bringing", 4)
+
+
+def test_a_worker_carries_for_the_meters_that_it_holds(shop: Workshop) -> None:
+    campaign = shop.approved(shop.keep(made()), groups=["rest"])
+    shop.step()
+    now_s, mine = shop.clock.now_s(), shop.meters[:2]
+
+    def hold(conn: Any) -> None:
+        for number in mine:
+            home = conn.execute(select(HOME).where(meter.c.meter == number)).scalar_one()
+            kind = next(kind for kind, numbers in NUMBERS.items() if home in numbers)
+            assert leases.take(conn, kind, home, "w1", 60) is not None
+
+    shop.store.write(hold).result()
+    homes = {row.home for row in shop.store.read(deliveries.due, now_s, 100, "w1")}
+    held = {row.meter for row in shop.store.read(deliveries.due, now_s, 100, "w1")}
+    assert held >= set(mine) and len(homes) <= 2
+    assert shop.store.read(deliveries.due, now_s, 100, "w2") == []
+    assert shop.store.read(deliveries.trying, now_s, 100, "w1") == []
+    assert len(shop.deliveries(campaign)) == 6
 
 
 def test_a_pause_holds_images_and_an_abort_ends_them(shop: Workshop) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from headend.campaigns import acts, making
 from headend.firmware import images
-from headend.fleet import life, types
+from headend.fleet import life, link, types
 from headend.fleet.meters import MeterRecord, add_meter
 from headend.gate import policy as gate_policy
 from headend.gate import proposals
@@ -27,8 +27,11 @@ from headend.orders import ceremony
 from headend.orders.policy import Policy
 from headend.service import Service
 from headend.settings import Settings
+from headend.store.schema import meter_state
 from headend.store.schema_campaign import campaign, campaign_meter
 from headend.store.schema_firmware import firmware_delivery, firmware_running
+from headend.workers import roles
+from headend.workers.post import Post
 from meter import release
 from meterlink import results
 from meterlink.image import Manifest
@@ -63,9 +66,10 @@ def of_board(board: str) -> Image:
 
 
 class Works:
-    """A head end's settings and keys, and meters with slots."""
+    """A head end's settings and keys, and meters with slots. `unit`: of the one on the bus, as the fleet has it."""
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, stack: contextlib.ExitStack, unit: int) -> None:
+        self.unit = unit
         self.keys = KeyStore.generate(use=BENCH)
         broker = stack.enter_context(Broker(folder / "broker"))
         self.line = PtyLine(folder / "line")
@@ -92,7 +96,7 @@ class Works:
             self.meters[number] = made
 
     def record(self, number: int) -> MeterRecord:
-        where = f"serial:{self.line.link}?unit=1&parity=N" if number == ON_BUS else ""
+        where = f"serial:{self.line.link}?unit={self.unit}&parity=N" if number == ON_BUS else ""
         carrier = "modbus" if number == ON_BUS else "mqtt"
         tariff, limits = workbench.DEFAULT_TARIFF.encode(), workbench.DEFAULT_LIMITS.encode()
         return MeterRecord(number, carrier, where, tariff, limits, tag_key_version=self.keys.tag_key_version)
@@ -169,20 +173,24 @@ class Head:
         found = [*self.rows(campaign), *self.rows(firmware_delivery), self.service.troubles()]
         return "\n".join(map(str, found))
 
+    def report(self) -> bytes | None:
+        """What is known of the meter on the bus."""
+        return next(row.report for row in self.rows(meter_state) if row.meter == ON_BUS)
+
     def delivery(self, campaign_id: int, number: int) -> Any:
         mine = (row for row in self.rows(firmware_delivery) if (row.campaign, row.meter) == (campaign_id, number))
         return next(mine, None)
 
 
-def run(tmp_path: Path, scenario: Callable[[Head], Any]) -> None:
+def run(tmp_path: Path, scenario: Callable[[Head], Any], post: Post | None = None, unit: int = 1) -> None:
     async def whole(works: Works) -> None:
-        async with Service(works.settings, works.keys, policy=HASTY) as service:
+        async with Service(works.settings, works.keys, policy=HASTY, post=post) as service:
             head = Head(works, service)
             await asyncio.to_thread(head.fleet)
             await scenario(head)
 
     with contextlib.ExitStack() as stack:
-        asyncio.run(asyncio.wait_for(whole(Works(tmp_path, stack)), 3 * LIMIT_S))
+        asyncio.run(asyncio.wait_for(whole(Works(tmp_path, stack, unit)), 3 * LIMIT_S))
 
 
 def test_a_campaign_brings_an_image_over_both_carriers_and_ends_when_meters_run_it(tmp_path: Path) -> None:
@@ -217,10 +225,16 @@ def test_a_campaign_brings_an_image_over_both_carriers_and_ends_when_meters_run_
 
 
 def test_an_image_that_meters_refuse_is_not_ordered(tmp_path: Path) -> None:
-    """Of meters whose type nobody told, the meter says that an image is not for its board."""
+    """Of meters whose type nobody told, the meter says that an image is not for its board. A worker brings it, to a
+    meter whose unit number was wrong when the worker began."""
 
     async def scenario(head: Head) -> None:
         await asyncio.to_thread(head.write, life.describe, ON_BUS, ANN, kind=None, serial="")
+        where = head.works.record(ON_BUS).address.replace("unit=9&", "unit=1&")
+        await asyncio.sleep(2 * HASTY.poll_s)
+        assert head.report() is None
+        await asyncio.to_thread(head.write, link.change, ON_BUS, "modbus", where, ANN, new_bus=True)
+        await head.until(lambda: head.report() is not None)
         wrong = of_board("esp32s3")
         made = await asyncio.to_thread(head.campaign, wrong, [ON_BUS], {**PLAN, "groups": ["rest"]})
         await head.until(lambda: head.row(made).state == "drafted")
@@ -230,4 +244,4 @@ def test_an_image_that_meters_refuse_is_not_ordered(tmp_path: Path) -> None:
         assert (refused.state, refused.result) == ("refused", results.WRONG_BOARD)
         assert head.row(made).counts.count('"bad":1') == 1
 
-    run(tmp_path, scenario)
+    run(tmp_path, scenario, Post(frozenset(roles.ROLES), "worker:1", lines=True), unit=9)

@@ -52,5 +52,6 @@ firmware_delivery = Table(
     Column("result", Integer, nullable=False, server_default="0"),  # meterlink.results.*, likewise
     Column("note", String(200), nullable=False, server_default=""),  # why it stands as it does
     Index("ix_firmware_delivery_state", "state", "next_s"),
+    Index("ix_firmware_delivery_campaign", "campaign", "state"),
     Index("ix_firmware_delivery_meter", "meter"),
 )

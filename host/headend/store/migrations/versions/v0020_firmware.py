@@ -81,6 +81,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("campaign", "meter", name="pk_firmware_delivery"),
     )
     op.create_index("ix_firmware_delivery_state", "firmware_delivery", ["state", "next_s"])
+    op.create_index("ix_firmware_delivery_campaign", "firmware_delivery", ["campaign", "state"])
     op.create_index("ix_firmware_delivery_meter", "firmware_delivery", ["meter"])
     for event, sentence, columns in _GUARDS:
         guards.refuse(op, "firmware_image", event, sentence, columns)
