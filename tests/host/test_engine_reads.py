@@ -286,6 +286,8 @@ def test_doubled_periods_and_broken_chains_are_seen(bench: Bench) -> None:
     bench.up(topics.UP_INTERVALS, bench.peer.batch_of(b"".join(made), 1))
     counted = count(bench)
     assert (counted.doubled, counted.unchained, counted.stored, counted.whole) == (1, 1, 4, False)
+    some = bench.store.read(lambda conn: completeness.of_some(conn, METER, series.numbered(conn, METER, 7, 2, 4)))
+    assert (some.doubled, some.unchained, some.stored, some.whole) == (0, 1, 4, False), "of these three alone"
 
 
 def test_registers_that_wrap_and_saturated_energies_do_not_break_the_chain(bench: Bench) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from headend.reads import cursors, logs, series
 from headend.reads.series import Reading
@@ -37,17 +38,30 @@ class Completeness:
 
 
 def completeness(conn: Connection, meter: int) -> Completeness:
-    """Count the intervals of a meter; raises UnknownMeter."""
-    state, log = cursors.of(conn, meter), logs.LOGS[KIND_INTERVALS]
+    """Count the intervals of a meter, every record of its present log looked at; raises UnknownMeter."""
+    state = cursors.of(conn, meter)
+    found = [] if state.log_id is None else series.numbered(conn, meter, state.log_id, 1, state.interval_newest)
+    return _counted(conn, state, len(found), found)
+
+
+def of_some(conn: Connection, meter: int, found: Sequence[Reading]) -> Completeness:
+    """The same, but that `doubled` and `unchained` are counted among the records `found` alone: the others are not
+    looked at, however many there are."""
+    state = cursors.of(conn, meter)
+    stored = 0 if state.log_id is None else series.count(conn, meter, state.log_id)
+    return _counted(conn, state, stored, found)
+
+
+def _counted(conn: Connection, state: Row[Any], stored: int, found: Sequence[Reading]) -> Completeness:
     if state.log_id is None:
         return Completeness(None, 0, 0, 0, 0, 0, 0)
-    found = series.numbered(conn, meter, state.log_id, 1, state.interval_newest)
+    log = logs.LOGS[KIND_INTERVALS]
     sure = [one.start_s for one in found if not one.flags & _CLOCK_MOVED]
     return Completeness(
         log_id=state.log_id,
         expected=state.interval_newest,
-        stored=len(found),
-        lost=_sum(logs.lost(conn, meter, state.log_id, log, 0)),
+        stored=stored,
+        lost=_sum(logs.lost(conn, state.meter, state.log_id, log, 0)),
         missing=_sum(logs.holes(conn, state, log, 1, state.interval_newest)),
         doubled=len(sure) - len(set(sure)),
         unchained=sum(_broken(before, after) for before, after in pairwise(found) if after.seq == before.seq + 1),

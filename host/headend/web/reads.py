@@ -10,8 +10,8 @@ from headend import audit
 from headend.access.permissions import READ
 from headend.fleet.meters import get_meter
 from headend.people import words  # noqa: F401 - what the audit calls it
-from headend.reads import series
-from headend.reads.completeness import Completeness, completeness
+from headend.reads import completeness, cursors, series
+from headend.reads.completeness import Completeness
 from headend.reads.series import Reading
 from headend.web import wire
 from headend.web.operations import Answer, Call, Nothing, Operation
@@ -35,15 +35,17 @@ class Interval(msgspec.Struct):
 
 
 class IntervalCounts(msgspec.Struct):
-    """Counted from the stored records: expected = stored + lost + missing."""
+    """Of the whole log, counted from the stored records: expected = stored + lost + missing."""
 
     expected: Annotated[int, Meta(description="Records that the meter said it made.")]
     stored: int
     lost: Annotated[int, Meta(description="The meter itself no longer held them.")]
     missing: Annotated[int, Meta(description="Still to be fetched.")]
-    doubled: Annotated[int, Meta(description="Periods that stand twice, a changed clock aside.")]
-    unchained: Annotated[int, Meta(description="Neighbours whose registers and energy do not fit.")]
-    whole: bool
+    doubled: Annotated[int, Meta(description="Periods that stand twice on this page, a changed clock aside.")]
+    unchained: Annotated[
+        int, Meta(description="Neighbours on this page, and the one before it, whose registers and energy do not fit.")
+    ]
+    whole: Annotated[bool, Meta(description="All are stored, and nothing on this page is doubled or unchained.")]
 
 
 class IntervalPage(msgspec.Struct):
@@ -95,10 +97,12 @@ def _audited(conn: Connection, now_s: int, actor: str, meter: int, after: int) -
 
 
 def _intervals(conn: Connection, meter: int, query: IntervalsQuery) -> tuple[Completeness, list[Reading]]:
-    counts = completeness(conn, meter)
-    if counts.log_id is None:
-        return counts, []
-    return counts, series.following(conn, meter, counts.log_id, query.after, query.limit)
+    log_id = cursors.of(conn, meter).log_id
+    if log_id is None:
+        return completeness.of_some(conn, meter, []), []
+    rows = series.following(conn, meter, log_id, query.after, query.limit)
+    before = series.numbered(conn, meter, log_id, query.after, query.after)
+    return completeness.of_some(conn, meter, before + rows), rows
 
 
 def interval_of(row: Reading) -> Interval:
