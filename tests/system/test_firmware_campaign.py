@@ -70,7 +70,8 @@ class Works:
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack, unit: int) -> None:
         self.unit = unit
-        self.keys = KeyStore.generate(use=BENCH)
+        self.root = KeyStore.generate(use=BENCH)
+        self.keys = self.root.without_root()  # what the head end has
         broker = stack.enter_context(Broker(folder / "broker"))
         self.line = PtyLine(folder / "line")
         stack.callback(self.line.close)
@@ -157,7 +158,7 @@ class Head:
         keys = self.works.keys
         held = self.service.store.read(ceremony.waiting, keys)
         if held:
-            assert self.write(ceremony.take, keys, root_orders.sign(keys, held)) == []
+            assert self.write(ceremony.take, keys, root_orders.sign(self.works.root, held)) == []
             self.service.wake()
 
     async def until(self, what: Callable[[], bool]) -> None:
