@@ -43,6 +43,16 @@ _OTHER = prepared(
 )
 
 
+class Task(NamedTuple):
+    """What a campaign is to do: `terms` of its kind, with the meters `chosen`, by `plan`."""
+
+    campaign: int
+    kind: str
+    terms: dict[str, Any]
+    chosen: dict[str, Any]
+    plan: Plan
+
+
 class Verdict(NamedTuple):
     """What a dry run says of a meter; `said`: in English and Chinese."""
 
@@ -52,22 +62,14 @@ class Verdict(NamedTuple):
     said: tuple[str, str] = ("", "")
 
 
-def check(
-    conn: Connection,
-    now_s: int,
-    campaign_id: int,
-    kind: str,
-    terms: dict[str, Any],
-    chosen: dict[str, Any],
-    plan: Plan,
-    facts: Row[Any] | None,
-) -> Verdict:
+def check(conn: Connection, now_s: int, task: Task, facts: Row[Any] | None) -> Verdict:
     """`facts`: as `selection.some` has them; None: there is no such meter."""
     if facts is None:
         return _barred(words.UNKNOWN, words.RULES[words.UNKNOWN], {})
-    found = next(_bars(conn, now_s, campaign_id, kind, terms, chosen, plan, facts), None)
+    found = next(_bars(conn, now_s, task, facts), None)
     if found is not None:
         return found
+    kind, terms = task.kind, task.terms
     if "image" in terms and firmware.runs_it(conn, images.get(conn, terms["image"]), facts.meter):
         return Verdict(THERE, words.RUNS, None, words.RULES[words.RUNS])
     before = admission.before(conn, facts.meter, LISTS[kind].aspect, selector_of(kind, terms))
@@ -76,19 +78,11 @@ def check(
     return Verdict(IN)
 
 
-def _bars(
-    conn: Connection,
-    now_s: int,
-    campaign_id: int,
-    kind: str,
-    terms: dict[str, Any],
-    chosen: dict[str, Any],
-    plan: Plan,
-    facts: Row[Any],
-) -> Iterator[Verdict]:
-    for rule, told in _own(kind, terms, chosen, facts):
+def _bars(conn: Connection, now_s: int, task: Task, facts: Row[Any]) -> Iterator[Verdict]:
+    kind, terms = task.kind, task.terms
+    for rule, told in _own(kind, task.chosen, facts):
         yield _barred(rule, words.RULES[rule], told)
-    other = _OTHER(conn, {"of": facts.meter, "kind": kind, "but": campaign_id}).one_or_none()
+    other = _OTHER(conn, {"of": facts.meter, "kind": kind, "but": task.campaign}).one_or_none()
     if other is not None:
         told = {"campaign": other.id, "state": lifecycle.STATES[other.state]}
         yield _barred(words.OTHER_CAMPAIGN, words.RULES[words.OTHER_CAMPAIGN], told, other.id)
@@ -103,16 +97,14 @@ def _bars(
     for no in checks.forbids(conn, now_s, asked, policy.get(conn)):
         if no.rule not in (gate_words.FROZEN, "calendar"):
             yield _barred(no.rule, no.text, no.fields, no.fields.get("exclusion"))
-    for bar in registry.bars(conn, max(now_s, plan.start_s), facts.meter, selector):
+    for bar in registry.bars(conn, max(now_s, task.plan.start_s), facts.meter, selector):
         if bar.rule == "calendar":
             yield _barred(bar.rule, bar.text, bar.fields, bar.fields["version"])
     if kind == "stop" and _protected(facts.report):
         yield _barred(words.PROTECTED, words.RULES[words.PROTECTED], {})
 
 
-def _own(
-    kind: str, terms: dict[str, Any], chosen: dict[str, Any], facts: Row[Any]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _own(kind: str, chosen: dict[str, Any], facts: Row[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the meter itself says against it."""
     if facts.life in ("removed", "retired"):
         yield words.LIFE, {"state": facts.life}

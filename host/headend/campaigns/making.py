@@ -126,10 +126,11 @@ def follow(store: Store, now_s: int) -> bool:
 
 def _look(conn: Connection, now_s: int, row: Row[Any]) -> list[tuple[Any, ...]]:
     """Rows of `campaign_meter` of the next meters."""
-    terms, chosen, terms_of = json.loads(row.terms), _chosen(row), plan.read(json.loads(row.plan))
+    chosen = _chosen(row)
+    task = checking.Task(row.id, row.kind, json.loads(row.terms), chosen, plan.read(json.loads(row.plan)))
     found = []
     for number, facts in selection.some(conn, chosen, json.loads(row.seen), row.at_meter, PART):
-        says = checking.check(conn, now_s, row.id, row.kind, terms, chosen, terms_of, facts)
+        says = checking.check(conn, now_s, task, facts)
         found.append((row.id, number, says.verdict, 0, says.rule, says.evidence, *says.said))
     return found
 

@@ -144,14 +144,15 @@ def write_secret(path: Path, raw: bytes, *, replace: bool = False) -> None:
                 os.link(made, path)  # fails where `path` is: two at the same time cannot both win
         finally:
             made.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise KeyFileError(f"{path} is there already; it is not overwritten.") from error
     except OSError as error:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

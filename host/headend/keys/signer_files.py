@@ -116,15 +116,6 @@ def write(path: Path, raw: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _write_summed(path: Path, raw: bytes) -> None:
     write(path, raw + hashlib.sha256(raw).digest())
 

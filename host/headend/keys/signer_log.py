@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headend.keys import signer_files as files
-from headend.keys.sealed import KeyFileError
+from headend.keys.sealed import KeyFileError, sync_folder
 from headend.keys.signer_books import Account, Books
 from headend.keys.signer_files import Kept, beside
 from headend.keys.signer_lines import DIGEST_LENGTH, FIRST, AnyLine, BeginLine, TokenLine, digests, link, read
@@ -145,7 +145,7 @@ class SignerLog:
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not stat.S_ISREG(os.fstat(self._file).st_mode):
             raise KeyFileError(f"{path} is not a regular file.")
-        files.sync_folder(path.parent)
+        sync_folder(path.parent)
         with open(self._file, "rb", closefd=False) as file:
             self._number = files.number_of(file)
             if full and full[-1] >= self._number:
@@ -192,7 +192,7 @@ class SignerLog:
             made = os.open(following, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             path.rename(beside(path, number))
             following.rename(path)
-            files.sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError:  # what was appended is on disk; the next start cleans up
             self._broken = True
             return

@@ -25,7 +25,10 @@ MAX_ID = 2**53
 MAX_PAGE = 200
 MAX_LISTED = 700  # meters of one request
 
-State = Literal["open", "approved", "done", "refused", "withdrawn", "expired", "void", "recalling", "recalled"]
+State = Literal[
+    "preparing", "open", "approved", "done", "refused", "withdrawn", "expired", "void", "recalling", "recalled"
+]
+ItemState = Literal["waiting", "queued", "dropped", "released"]
 Why = Annotated[str, Meta(min_length=1, max_length=200, description="Why, in words, for the record.")]
 Said = Annotated[dict[str, str], Meta(description="By language.")]
 
@@ -107,7 +110,7 @@ class ListedMeter(msgspec.Struct):
     """A meter of a list."""
 
     meter: MeterNumber
-    state: Literal["waiting", "queued", "dropped", "released"]
+    state: ItemState
     order: int | None
     given_back_by: Annotated[int | None, Meta(description="Of a recall: the order that gives back.")]
     note: str
@@ -123,7 +126,7 @@ class ListedMeters(msgspec.Struct):
 class ListedQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Which meters of a list."""
 
-    state: Literal["waiting", "queued", "dropped", "released"] | None = None
+    state: ItemState | None = None
     after: MeterNumber = "0"
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 50
 
