@@ -229,6 +229,18 @@ def test_the_image_comes_first_then_the_order_and_a_group_goes_on_when_it_runs(s
     assert {(row.meter, row.release, row.proved) for row in runs} == {(one, 0x000200, 1) for one in shop.meters}
 
 
+def test_an_image_on_trial_is_given_time_and_then_is_missing(shop: Workshop) -> None:
+    campaign = shop.approved(shop.keep(made()), groups=["rest"], answer_s=60)
+    shop.step()
+    shop.bring(campaign)
+    shop.step()
+    shop.sign()
+    shop.clock.advance(progress.TRIAL_S - 60)
+    assert shop.counts(campaign)[progress.OVERDUE] == 0
+    shop.clock.advance(120)
+    assert shop.counts(campaign)[progress.OVERDUE] == 6
+
+
 def test_what_is_rolled_back_and_what_is_refused_counts_as_failed_with_its_reason(shop: Workshop) -> None:
     campaign = shop.approved(shop.keep(made()), groups=["rest"])
     shop.step()

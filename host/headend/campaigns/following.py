@@ -123,6 +123,6 @@ def _next_group(
         proposals.change(conn, listed.id, state=proposals.DONE, next_s=None)
     elif progress.enough_confirmed(terms, counts):
         acts.begin(conn, now_s, row, listed, following, "next", "system")
-    elif row.state == RUNNING and now_s >= row.stated_s + terms.answer_s:
+    elif row.state == RUNNING and now_s >= row.stated_s + progress.answer_s(row):
         went = progress.sent(counts)
         move(conn, now_s, row, "hold", note=f"group {row.grp + 1}: {counts['confirmed']} of {went} sent are confirmed")
