@@ -179,10 +179,7 @@ def _cancel(conn: Connection, now_s: int, bill_id: int, actor: str, note: str) -
 
 
 def _number(call: Call[Any, Any]) -> int:
-    number = wire.read_id(call.path["bill"])
-    if number is None:
-        raise bills.UnknownBill(call.path["bill"])
-    return number
+    return call.number("bill", bills.UnknownBill)
 
 
 def _detail(conn: Connection, now_s: int, bill_id: int) -> BillDetail:

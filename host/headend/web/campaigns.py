@@ -182,10 +182,7 @@ def _shown(state: CampaignState) -> Answer:
 
 
 def _id(call: Call[Any, Any]) -> int:
-    number = wire.read_id(call.path["campaign"])
-    if number is None:
-        raise lifecycle.UnknownCampaign(call.path["campaign"])
-    return number
+    return call.number("campaign", lifecycle.UnknownCampaign)
 
 
 _UNKNOWN = ("unknown_campaign",)

@@ -188,9 +188,7 @@ async def post_pause(call: Call[PauseRequest, Nothing]) -> Answer:
 
 async def end_pause(call: Call[Nothing, Nothing]) -> Answer:
     """End a pause now."""
-    number = wire.read_id(call.path["pause"])
-    if number is None:
-        raise pauses.UnknownPause(call.path["pause"])
+    number = call.number("pause", pauses.UnknownPause)
     given = call.desk.clock.now_s(), call.caller.actor, number
     return await call.desk.act(pauses.end, *given, answer=lambda _: Answer(200, Ended(number)))
 
@@ -202,9 +200,7 @@ async def post_read(call: Call[ReadRequest, Nothing]) -> Answer:
 
 async def get_read(call: Call[Nothing, Nothing]) -> Answer:
     """How far a request to read is."""
-    number = wire.read_id(call.path["read"])
-    if number is None:
-        raise requests.UnknownRead(call.path["read"])
+    number = call.number("read", requests.UnknownRead)
     row, shown = await call.desk.read(_read_shown, number)
     if not areas.covered(call.caller.areas, row.area):
         raise requests.UnknownRead(number)

@@ -207,11 +207,7 @@ Whole = tuple[Row[Any], list[Row[Any]]]
 
 
 def _id(call: Call[Any, Nothing]) -> int:
-    text = call.path["exclusion"]
-    found = wire.read_id(text)
-    if found is None:
-        raise exclusions.UnknownExclusion(text)
-    return found
+    return call.number("exclusion", exclusions.UnknownExclusion)
 
 
 def _listed(conn: Connection, now_s: int, prefixes: tuple[str, ...], query: ExclusionsQuery) -> list[Row[Any]]:

@@ -202,10 +202,7 @@ def _shown(row: Row[Any]) -> Answer:
 
 
 def _id(call: Call[Any, Any]) -> int:
-    number = wire.read_id(call.path["image"])
-    if number is None:
-        raise images.UnknownImage(call.path["image"])
-    return number
+    return call.number("image", images.UnknownImage)
 
 
 _ONE: dict[str, Any] = {"answers": {200: FirmwareImage}, "query": Nothing, "problems": ("unknown_image",)}

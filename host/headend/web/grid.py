@@ -156,10 +156,7 @@ async def end_node(call: Call[Nothing, Nothing]) -> Answer:
 
 
 def _node(call: Call[Any, Any]) -> int:
-    number = wire.read_id(call.path["node"])
-    if number is None:
-        raise grid.UnknownNode(call.path["node"])
-    return number
+    return call.number("node", grid.UnknownNode)
 
 
 async def hold_to_nodes(call: Call[Any, Any], node: int | None) -> None:

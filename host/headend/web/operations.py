@@ -44,6 +44,13 @@ class Call(Generic[B, Q]):
     def meter(self) -> int:
         return wire.read_meter(self.path["meter"])
 
+    def number(self, part: str, unknown: Callable[[str], Exception]) -> int:
+        """The id that a part of the path is; raises `unknown` of its text where it is none."""
+        found = wire.read_id(self.path[part])
+        if found is None:
+            raise unknown(self.path[part])
+        return found
+
     def expect(self, current: str) -> None:
         """Raise Problem unless the request is meant for this state: its If-Match has to name the ETag `current`.
 

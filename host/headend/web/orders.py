@@ -121,10 +121,7 @@ async def get_order(call: Call[Nothing, Nothing]) -> Answer:
 
 
 def _id(call: Call[Any, Any]) -> int:
-    text = call.path["order"]
-    if not (text.isascii() and text.isdigit() and len(text) <= 16):
-        raise lifecycle.UnknownOrder(text)
-    return int(text)
+    return call.number("order", lifecycle.UnknownOrder)
 
 
 async def cancel_order(call: Call[OrderEndRequest, Nothing]) -> Answer:

@@ -333,10 +333,7 @@ def _headers(state: ProposalState) -> dict[str, str]:
 
 
 def _id(call: Call[Any, Any]) -> int:
-    text = call.path["proposal"]
-    if not (text.isascii() and text.isdigit() and len(text) <= 16):
-        raise proposals.UnknownProposal(text)
-    return int(text)
+    return call.number("proposal", proposals.UnknownProposal)
 
 
 _UNKNOWN = ("unknown_proposal",)

@@ -121,10 +121,7 @@ def _answer(status: int, language: Literal["en", "zh"], found: Found) -> Answer:
 
 
 def _number(call: Call[Any, Any]) -> int:
-    number = wire.read_id(call.path["receipt"])
-    if number is None:
-        raise receipts.UnknownReceipt(call.path["receipt"])
-    return number
+    return call.number("receipt", receipts.UnknownReceipt)
 
 
 def shown(row: Row[Any], language: str, taken_back_s: int | None) -> Receipt:

@@ -261,10 +261,7 @@ def _made(outcome: tuple[asking.Answer, RefundState]) -> Answer:
 
 
 def _id(call: Call[Any, Any]) -> int:
-    text = call.path["refund"]
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:17]) <= MAX_ID):
-        raise life.UnknownRefund(text)
-    return int(text)
+    return call.number("refund", life.UnknownRefund)
 
 
 def _state(conn: Connection, refund_id: int) -> RefundState:

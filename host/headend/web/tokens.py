@@ -164,12 +164,10 @@ async def _take_back(call: Call[TakeBackRequest, Nothing], how: Callable[..., Ro
 async def _own(call: Call[Any, Nothing]) -> int:
     """The token of the path, where the caller may see it."""
     text = call.path["token"]
-    if text.isascii() and text.isdigit() and len(text) <= 16:
-        row = await call.desk.read(_find, int(text))
-        if row is not None and (
-            row.actor == accounts.of_channel(call.caller.channel) or ADMIN in call.caller.permissions
-        ):
-            return int(row.id)
+    number = wire.read_id(text)
+    row = None if number is None else await call.desk.read(_find, number)
+    if row is not None and (row.actor == accounts.of_channel(call.caller.channel) or ADMIN in call.caller.permissions):
+        return int(row.id)
     raise Problem(
         "unknown_token",
         f"token: {text[:20]!r} given, the id of a token of channel {call.caller.channel} expected.",

@@ -194,9 +194,7 @@ async def post_grant(call: Call[GrantRequest, Nothing]) -> Answer:
 
 async def delete_grant(call: Call[Nothing, Nothing]) -> Answer:
     """End a grant. The last administrator stays."""
-    number = wire.read_id(call.path["grant"])
-    if number is None:
-        raise people.UnknownGrant("grant", call.path["grant"], "the number of a grant that stands")
+    number = call.number("grant", lambda text: people.UnknownGrant("grant", text, "the number of a grant that stands"))
     return await call.desk.act(_end_grant, call.desk.clock.now_s(), call, number, answer=_tagged)
 
 

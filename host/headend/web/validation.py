@@ -148,9 +148,7 @@ def _listed(conn: Connection, within: tuple[str, ...], query: CasesQuery) -> lis
 
 
 async def _decided(call: Call[CaseDecisionRequest, Nothing], state: str) -> Answer:
-    case = wire.read_id(call.path["case"])
-    if case is None:
-        raise cases.UnknownCase(call.path["case"])
+    case = call.number("case", cases.UnknownCase)
     given = call.desk.clock.now_s(), case, state, call.caller.actor, call.body.reason
     return await call.desk.act(_decide, *given, answer=lambda row: Answer(200, case_shown(row)))
 

@@ -73,9 +73,7 @@ async def list_visits(call: Call[Nothing, VisitsQuery]) -> Answer:
 
 async def close_visit(call: Call[CloseRequest, Nothing]) -> Answer:
     """Close a visit with a note. One of a meter that speaks again closes by itself."""
-    number = wire.read_id(call.path["visit"])
-    if number is None:
-        raise visits.UnknownVisit(call.path["visit"])
+    number = call.number("visit", visits.UnknownVisit)
     given = call.desk.clock.now_s(), number, call.caller.actor, call.body.note
     return await call.desk.act(_close, *given, answer=lambda row: Answer(200, shown(row)))
 
