@@ -367,7 +367,7 @@ def bench(arguments: list[str]) -> int:
 
 MANY_ORDERS = "tests/system/test_many_orders.py"
 SIMULATED = "tests/system/test_simcheck.py"
-KILLS = "tests/system/test_kill_cycles.py"
+KILLS = ("tests/system/test_kill_cycles.py", "tests/system/test_kill_serve.py")
 RESTORES = "tests/system/test_restores.py"
 WORKERS = "tests/system/test_workers.py"
 LINE_FUZZ = "tests/firmware/test_line_fuzz.py"
@@ -424,11 +424,9 @@ def strike(seed: int) -> None:
 def kill(seed: int) -> None:
     """Head end, signer and database, killed at random instants."""
     chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_KILLS": "500"}
-    if run(PYTHON, "-m", "pytest", "-q", "-n", "2", KILLS, env=chosen, check=False):
-        words = " ".join(f"{name}={value}" for name, value in chosen.items())
-        raise Failed(
-            f"A kill was not survived; try its instants again with: {words} .venv/bin/python -m pytest {KILLS}"
-        )
+    if run(PYTHON, "-m", "pytest", "-q", "-n", "2", *KILLS, env=chosen, check=False):
+        words = " ".join([*(f"{name}={value}" for name, value in chosen.items()), ".venv/bin/python -m pytest", *KILLS])
+        raise Failed(f"A kill was not survived; try its instants again with: {words}")
 
 
 def simulate(seed: int) -> None:

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +20,7 @@ START_S = 120
 
 
 class HeadEnd:
-    """A head end in `folder`: keys and settings are made at once, `start` runs it. `token` holds every scope.
+    """A head end in `folder`: keys and settings are there at once, `start` runs it. `token` holds every scope.
 
     `database`: the URL of its database, where that is none in the folder.
     """
@@ -40,9 +42,21 @@ class HeadEnd:
             "OPENPREPAY_KEYSTORE_PASSPHRASE": PASSPHRASE,
         }
         self._process: subprocess.Popen[str] | None = None
-        self.run("keys", "init", "--bench", "--root-key", str(folder / "root.keys"))
+        if database:
+            self.token = self.set_up()
+            return
+        files, self.token = _set_up()
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(0o600)
+
+    def set_up(self) -> str:
+        """What a person types first; the token."""
+        self.run("keys", "init", "--bench", "--root-key", str(self.folder / "root.keys"))
         made = self.run("admin", "channel", "add", "all", "--scopes", "payments,orders,read,admin", "--max", "500.00")
-        self.token = made.strip()
+        return made.strip()
 
     def command(self, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
         """Run `openprepay …` to its end."""
@@ -111,6 +125,16 @@ class HeadEnd:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._process is not None:
             self.end(signal.SIGKILL)
+
+
+@cache
+def _set_up() -> tuple[dict[str, bytes], str]:
+    """The files of a head end that was set up, and its token: once for all tests of a process."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        head_end = HeadEnd(folder, f"sqlite:///{folder}/data/op.sqlite")
+        paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".toml"]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}, head_end.token
 
 
 TARIFF = {"prices": ["0.52"]}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from openprepay.demo import cli
 from openprepay.demo.faults import FAULTS
 from openprepay.demo.steps import NAMES
 from tests import needs
@@ -207,15 +208,15 @@ def test_nothing_outlives_it_however_it_ends(tmp_path: Path, number: signal.Sign
         (["--minutes", "1"], "--minutes: 1 given, 50..600 expected"),
     ],
 )
-def test_a_wrong_argument_is_named(tmp_path: Path, options: list[str], sentence: str) -> None:
-    done = run(tmp_path, *options)
-    assert done.returncode == 2
-    assert sentence in done.stderr
+def test_a_wrong_argument_is_named(
+    tmp_path: Path, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["--folder", str(tmp_path), *options]) == 2
+    assert sentence in capsys.readouterr().err
 
 
-def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
+def test_two_demos_do_not_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = run(tmp_path, "--only-meters", "C", "--until", "boot")
-    assert done.returncode == 1
-    assert "another demo runs in" in done.stderr
+        assert cli.main(["--folder", str(tmp_path), "--only-meters", "C", "--until", "boot"]) == 1
+    assert "another demo runs in" in capsys.readouterr().err

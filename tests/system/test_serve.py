@@ -27,7 +27,7 @@ def test_a_payment_that_was_answered_survives_a_kill(head_end: HeadEnd) -> None:
     assert line.startswith(f"openprepay: {head_end.url} (status page)")
     assert head_end.ask("POST", "/meters", meter(17))[0] == 201
     taken = {}
-    for number in range(3):
+    for number in range(2):
         for part in "abc":
             status, taken[f"{number}{part}"] = pay(head_end, f"{number}{part}")
             assert status == 201

@@ -37,7 +37,7 @@ from metersim.workbench import DEFAULT_LIMITS, DEFAULT_TARIFF
 from openprepay.bench.figure import Figure, against
 from openprepay.bench.scene import NOW_S
 
-METERS, FEW = 10_000, 200
+METERS, FEW = 10_000, 60
 FEEDERS = 100
 MOST_S = 600  # that the design allows
 SHARE = 95

@@ -33,7 +33,7 @@ CALLERS = 4  # threads that carriers bring messages with
 LISTED = 1_000  # messages that one of them hands on at once
 PROFILES = 1_000  # meters whose day is brought in a round
 MESSAGES = 20_000  # single records in a round
-FEW = 500  # meters where it is only tried whether all of this runs
+FEW = 50  # meters where it is only tried whether all of this runs
 COMMIT_MS = 200.0  # the longest that the design allows to a commit
 
 T = TypeVar("T")

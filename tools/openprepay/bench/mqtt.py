@@ -45,7 +45,7 @@ class Size(NamedTuple):
     backlog: int  # messages
 
 
-FULL, SMALL = Size(2_000, 10_000), Size(100, 300)
+FULL, SMALL = Size(2_000, 10_000), Size(20, 60)
 
 
 def run(seconds: float) -> Iterator[Figure]:
