@@ -13,6 +13,7 @@ from headend.firmware import images
 from headend.firmware.deliveries import Key, move
 from headend.firmware.lifecycle import HERE
 from headend.store import lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import meter_event, meter_state
 from headend.store.schema_firmware import firmware_delivery, firmware_image, firmware_running
 from headend.store.schema_readings import meter_reads
@@ -43,8 +44,8 @@ _CODES = (
     events.UPDATE_GOOD,
     events.UPDATE_ROLLED_BACK,
 )
-_LOG = (
-    select(meter_event.c.seq, meter_event.c.code, meter_event.c.argument, meter_event.c.detail, meter_event.c.time_s)
+_LOG = prepared(
+    select(meter_event.c.seq, meter_event.c.code, meter_event.c.argument, meter_event.c.detail)
     .where(meter_event.c.meter == bindparam("of"), meter_event.c.log_id == bindparam("log"))
     .where(meter_event.c.seq >= bindparam("first"), meter_event.c.code.in_(_CODES))
     .order_by(meter_event.c.seq)
@@ -96,12 +97,12 @@ def logged(conn: Connection, now_s: int, meter_id: int, log_id: int, first: int)
 
     Call with the meter's row locked.
     """
-    if conn.execute(_LOG, {"of": meter_id, "log": log_id, "first": first}).first() is not None:
+    if _LOG(conn, {"of": meter_id, "log": log_id, "first": first}).all():
         _by_log(conn, now_s, meter_id, log_id)
 
 
 def _by_log(conn: Connection, now_s: int, meter_id: int, log_id: int) -> None:
-    told = conn.execute(_LOG, {"of": meter_id, "log": log_id, "first": 0}).all()
+    told = _LOG(conn, {"of": meter_id, "log": log_id, "first": 0}).all()
     good = next((row for row in reversed(told) if row.code == events.UPDATE_GOOD), None)
     after = [] if good is None else [row for row in told if row.seq > good.seq]
     runs = conn.execute(_RUNS, {"of": meter_id}).one_or_none()

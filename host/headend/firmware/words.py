@@ -41,6 +41,7 @@ PAGE: Mapping[str, Text] = {
     "images": ("Images", "固件映像"),
     "release": ("Release", "版本"),
     "board": ("Board", "适用硬件"),
+    "sha256": ("SHA-256", "SHA-256"),
     "signed": ("Vendor's signature", "厂商签名"),
     "verified": ("verified", "已验证"),
     "unsigned": ("none", "无"),
