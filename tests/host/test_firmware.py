@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from headend import cli
 from headend.campaigns import acts, lifecycle, progress
 from headend.firmware import deliveries, images, told, vendor
 from headend.firmware import lifecycle as firmware
@@ -372,3 +373,33 @@ def test_every_event_of_a_delivery_goes_by_the_table(shop: Workshop) -> None:
             moved = shop.write(deliveries.move, (campaign, one), event)
             wanted = firmware.TABLE.get((state, event))
             assert (moved, shop.deliveries(campaign)[one].state) == (wanted is not None, wanted or state)
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_images_are_put_in_listed_and_withdrawn_by_commands(tmp_path: Any, capsys: Any) -> None:
+    file, signature, keys = tmp_path / "image", tmp_path / "image.sig", tmp_path / "vendor.pem"
+    config = tmp_path / "openprepay.toml"
+    config.write_text(f'database = "sqlite:///{tmp_path}/op.sqlite"\nfirmware_keys = "{keys}"\n')
+    form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    keys.write_bytes(KEY.public_key().public_bytes(*form))
+    file.write_bytes(made().raw)
+    signature.write_bytes(KEY.sign(made().raw, ec.ECDSA(hashes.SHA256())))
+
+    def admin(*words: object) -> tuple[int, str]:
+        code = cli.admin(["firmware", *map(str, words), "--config", str(config)])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    code, said = admin("import", file)
+    assert code == 1 and "signature" in said
+    code, said = admin("import", file, "--signature", signature, "--note", "spread")
+    assert code == 0 and "Image 1: release 0.2.0 for unix." in said and made().sha256.hex() in said
+    code, said = admin("list")
+    assert code == 0 and "0.2.0  unix  1064 bytes" in said and "signed by" in said and "withdrawn" not in said
+    assert admin("withdraw", 1, "--why", "a fault")[0] == 0
+    assert "withdrawn" in admin("list")[1]
+    assert admin("withdraw", 2, "--why", "a fault")[0] == 1
+    file.write_bytes(b"no image at all")
+    assert admin("import", file, "--signature", signature)[0] == 1
