@@ -4,6 +4,7 @@ What is PostgreSQL's own stands in test_store_postgres.py.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, wait
 from pathlib import Path
@@ -22,6 +23,7 @@ from headend.store import (
     Store,
     StoreClosed,
     UnknownMeter,
+    checkpoints,
     groups,
     jobs,
     lock_meter,
@@ -269,6 +271,28 @@ def test_commits_are_on_disk_before_they_are_answered(threaded: Store) -> None:
         return [conn.exec_driver_sql(f"PRAGMA {pragma}").scalar() for pragma in pragmas]
 
     assert threaded.write(settings).result() == ["wal", 2, 1, 1]
+
+
+def test_the_log_comes_into_the_file_beside_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the time that a connection waits by itself, and not in its commits: those leave the log alone."""
+    monkeypatch.setattr(checkpoints, "REST_S", 0.01)
+    path = tmp_path / "store.sqlite"
+
+    def fill(conn: Connection, first: int) -> int:
+        rows = [{"account": f"{number:080d}", "kind": "customer"} for number in range(first, first + 3000)]
+        conn.execute(insert(account), rows)
+        return int(conn.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one())
+
+    with open_store(f"sqlite:///{path}") as store:
+        before = path.stat().st_size
+        assert store.write(fill, 0).result() == checkpoints.LONGEST_PAGES
+        ends = time.monotonic() + 60
+        while path.stat().st_size < before + 3000 * 160 and time.monotonic() < ends:  # a row and its key in the index
+            time.sleep(0.01)
+        assert path.stat().st_size >= before + 3000 * 160
+        store.write(fill, 3000).result()
+    with open_store(f"sqlite:///{path}") as store:
+        assert len(store.read(names)) == 6000
 
 
 def test_a_disk_that_is_full_fails_the_group_and_loses_nothing(threaded: Store) -> None:

@@ -19,11 +19,16 @@ from headend.store.jobs import CommitFailed, Job, Lane
 GROUP_S = 0.020
 
 
-def run_group(engine: Engine, first: Job, more: Callable[[Lane], Job | None]) -> None:
-    """Run `first`, and what `more(lane so far)` gives until None, in one transaction; then settle all futures."""
+def run_group(engine: Engine, first: Job, more: Callable[[Lane], Job | None]) -> int:
+    """Run `first`, and what `more(lane so far)` gives until None, in one transaction; then settle all futures.
+
+    Returns how many rows that changed, about.
+    """
     taken: list[Job] = []
+    changed = 0
     try:
         with engine.connect() as conn, conn.begin():
+            before = _driver(conn).total_changes
             closes = time.monotonic() + GROUP_S
             lane = first.lane
             job: Job | None = first
@@ -33,6 +38,7 @@ def run_group(engine: Engine, first: Job, more: Callable[[Lane], Job | None]) ->
                     _run(conn, job)
                 lane = min(lane, job.lane)
                 job = more(lane) if time.monotonic() < closes else None
+            changed = _driver(conn).total_changes - before
             let_commit(conn)
     except BaseException as error:  # noqa: BLE001 - whatever it was, the group has to learn of it
         failed = CommitFailed(f"Nothing was stored: {error}")
@@ -40,6 +46,7 @@ def run_group(engine: Engine, first: Job, more: Callable[[Lane], Job | None]) ->
         _fail(first, taken, failed)
     for job in taken:
         job.settle()
+    return changed
 
 
 def _fail(first: Job, taken: list[Job], failed: CommitFailed) -> None:

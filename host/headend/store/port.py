@@ -19,6 +19,9 @@ class Port(ABC):
     across_machines: bool  # workers on several machines may share it: then its clock is the one that counts
     reach: Sequence[Lane]  # of each thread that writes, the least urgent lane that it serves
 
+    def serve(self) -> None:  # noqa: B027 - most have nothing to do
+        """Threads are going to write: what goes on beside them begins."""
+
     @abstractmethod
     def run(self, first: Job, more: More) -> None:
         """Run a job, and others that `more` gives, each as a transaction of its own or part of one; settle them."""

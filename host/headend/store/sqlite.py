@@ -20,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 
 from headend.refusals import Refused
 from headend.store import commits
+from headend.store.checkpoints import LONGEST_PAGES, Checkpoints
 from headend.store.groups import run_group
 from headend.store.jobs import READS, Job
 from headend.store.port import Port
@@ -49,11 +50,19 @@ class Sqlite(Port):
             folder = Path(str(url.database)).resolve().parent
             if not folder.is_dir():
                 raise Refused("database", url.render_as_string(), f"a file in a folder that exists (not {folder})")
+        self._url = url
+        self._checkpoints: Checkpoints | None = None
         self.writes = writer_engine(url)
         self._reads = self.writes if self.shared else _engine(url, "BEGIN", ("PRAGMA query_only=ON",))
 
+    def serve(self) -> None:
+        event.listen(self.writes, "connect", _leave_checkpoints)
+        self._checkpoints = Checkpoints(Path(str(self._url.database)))
+
     def run(self, first: Job, more: More) -> None:
-        run_group(self.writes, first, more)
+        changed = run_group(self.writes, first, more)
+        if self._checkpoints is not None:
+            self._checkpoints.committed(changed)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -77,6 +86,8 @@ class Sqlite(Port):
         """Nothing to do: each connection sets `synchronous` by itself."""
 
     def close(self) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self._reads.dispose()
         self.writes.dispose()
 
@@ -114,6 +125,11 @@ def _engine(url: URL, begin: str, pragmas: tuple[str, ...]) -> Engine:
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)
     return engine
+
+
+def _leave_checkpoints(raw: sqlite3.Connection, _record: object) -> None:
+    """A thread makes them (`store.checkpoints`); the writer where the log grows all the same."""
+    raw.execute(f"PRAGMA wal_autocheckpoint={LONGEST_PAGES}")
 
 
 def _use_wal(raw: sqlite3.Connection) -> None:

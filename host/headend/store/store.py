@@ -33,6 +33,8 @@ class Store:
         self.port = _port(url)
         self.writes: Engine = self.port.writes
         threaded = not inline and not self.port.shared
+        if threaded:
+            self.port.serve()
         self._writer = Writer(self.port.run, self.port.reach, capacity) if threaded else None
         self._inline = threading.RLock()
         self._inside: int | None = None  # the thread that runs a function inline
