@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from metersim import lean, outside, shake, short, unused
+from metersim import lean, outside, rename, scopes, shake, short, survey, unused
 
 ENTRY = "meter.boards.unix_main"
 PROGRAM = "program"  # the module that a program of one's own becomes
@@ -138,7 +138,8 @@ def build(
 
 @functools.cache
 def _makers() -> dict[str, str]:
-    paths = [Path(module.__file__) for module in (lean, outside, shake, short, unused) if module.__file__]
+    makers = lean, outside, rename, scopes, shake, short, survey, unused
+    paths = [Path(module.__file__) for module in makers if module.__file__]
     return {path.name: path.read_text(encoding="utf-8") for path in (Path(__file__), *paths)}
 
 

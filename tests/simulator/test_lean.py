@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metersim import build, lean, outside, shake, short
+from metersim import build, lean, outside, shake, short, survey
 from openprepay.bench.boot import BUDGET_BYTES
 from tests import upyhost
 
@@ -364,10 +364,10 @@ MqttError: the word c
 
 def test_places_are_names_that_cost_a_mpy_no_letters(tmp_path: Path) -> None:
     source = tmp_path / "x.py"
-    source.write_text("".join(f"x.{name}\n" for name in short.PLACES), encoding="utf-8")
+    source.write_text("".join(f"x.{name}\n" for name in survey.PLACES), encoding="utf-8")
     subprocess.run([build.program("mpy-cross"), "-s", "0", "-o", tmp_path / "x.mpy", source], check=True)
     compiled = (tmp_path / "x.mpy").read_bytes()
-    assert [name for name in short.PLACES if name.encode() in compiled] == []
+    assert [name for name in survey.PLACES if name.encode() in compiled] == []
 
 
 def test_the_image_holds_what_it_asks_of_its_own_modules() -> None:
