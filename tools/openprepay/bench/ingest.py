@@ -22,6 +22,7 @@ from sqlalchemy import event
 
 from headend.clock import ManualClock
 from headend.engine import Engine
+from headend.watch import heap
 from meterlink import topics
 from meterlink.batches import MAX_RECORDS
 from openprepay.bench import postgres, readings
@@ -61,6 +62,7 @@ def _measure(folder: Path, url: str, put: Put, seconds: float, meters: int) -> I
     scene = Scene(folder, 0, database=url)
     try:
         readings.fill(scene.store, meters)
+        heap.settle()  # as `openprepay serve` does
         ingest = _Ingest(scene, put, meters)
         where = "_postgresql" if url else ""
         tool = "COPY" if url else "sqlite3's executemany"
