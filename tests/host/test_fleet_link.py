@@ -74,6 +74,21 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
     assert any_store.read(get_meter, 17) == before
 
 
+def test_of_two_that_want_a_unit_at_once_one_gets_it(any_store: Store, write: Callable[..., Any]) -> None:
+    numbers = range(30, 42)
+    for number in numbers:
+        write(add_meter, MeterRecord(number, "mqtt", "", TARIFF, LIMITS))
+
+    def job(conn: Any, number: int, unit: int) -> str:
+        return link.change(conn, NOW_S, number, "modbus", f"{BUS}?unit={unit}", "user:ann", new_bus=False)
+
+    under_way = [any_store.write(job, number, 10 + number // 4) for number in numbers]
+    failed = [one.exception() for one in under_way]
+    assert {type(one) for one in failed} == {type(None), Refused}
+    placed = [any_store.read(get_meter, number).address for number in numbers if failed[number - 30] is None]
+    assert len(placed) == len(set(placed)) == len({number // 4 for number in numbers})
+
+
 def test_a_new_bus_has_to_be_said(any_store: Store, write: Callable[..., Any]) -> None:
     move(write, 17, "modbus", "tcp://10.0.0.9:502?unit=1", new_bus=True)
     assert any_store.read(get_meter, 17).address == "tcp://10.0.0.9:502?unit=1"

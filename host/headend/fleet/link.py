@@ -15,7 +15,7 @@ from headend.store import lock_meter
 from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state
 from headend.store.schema_fleet import meter_life
-from headend.workers.homes import bus_of
+from headend.workers.homes import bus_of, home_of_link
 
 MAX_NOTE = 200
 
@@ -46,15 +46,17 @@ def change(
         raise Refused("carrier", carrier, f"one of {', '.join(CARRIERS)}")
     if len(note) > MAX_NOTE or not note.isprintable():
         raise Refused("note", note, f"at most {MAX_NOTE} printable characters")
-    lock_meter(conn, number)
+    wanted = address.parse(where) if carrier == MODBUS else None
+    for one in sorted({number, *_first_on_bus(conn, number, wanted)}):  # who wants the same unit waits here
+        lock_meter(conn, one)
     known = _ONE(conn, {"of": number}).one()
     if (known.carrier, known.address) == (carrier, where):
         return ""
     kind = types.of_meter(conn, number)
     if kind is not None:
         types.fits_meter(kind, carrier, known.interval_minutes)
-    if carrier == MODBUS:
-        _check_place(conn, number, where, new_bus)
+    if wanted is not None:
+        _check_place(conn, number, where, wanted, new_bus)
     elif where:
         raise Refused("address", where, "nothing: an MQTT meter is found by its number")
     _SET(conn, {"of": number, "carrier": carrier, "address": where, "bus": bus_of(carrier, where)})
@@ -66,9 +68,14 @@ def change(
     return f"link: {told['from']} -> {told['to']}"
 
 
-def _check_place(conn: Connection, number: int, where: str, new_bus: bool) -> None:
-    wanted = address.parse(where)
-    neighbours = _on_bus(conn, number, wanted, bus_of(MODBUS, where))
+def _first_on_bus(conn: Connection, number: int, wanted: ModbusAddress | None) -> list[int]:
+    """The meter whose row stands for a bus that others are on."""
+    found = [] if wanted is None else [row.meter for row, _ in _on_bus(conn, number, wanted)]
+    return sorted(found)[:1]
+
+
+def _check_place(conn: Connection, number: int, where: str, wanted: ModbusAddress, new_bus: bool) -> None:
+    neighbours = _on_bus(conn, number, wanted)
     for row, there in neighbours:
         if there.link != wanted.link:
             raise Refused("address", where, f"the settings of the line, as meter {row.meter} has them: {there.link}")
@@ -78,12 +85,10 @@ def _check_place(conn: Connection, number: int, where: str, new_bus: bool) -> No
         raise Refused("address", where, "a bus that a meter is on, or the word that it is a new one (new_bus)")
 
 
-def _on_bus(
-    conn: Connection, number: int, wanted: ModbusAddress, home: int | None
-) -> list[tuple[Row[Any], ModbusAddress]]:
+def _on_bus(conn: Connection, number: int, wanted: ModbusAddress) -> list[tuple[Row[Any], ModbusAddress]]:
     """Other meters on the same line, gateway or host, with their addresses."""
     found = []
-    for row in _THERE(conn, {"home": home, "but": number}):
+    for row in _THERE(conn, {"home": home_of_link(wanted), "but": number}):
         there = address.parse(row.address)
         same_line = there.kind == SERIAL and (there.kind, there.path) == (wanted.kind, wanted.path)
         if same_line or there.link == wanted.link:
