@@ -37,6 +37,7 @@ from meterlink import reports, topics
 from tests.host import books
 from tests.host.books import CURRENCY, LIMIT_UC, METER, NOW_S, open_books
 from tests.host.peer import Peer
+from tests.pki import NOBODY
 
 API = "/api/v1"
 ALL = "op_" + "a" * 43  # a token with every scope
@@ -121,8 +122,8 @@ class Site:
         """A client with a token; its API answers are checked against the document."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         hooks = {"response": [check_answer]}
-        client = httpx.Client(base_url=self.url, headers=headers, event_hooks=hooks, timeout=60, trust_env=False)
-        client = client if not options else httpx.Client(**{"base_url": self.url, "trust_env": False, **options})
+        usual = {"headers": headers, "event_hooks": hooks, "timeout": 60}
+        client = httpx.Client(base_url=self.url, trust_env=False, verify=NOBODY, **(options or usual))
         self._clients.append(client)
         return client
 

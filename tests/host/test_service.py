@@ -29,6 +29,7 @@ from tests import sqlite
 from tests.host.books import LIMIT_UC, METER, NOW_S, record
 from tests.host.peer import Peer
 from tests.host.site import ALL, API
+from tests.pki import NOBODY
 
 KEYS = KeyStore.generate().without_root()
 PAY = {"payment_id": "1", "meter": "17", "amount": "25.00"}
@@ -127,7 +128,8 @@ def scene(tmp_path: Path) -> Scene:
 
 def client(service: Service) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {ALL}"}
-    return httpx.AsyncClient(base_url=service.url + API, headers=headers, trust_env=False, timeout=GIVE_UP_S)
+    usual = {"trust_env": False, "verify": NOBODY, "timeout": GIVE_UP_S}
+    return httpx.AsyncClient(base_url=service.url + API, headers=headers, **usual)
 
 
 def play(act: Coroutine[Any, Any, None]) -> None:

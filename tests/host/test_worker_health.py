@@ -15,6 +15,7 @@ from headend.workers.tenure import Tenure
 from headend.workers.turns import Patience
 from tests.brokers import free_port
 from tests.host.books import open_books
+from tests.pki import NOBODY
 
 
 class Watched:
@@ -29,7 +30,7 @@ class Watched:
 
 
 async def asked(path: str, watched: Watched, method: str = "GET") -> httpx.Response:
-    async with Health(watched, free_port()) as health, httpx.AsyncClient(trust_env=False) as client:
+    async with Health(watched, free_port()) as health, httpx.AsyncClient(trust_env=False, verify=NOBODY) as client:
         return await client.request(method, health.url + path)
 
 
