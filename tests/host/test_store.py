@@ -165,6 +165,7 @@ def test_a_group_is_one_commit(threaded: Store, commits: list[str], monkeypatch:
 
 def test_the_time_of_a_group_is_bounded(threaded: Store, commits: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "GROUP_S", 0)
+    monkeypatch.setattr(groups, "READS_S", 0)
     held = Held(threaded)
     futures = [threaded.write(add, f"a{n}") for n in range(5)]
     held.release()
@@ -172,10 +173,29 @@ def test_the_time_of_a_group_is_bounded(threaded: Store, commits: list[str], mon
     assert commits == ["commit"] * 6
 
 
+def test_a_group_of_reads_alone_lasts_longer_and_a_payment_ends_it(
+    threaded: Store, commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "GROUP_S", 0)
+    monkeypatch.setattr(groups, "READS_S", 3600)
+    held = Held(threaded, lane=READS)
+    futures = [threaded.write(add, f"a{n}", lane=READS) for n in range(5)]
+    held.release()
+    wait(futures)
+    assert commits == ["commit"]
+    held = Held(threaded, lane=READS)
+    futures = [threaded.write(add, f"b{n}", lane=READS) for n in range(5)]
+    futures.append(threaded.write(add, "paid", lane=MONEY))
+    held.release()
+    wait(futures)
+    assert commits == ["commit"] * 3, "the payment with what ran before it, then the others"
+
+
 def test_urgent_work_goes_first_and_never_waits_for_less_urgent(
     threaded: Store, commits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(groups, "GROUP_S", 3600)
+    monkeypatch.setattr(groups, "READS_S", 3600)
     seen = commits
 
     def note(conn: Connection, what: str) -> None:
