@@ -168,7 +168,11 @@ LISTS: dict[str, Stated] = {
     "limits": Stated(ASPECT_LIMITS, _BODY, lambda payload: bodies.decode_limits(_hex(payload)), _limits),
     "connect": Stated(ASPECT_SUPPLY, frozenset({"reason", "close", "spread_s"}), _check_connect, _connect, gives=True),
     "firmware": Stated(  # "image": the number of one that a campaign brings before it is ordered
-        ASPECT_FIRMWARE, _BODY | {"image"}, lambda payload: bodies_root.decode_firmware(_hex(payload)), _firmware, gives=True
+        ASPECT_FIRMWARE,
+        _BODY | {"image"},
+        lambda payload: bodies_root.decode_firmware(_hex(payload)),
+        _firmware,
+        gives=True,
     ),
     "mode": Stated(ASPECT_MODE, _BODY, lambda payload: bodies.decode_mode(_hex(payload)), _mode),
     "clock": Stated(ASPECT_CLOCK, frozenset(), lambda _: None, _clock, gives=True),
