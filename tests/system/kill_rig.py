@@ -11,8 +11,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,13 +20,12 @@ from typing import Any, Self
 
 from headend.keys.holder import BENCH
 from headend.keys.keystore import KeyStore
-from headend.keys.sealed import Work
 from tests.brokers import Broker, free_port
-from tests.host.books import CHANNEL, ROOT, TOKEN, open_books
-from tests.system import kill_books, kill_children
+from tests.host.books import CHANNEL, TOKEN, open_books
+from tests.system import kill_books
+from tests.system.children import Children
 from tests.system.kill_meters import Meters
 
-PASSPHRASE = "four words of a test"
 NUMBERS = (17, 18, 19)
 GIVE_UP_S = 60.0
 HEAD_END = "serve"
@@ -115,14 +112,9 @@ class Rig:
         self._broker = Broker(folder / "broker")
         self._keys = KeyStore.generate(use=BENCH).without_root()
         self._port = free_port()
-        self._pids: dict[str, int] = {}
-        self._changed = threading.Condition()
-        self._ready: set[int] = set()
-        self._codes: dict[int, int] = {}
-        self._forked: list[int] = []
         self.tills: list[Till] = []
-        (folder / "keys").parent.mkdir(exist_ok=True)
-        self._keys.save(folder / "keys", PASSPHRASE, work=Work(1 << 10, 8, 1))
+        folder.mkdir(exist_ok=True)
+        self.children = Children(folder, self._keys, GIVE_UP_S)
         open_books(database, NUMBERS).close()
         self._settings = {
             "database": database,
@@ -137,19 +129,10 @@ class Rig:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._broker)
             self.meters = stack.enter_context(Meters(self._broker, self._keys, NUMBERS))
-            path = os.pathsep.join(str(ROOT / part) for part in ("protocol", "host", ""))
-            self._parent = subprocess.Popen(
-                [sys.executable, kill_children.__file__],
-                env={**os.environ, "PYTHONPATH": path},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            stack.callback(self._end)
-            threading.Thread(target=self._listen, daemon=True).start()
+            stack.enter_context(self.children)
             for who in (SIGNER, HEAD_END):
                 self._start(who)
-                self.until_ready(who)
+                self.children.until_ready(who)
             self.tills = [Till(f"till{n}", self._port, NUMBERS, f"{self.folder.name} {n}") for n in (1, 2)]
             self._stack = stack.pop_all()
         return self
@@ -165,7 +148,7 @@ class Rig:
         self._raise_up()
         processes = [one for one in who if one not in self._strike]
         for one in processes:
-            os.kill(self._pids[one], signal.SIGKILL)
+            os.kill(self.children.pids[one], signal.SIGKILL)
         for one in who:
             if one in self._strike:
                 self._strike[one]()
@@ -175,7 +158,7 @@ class Rig:
 
     def _raise_up(self) -> None:
         """Start again what found no database when it began, as whoever watches over it does (`Restart=always`)."""
-        for who, pid in list(self._pids.items()) if self._strike else ():
+        for who, pid in list(self.children.pids.items()) if self._strike else ():
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 self._buried(who, 1)
                 self._start(who)
@@ -183,7 +166,7 @@ class Rig:
     def _buried(self, who: str, code: int) -> None:
         """It has ended with this code; or by itself, where its database goes as well."""
         allowed = {code, 1} if self._strike else {code}
-        assert self._reaped(self._pids[who]) in allowed, f"{who} ended by itself:\n{self.told(who)}"
+        assert self.children.reaped(who) in allowed, f"{who} ended by itself:\n{self.children.told(who)}"
 
     def check(self) -> dict[int, int]:
         """See `kill_books.check`."""
@@ -204,65 +187,11 @@ class Rig:
             if all(self.meters.credited_uc(number) == sold[number] for number in NUMBERS) and self._all_confirmed():
                 return
             time.sleep(0.2)
-        raise AssertionError(f"not settled within {GIVE_UP_S} s:\n{self.told(HEAD_END)}")
-
-    def told(self, who: str) -> str:
-        path = self.folder / f"{who}.log"
-        return path.read_text()[-4_000:] if path.exists() else ""
-
-    def until_ready(self, who: str) -> None:
-        with self._changed:
-            pid = self._pids[who]
-            ready = self._changed.wait_for(lambda: pid in self._ready, GIVE_UP_S)
-        assert ready, f"{who} was not ready in time:\n{self.told(who)}"
+        raise AssertionError(f"not settled within {GIVE_UP_S} s:\n{self.children.told(HEAD_END)}")
 
     def _all_confirmed(self) -> bool:
         with kill_books.one_moment(self._database) as conn:
             return kill_books.all_confirmed(conn)
 
-    # --- the processes ------------------------------------------------------------------------------------------------
-
     def _start(self, who: str) -> None:
-        self._ask(
-            start=who,
-            settings=self._settings,
-            keys=str(self.folder / "keys"),
-            passphrase=PASSPHRASE,
-            log=str(self.folder / f"{who}.log"),
-        )
-        with self._changed:
-            assert self._changed.wait_for(lambda: bool(self._forked), GIVE_UP_S), "nothing was forked"
-            self._pids[who] = self._forked.pop()
-
-    def _reaped(self, pid: int) -> int:
-        self._ask(reap=pid)
-        with self._changed:
-            assert self._changed.wait_for(lambda: pid in self._codes, GIVE_UP_S), f"{pid} does not end"
-            return self._codes.pop(pid)
-
-    def _ask(self, **wanted: Any) -> None:
-        assert self._parent.stdin is not None
-        self._parent.stdin.write(json.dumps(wanted) + "\n")
-        self._parent.stdin.flush()
-
-    def _listen(self) -> None:
-        assert self._parent.stdout is not None
-        for line in self._parent.stdout:
-            word, *numbers = line.split()
-            with self._changed:
-                if word == "forked":
-                    self._forked.append(int(numbers[0]))
-                elif word == "ready":
-                    self._ready.add(int(numbers[0]))
-                else:
-                    self._codes[int(numbers[0])] = int(numbers[1])
-                self._changed.notify_all()
-
-    def _end(self) -> None:
-        for pid in self._pids.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        assert self._parent.stdin is not None and self._parent.stdout is not None
-        self._parent.stdin.close()
-        self._parent.wait(30)
-        self._parent.stdout.close()
+        self.children.start(who, who, self._settings)

@@ -6,13 +6,9 @@ against what the meters know.
 """
 
 import contextlib
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +20,6 @@ from sqlalchemy import func, select
 
 from headend.keys.holder import BENCH
 from headend.keys.keystore import KeyStore
-from headend.keys.sealed import Work
 from headend.ledger import payments
 from headend.reads import series
 from headend.store import Store, open_store
@@ -34,12 +29,12 @@ from headend.workers import leases
 from headend.workers.homes import SHARD, SHARDS
 from meterlink.records import RECORD_LENGTH
 from tests.brokers import Broker
-from tests.host.books import CHANNEL, ROOT, open_books
+from tests.host.books import CHANNEL, open_books
 from tests.proxies import Proxy
 from tests.system import kill_books, kill_children
+from tests.system.children import Children
 from tests.system.crowd import Crowd
 
-PASSPHRASE = "four words of a test"
 NUMBERS = tuple(range(17, 17 + 24))
 GIVE_UP_S = 120.0
 SIGNER = "signer"
@@ -58,13 +53,8 @@ class Works:
         self.broker = Broker(folder / "broker", persistence=True)
         self._dice = random.Random(seed)
         self._seed = seed
-        self._pids: dict[str, int] = {}
-        self._changed = threading.Condition()
-        self._ready: set[int] = set()
-        self._codes: dict[int, int] = {}
-        self._forked: list[int] = []
         self._paid = 0
-        self._keys.save(folder / "keys", PASSPHRASE, work=Work(1 << 10, 8, 1))
+        self.children = Children(folder, self._keys, GIVE_UP_S)
         open_books(url, NUMBERS).close()
 
     def __enter__(self) -> Self:
@@ -86,19 +76,10 @@ class Works:
                     "roles": "collect,dispatch,sign,seal,bill",
                 }
             self.crowd = stack.enter_context(Crowd(self.broker, self._keys, NUMBERS, self._seed))
-            path = os.pathsep.join(str(ROOT / part) for part in ("protocol", "host", ""))
-            self._parent = subprocess.Popen(
-                [sys.executable, kill_children.__file__],
-                env={**os.environ, "PYTHONPATH": path},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            stack.callback(self._end)
-            threading.Thread(target=self._listen, daemon=True).start()
+            stack.enter_context(self.children)
             for who in (SIGNER, *self.names):
                 self._start(who)
-                self._until_ready(who)
+                self.children.until_ready(who)
             self._stack = stack.pop_all()
         return self
 
@@ -122,25 +103,25 @@ class Works:
         _STRIKES[kind](self, who)
 
     def kill(self, who: str) -> None:
-        os.kill(self._pids[who], signal.SIGKILL)
-        assert self._reaped(who) == -signal.SIGKILL, f"{who} had ended by itself:\n{self.told(who)}"
+        os.kill(self.children.pids[who], signal.SIGKILL)
+        assert self.children.reaped(who) == -signal.SIGKILL, f"{who} had ended by itself:\n{self.children.told(who)}"
         self._start(who)
 
     def end(self, who: str) -> None:
         """In order."""
-        self._until_ready(who)
-        os.kill(self._pids[who], signal.SIGTERM)
-        assert self._reaped(who) == 0, f"{who} did not end in order:\n{self.told(who)}"
+        self.children.until_ready(who)
+        os.kill(self.children.pids[who], signal.SIGTERM)
+        assert self.children.reaped(who) == 0, f"{who} did not end in order:\n{self.children.told(who)}"
 
     def begin(self, who: str) -> None:
         self._start(who)
-        self._until_ready(who)
+        self.children.until_ready(who)
 
     def pause(self, who: str, seconds: float | None = None) -> None:
         """Stopped in its tracks, every other time until others have what it held."""
-        os.kill(self._pids[who], signal.SIGSTOP)
+        os.kill(self.children.pids[who], signal.SIGSTOP)
         self._work_on(self._away_s() if seconds is None else seconds)
-        os.kill(self._pids[who], signal.SIGCONT)
+        os.kill(self.children.pids[who], signal.SIGCONT)
 
     def part(self, proxies: dict[str, Proxy], who: str) -> None:
         """Its connections pass nothing any more, and then break."""
@@ -221,66 +202,12 @@ class Works:
 
     def _doing(self, who: str) -> str:
         """What its threads are doing now, and what it said before."""
-        os.kill(self._pids[who], signal.SIGUSR1)
+        os.kill(self.children.pids[who], signal.SIGUSR1)
         time.sleep(0.5)
-        return self.told(who, 12_000)
-
-    def told(self, who: str, length: int = 3_000) -> str:
-        path = self.folder / f"{who}.log"
-        return f"--- {who}\n" + (path.read_text()[-length:] if path.exists() else "")
-
-    # --- the processes ------------------------------------------------------------------------------------------------
+        return self.children.told(who, 12_000)
 
     def _start(self, who: str) -> None:
-        self._ask(
-            start="signer" if who == SIGNER else "worker",
-            settings=self._settings[who],
-            keys=str(self.folder / "keys"),
-            passphrase=PASSPHRASE,
-            log=str(self.folder / f"{who}.log"),
-        )
-        with self._changed:
-            assert self._changed.wait_for(lambda: bool(self._forked), GIVE_UP_S), "nothing was forked"
-            self._pids[who] = self._forked.pop()
-
-    def _until_ready(self, who: str) -> None:
-        with self._changed:
-            ready = self._changed.wait_for(lambda: self._pids[who] in self._ready, GIVE_UP_S)
-        assert ready, f"{who} was not ready in time:\n{self.told(who)}"
-
-    def _reaped(self, who: str) -> int:
-        pid = self._pids[who]
-        self._ask(reap=pid)
-        with self._changed:
-            assert self._changed.wait_for(lambda: pid in self._codes, GIVE_UP_S), f"{who} does not end"
-            return self._codes.pop(pid)
-
-    def _ask(self, **wanted: Any) -> None:
-        assert self._parent.stdin is not None
-        self._parent.stdin.write(json.dumps(wanted) + "\n")
-        self._parent.stdin.flush()
-
-    def _listen(self) -> None:
-        assert self._parent.stdout is not None
-        for line in self._parent.stdout:
-            word, *numbers = line.split()
-            with self._changed:
-                if word == "forked":
-                    self._forked.append(int(numbers[0]))
-                elif word == "ready":
-                    self._ready.add(int(numbers[0]))
-                else:
-                    self._codes[int(numbers[0])] = int(numbers[1])
-                self._changed.notify_all()
-
-    def _end(self) -> None:
-        for pid in self._pids.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        assert self._parent.stdin is not None and self._parent.stdout is not None
-        self._parent.stdin.close()
-        self._parent.wait(30)
-        self._parent.stdout.close()
+        self.children.start(who, "signer" if who == SIGNER else "worker", self._settings[who])
 
 
 _STRIKES: dict[str, Callable[[Works, str], None]] = {
