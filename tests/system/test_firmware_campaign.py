@@ -33,7 +33,7 @@ from headend.store.schema_firmware import firmware_delivery, firmware_running
 from headend.workers import roles
 from headend.workers.post import Post
 from meter import release
-from meterlink import results
+from meterlink import bodies, results
 from meterlink.image import Manifest
 from metersim import bundle, workbench
 from metersim.board import VirtualBoard
@@ -50,6 +50,7 @@ LIMIT_S = 150
 ANN, BOB = "user:ann", "user:bob"
 NEXT = (release.RELEASE[0], release.RELEASE[1] + 1, 0)
 HASTY = Policy(retry_s=1, settle_s=1, gap_s=1, poll_s=5)
+LIMITS = bodies.Limits(3_000_000, 1_000_000, 10, 1, 1, 1, 0)  # no image is started while the relay is about to move
 PLAN = {"groups": ["1", "rest"], "per_minute": 60_000}
 
 
@@ -99,7 +100,7 @@ class Works:
     def record(self, number: int) -> MeterRecord:
         where = f"serial:{self.line.link}?unit={self.unit}&parity=N" if number == ON_BUS else ""
         carrier = "modbus" if number == ON_BUS else "mqtt"
-        tariff, limits = workbench.DEFAULT_TARIFF.encode(), workbench.DEFAULT_LIMITS.encode()
+        tariff, limits = workbench.DEFAULT_TARIFF.encode(), LIMITS.encode()
         return MeterRecord(number, carrier, where, tariff, limits, tag_key_version=self.keys.tag_key_version)
 
     def _provision(self, number: int) -> bytes:
@@ -109,7 +110,7 @@ class Works:
             account_epoch=1,
             tag_key_version=self.keys.tag_key_version,
             interval_minutes=15,
-            limits=workbench.DEFAULT_LIMITS.encode(),
+            limits=LIMITS.encode(),
             tariff=workbench.DEFAULT_TARIFF.encode(),
             currency=156,
             imp_per_kwh=1600,
