@@ -31,7 +31,7 @@ from meterlink.batches import KIND_INTERVALS
 from meterlink.records import RECORD_LENGTH
 
 SETTLE_S = 600  # behind the end of an hour, until all that came in it is committed
-ROWS = 2000  # of arrivals counted in a transaction
+ROWS = 1000  # of arrivals counted in a transaction: twenty milliseconds where each is a day
 PART = 1000  # meters or areas written in a transaction
 OLDEST_DAYS = 400  # a record of an earlier day, or of one to come, has a clock that is wrong, and is not counted
 DAY_S = 86_400
