@@ -12,16 +12,19 @@ from headend.campaigns import following as campaigns
 from headend.collection import turns
 from headend.gate import pace
 from headend.orders import lifecycle
+from headend.store.prepared import prepared
 from headend.store.schema import order, outbox
 from headend.tokens import making
 from headend.workers import mine
 
 NEVER = 1 << 62
 
-_EARLIEST = select(func.min(outbox.c.next_s))
+_EARLIEST = prepared(select(func.min(outbox.c.next_s)))
 _OF_ORDER = select(outbox.c.next_s).join(order, order.c.id == outbox.c.order_id)
-_OF_HOLDER = mine.alone(_OF_ORDER.where(order.c.signed.is_not(None)).order_by(outbox.c.next_s).limit(1), outbox.c.meter)
-_UNSIGNED = (
+_OF_HOLDER = prepared(
+    mine.alone(_OF_ORDER.where(order.c.signed.is_not(None)).order_by(outbox.c.next_s).limit(1), outbox.c.meter)
+)
+_UNSIGNED = prepared(
     select(func.min(outbox.c.next_s))
     .join(order, order.c.id == outbox.c.order_id)
     .where(order.c.state == literal_column(f"'{lifecycle.QUEUED}'"), order.c.signed.is_(None))
@@ -43,7 +46,7 @@ class Part(NamedTuple):
 def of_all(conn: Connection) -> int:
     """UTC second, for who is alone; NEVER without orders and meters."""
     return _least(
-        conn.execute(_EARLIEST).scalar(),
+        _EARLIEST(conn).scalar_one(),
         turns.next_s(conn),
         making.next_s(conn),
         pace.next_s(conn),
@@ -56,9 +59,9 @@ def of_part(conn: Connection, part: Part) -> int:
     wishes = [pace.next_s(conn), campaigns.next_s(conn)]
     if part.dispatches:
         held = mine.values(conn, part.holder)
-        wishes += [conn.execute(_OF_HOLDER, held).scalar(), turns.next_s(conn, part.holder)]
+        wishes += [_OF_HOLDER(conn, held).scalar_one_or_none(), turns.next_s(conn, part.holder)]
     if part.signs():
-        wishes += [making.next_s(conn), conn.execute(_UNSIGNED).scalar()]
+        wishes += [making.next_s(conn), _UNSIGNED(conn).scalar_one()]
     return _least(*wishes)
 
 

@@ -26,6 +26,7 @@ from headend.campaigns.lifecycle import (
 from headend.campaigns.progress import Counts
 from headend.gate import proposals
 from headend.store import ORDERS, Store
+from headend.store.prepared import prepared
 from headend.store.schema_campaign import campaign
 from headend.store.schema_gate import proposal
 
@@ -42,13 +43,13 @@ _GOING = (
     )
     .order_by(campaign.c.id)
 )
-_NEXT = select(func.min(func.coalesce(campaign.c.counted_s, 0))).where(campaign.c.state.in_(GOING))
+_NEXT = prepared(select(func.min(func.coalesce(campaign.c.counted_s, 0))).where(campaign.c.state.in_(GOING)))
 _LAPSED = (proposals.REFUSED, proposals.WITHDRAWN, proposals.EXPIRED, proposals.VOID)
 
 
 def next_s(conn: Connection) -> int | None:
     """When `follow` has something to do at the earliest."""
-    counted_s: int | None = conn.execute(_NEXT).scalar_one()
+    counted_s: int | None = _NEXT(conn).scalar_one()
     return None if counted_s is None else counted_s + carrying.LOOK_S
 
 

@@ -45,7 +45,7 @@ _OPEN = prepared(
     _ROWS.where(_of.meter == bindparam("of_meter", type_=BigInteger), _of.next_s.is_not(None)).order_by(_of.request)
 )
 _EARLIEST = select(_of.next_s).where(_of.next_s.is_not(None)).order_by(_of.next_s).limit(1)
-_FIRST = _EARLIEST, mine.alone(_EARLIEST, _of.meter)
+_FIRST = prepared(_EARLIEST), prepared(mine.alone(_EARLIEST, _of.meter))
 _MINE = update(collect_request_meter).where(
     _of.request == bindparam("of_request"), _of.meter == bindparam("of_meter", type_=BigInteger)
 )
@@ -190,7 +190,7 @@ def reported(conn: Connection, now_s: int, report: Report) -> bool:
 
 def next_s(conn: Connection, held: Mapping[str, object]) -> int | None:
     """When a turn comes at the earliest."""
-    first: int | None = conn.execute(_FIRST[bool(held)], held).scalar()
+    first: int | None = _FIRST[bool(held)](conn, held).scalar_one_or_none()
     return first
 
 

@@ -116,7 +116,7 @@ _CHANGE = prepared(
     _MINE.values({name: bindparam(name) for name in collect_turn.c.keys() if name not in ("meter", "whole_day")})
 )
 _EARLIEST = tuple(
-    (one, mine.alone(one, number))
+    (prepared(one), prepared(mine.alone(one, number)))
     for one, number in (
         (select(_state.next_ask_s).order_by(_state.next_ask_s).limit(1), _state.meter),
         (select(_turn.daily_s).order_by(_turn.daily_s).limit(1), _turn.meter),
@@ -132,7 +132,7 @@ _LOOK_TOO_FAR = update(collect_turn).where(_turn.daily_s > _FAR).values(daily_s=
 def next_s(conn: Connection, holder: str = "") -> int | None:
     """When a turn of this table comes at the earliest (of the meters of a worker); None where there is none."""
     held = mine.values(conn, holder) if holder else {}
-    wishes = [conn.execute(one[bool(holder)], held).scalar() for one in _EARLIEST]
+    wishes = [one[bool(holder)](conn, held).scalar_one_or_none() for one in _EARLIEST]
     return min((at_s for at_s in (*wishes, requests.next_s(conn, held)) if at_s is not None), default=None)
 
 

@@ -37,7 +37,7 @@ _DUE = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
-_NEXT = select(func.min(proposal.c.next_s))
+_NEXT = prepared(select(func.min(proposal.c.next_s)))
 _ITEMS = (
     select(proposal_item)
     .where(proposal_item.c.proposal == bindparam("of"), proposal_item.c.state == bindparam("how"))
@@ -97,7 +97,7 @@ def tick(conn: Connection, now_s: int) -> bool:
 
 def next_s(conn: Connection) -> int | None:
     """When `tick` has something to do at the earliest."""
-    at_s: int | None = conn.execute(_NEXT).scalar_one()
+    at_s: int | None = _NEXT(conn).scalar_one()
     return at_s
 
 

@@ -47,7 +47,7 @@ class Held(NamedTuple):
         return [version for version in self if version is not None]
 
 
-_VERSIONS = (
+_VERSIONS = prepared(
     select(meter.c.tag_key_version, meter_trust.c.next_tag_key_version, meter_trust.c.old_tag_key_version)
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
     .where(meter.c.meter == bindparam("of"))
@@ -60,7 +60,7 @@ _WHOLE = select(order_body.c.body).where(order_body.c.order_id == bindparam("of"
 
 def versions(conn: Connection, meter_id: int) -> Held | None:
     """The per-meter keys of a meter; None where it is not in the fleet."""
-    row = conn.execute(_VERSIONS, {"of": meter_id}).one_or_none()
+    row = _VERSIONS(conn, {"of": meter_id}).one_or_none()
     return None if row is None else Held(*row)
 
 
