@@ -70,6 +70,10 @@ class Children:
             ready = self._changed.wait_for(lambda: pid in self._ready, self._give_up_s)
         assert ready, f"{who} was not ready in time:\n{self.told(who)}"
 
+    def is_ready(self, who: str) -> bool:
+        with self._changed:
+            return self.pids[who] in self._ready
+
     def reaped(self, who: str) -> int:
         """The exit code, once it has ended."""
         pid = self.pids[who]

@@ -4,15 +4,8 @@ Each says what it recorded until it is acknowledged, answers what it is asked, t
 so. They judge nothing; what they were sent is kept, and compared.
 """
 
-import queue
 import random
-import threading
 import time
-from types import TracebackType
-from typing import Self
-
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
 from headend.clock import ManualClock
 from headend.keys.keystore import KeyStore
@@ -21,8 +14,8 @@ from meterlink import batches, records, reports, topics
 from meterlink.orders import ASPECT_CREDIT, Order
 from tests.brokers import Broker
 from tests.host.peer import Peer
+from tests.system.on_broker import OnBroker
 
-TICK_S = 0.02
 REPLAY_S = 3.0  # after a batch that nobody acknowledged
 RECORD_S = 0.8  # of real time between two intervals of a meter
 
@@ -34,19 +27,15 @@ class Now(ManualClock):
         return int(time.time())
 
 
-class Crowd:
+class Crowd(OnBroker):
     """`records(number)`: what a meter has recorded, as bytes · `credited_uc(number)`: what it holds · `forked`: orders
     of one version or total that came with different bytes.
     """
 
     def __init__(self, broker: Broker, keys: KeyStore, numbers: tuple[int, ...], seed: str) -> None:
-        self._broker = broker
+        super().__init__(broker, "crowd")
         self._dice = random.Random(seed)
-        self._lock = threading.Lock()
-        self._heard: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
-        self._over = threading.Event()
         self._base_s = int(time.time()) // 900 * 900 - 900 * 6_000
-        self.failed: BaseException | None = None
         self.recording = True
         self.peers = {number: Peer(keys, Now(0), number) for number in numbers}
         self._acked = dict.fromkeys(numbers, 0)
@@ -54,12 +43,6 @@ class Crowd:
         self._replay = dict.fromkeys(numbers, 0.0)
         self._orders: dict[tuple[int, ...], bytes] = {}
         self.forked: list[tuple[int, ...]] = []
-        self.births = 0
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, "crowd", clean_session=False)
-        self._client.reconnect_delay_set(0.1, 0.5)  # type: ignore[no-untyped-call]
-        self._client.on_message = lambda _c, _u, message: self._heard.put((message.topic, bytes(message.payload)))
-        self._client.on_connect = lambda *_: self._born()
-        self._thread = threading.Thread(target=self._run, name="crowd", daemon=True)
 
     def records(self, number: int) -> bytes:
         with self._lock:
@@ -79,52 +62,17 @@ class Crowd:
             found = {number: max(one.intervals, default=0) - self._acked[number] for number, one in self.peers.items()}
         return {number: count for number, count in found.items() if count}
 
-    def __enter__(self) -> Self:
-        self._client.connect(self._broker.host, self._broker.port)
-        self._client.loop_start()
-        self._thread.start()
-        return self
+    def _be_born(self) -> None:
+        for number, one in self.peers.items():
+            self._say(number, topics.UP_STATE, one.report(reports.KIND_BIRTH))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._over.set()
-        self._thread.join(30)
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def _born(self) -> None:
-        self._client.subscribe("op/1/+/+/dn/#", 1)
-        with self._lock:
-            self.births += 1
-            for number, one in self.peers.items():
-                self._say(number, topics.UP_STATE, one.report(reports.KIND_BIRTH))
-
-    def _say(self, number: int, what: str, raw: bytes) -> None:
-        self._client.publish(topics.up(number, what), raw, qos=1, retain=what == topics.UP_STATE)
-
-    def _run(self) -> None:
-        try:
-            while not self._over.is_set():
-                self._tick()
-        except BaseException as error:  # noqa: BLE001 - the test has to learn that its meters stand still
-            self.failed = error
-
-    def _tick(self) -> None:
-        try:
-            heard = self._heard.get(timeout=TICK_S)
-        except queue.Empty:
-            heard = None
-        with self._lock:
-            if heard is not None:
-                place = topics.parse(heard[0])
-                assert place is not None, heard
-                self._hear(self.peers[place[0]], place[2], heard[1])
-            now = time.monotonic()
-            for number, one in self.peers.items():
-                if self.recording and now >= self._next[number]:
-                    self._next[number] = now + RECORD_S * (0.5 + self._dice.random())
-                    self._record(one)
-                if now >= self._replay[number]:
-                    self._tell(number, one, now)
+    def _go_on(self, now: float) -> None:
+        for number, one in self.peers.items():
+            if self.recording and now >= self._next[number]:
+                self._next[number] = now + RECORD_S * (0.5 + self._dice.random())
+                self._record(one)
+            if now >= self._replay[number]:
+                self._tell(number, one, now)
 
     def _record(self, one: Peer) -> None:
         seq = max(one.intervals, default=0) + 1
@@ -136,7 +84,8 @@ class Crowd:
             self._replay[number] = now + REPLAY_S * (0.5 + self._dice.random())
             self._say(number, topics.UP_INTERVALS, one.batch(self._acked[number] + 1))
 
-    def _hear(self, one: Peer, what: str, raw: bytes) -> None:
+    def _hear(self, number: int, what: str, raw: bytes) -> None:
+        one = self.peers[number]
         if what == topics.DN_ACK:
             kind, log_id, seq = batches.read_ack(raw, one.number, one.key)
             if (kind, log_id) == (batches.KIND_INTERVALS, one.log_id):

@@ -142,6 +142,14 @@ class Rig:
             for till in self.tills if error is None else ():  # else the processes go, and nobody answers any more
                 till.stop()
 
+    def until_at_work(self) -> None:
+        """The head end answers: where a machine is busy, it would else be killed again and again before it did."""
+        ends = time.monotonic() + GIVE_UP_S
+        while not self.children.is_ready(HEAD_END):
+            assert time.monotonic() < ends, f"it does not come up:\n{self.children.told(HEAD_END)}"
+            self._raise_up()
+            time.sleep(0.02)
+
     def kill(self, who: tuple[str, ...], after_s: float) -> None:
         """After so long, end these at once and without warning, and start them again; does not wait for them."""
         time.sleep(after_s)

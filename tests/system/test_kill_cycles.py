@@ -20,8 +20,11 @@ def go_through(rig: Rig, cycles: int, victims: tuple[tuple[str, ...], ...]) -> N
     for cycle in range(cycles):
         who = dice.choice(victims)
         # Half of them while they are still starting; the others at work.
-        after_s = dice.choice((dice.uniform(0, 0.2), dice.uniform(0.2, 1.0)))
+        at_work = dice.random() < 0.5
+        after_s = dice.uniform(0.2, 1.0) if at_work else dice.uniform(0, 0.2)
         try:
+            if at_work:
+                rig.until_at_work()
             rig.kill(who, after_s)
             rig.check()
         except AssertionError as error:
