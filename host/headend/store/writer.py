@@ -1,8 +1,10 @@
 """The threads that write: functions wait in lanes, and a thread takes the most urgent one that it may."""
 
 import threading
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from headend.store.jobs import Job, Lane, Overloaded, StoreClosed
 
@@ -22,7 +24,8 @@ class Writer:
         self._run = run
         self._capacity = capacity
         self._lanes: tuple[deque[Job], ...] = tuple(deque() for _ in Lane)
-        self._changed = threading.Condition()
+        self._changed = threading.Lock()
+        self._idle: list[tuple[Lane, threading.Condition]] = []  # threads that wait for work, by reach
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, args=(lane,), name=f"store-writer-{number}", daemon=True)
@@ -40,16 +43,14 @@ class Writer:
             if len(waiting) >= self._capacity:
                 raise Overloaded(f"{len(waiting)} writes wait in lane {job.lane.name.lower()}; try again later.")
             waiting.append(job)
-            if len(self._threads) == 1:
-                self._changed.notify()
-            else:
-                self._changed.notify_all()  # not every thread serves every lane
+            self._wake(job.lane)
 
     def close(self) -> None:
         """Take no more, finish what was taken on, end the threads."""
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
+            for _, idle in self._idle:
+                idle.notify()
         if not self.runs_here():
             for thread in self._threads:
                 thread.join()
@@ -63,12 +64,23 @@ class Writer:
             self._run(job, self._more)
 
     def _first(self, reach: Lane) -> Job | None:
+        mine = threading.Condition(self._changed)
         with self._changed:
             while True:
                 job = self._next(reach)
                 if job is not None or self._closed:
                     return job
-                self._changed.wait()
+                insort(self._idle, (reach, mine), key=itemgetter(0))
+                mine.wait()
+
+    def _wake(self, lane: Lane) -> None:
+        """Wake one thread that serves a lane, where one is idle; who is busy looks for work before it rests. To wake
+        all of them for each job cost more than the job's transaction."""
+        for place, (reach, idle) in enumerate(self._idle):
+            if reach >= lane:
+                del self._idle[place]
+                idle.notify()
+                return
 
     def _more(self, lane: Lane) -> Job | None:
         with self._changed:
