@@ -4,6 +4,7 @@
 calls. A call has a `begin` and an `end`, line numbers of the trace: what ended before another began happened before it.
 """
 
+import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,10 +64,11 @@ _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 
 def ended(path: Path, pid: int) -> bool:
-    """Whether the trace has come to the end of that process."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 4096))
-        return re.search(rb"^%d +\+\+\+ " % pid, file.read(), re.MULTILINE) is not None
+    """Whether the trace has come to the end of that process. What ends after it may write a lot behind that line."""
+    if not path.stat().st_size:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return re.search(rb"^%d +\+\+\+ " % pid, text, re.MULTILINE) is not None
 
 
 def read(path: Path) -> Iterator[Call]:
