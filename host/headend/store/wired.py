@@ -12,6 +12,7 @@ own. Where a statement fails, the server passes over the COMMIT that was sent be
 import itertools
 import re
 import select
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +23,9 @@ from psycopg.adapt import Transformer
 _TEXT, _BINARY = pq.Format.TEXT, pq.Format.BINARY
 _MARK = re.compile(r"%\((\w+)\)s|%%")
 _DONE = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
-_KNOWN = "prepared here"  # in `Connection.info`: names of the statements that the server knows
+_KNOWN = "prepared here"  # in `Connection.info`: of each statement that the server knows, what reads its rows
+_PLANS = "plans"  # … and when its plans are to be made anew, and how long after the last time that is
+_PLANS_S = 60.0
 _numbers = itertools.count(1)
 
 
@@ -70,18 +73,33 @@ def run(raw: Raw[Any], info: dict[Any, Any], sent: Sequence[Sent], *, commit: bo
     `info`: of this connection, for as long as it lives · `commit`: end the transaction behind them, where none failed.
     Values are int, str, bytes or None.
     """
-    known: set[bytes] = info.setdefault(_KNOWN, set())
+    known: dict[bytes, _Reader] = info.setdefault(_KNOWN, {})
     for one in sent:
         if one.statement.name not in known:
             _check(raw.pgconn.prepare(one.statement.name, one.statement.sql))
-            known.add(one.statement.name)
+            known[one.statement.name] = _Reader(raw)
     bound = [_bound(one) for one in sent]
-    before = b"" if begun(raw) else _begin(raw)
-    if len(sent) == 1 and not before and not commit:
-        return [_got(raw, raw.pgconn.exec_prepared(sent[0].statement.name, *bound[0], _BINARY))]
-    found = _at_once(raw.pgconn, before, [one.statement.name for one in sent], bound, b"COMMIT" * commit)
-    got = [_got(raw, result) for result in found]
-    return got[bool(before) : len(got) - commit]
+    if not commit and len(sent) == 1 and begun(raw):
+        found = [raw.pgconn.exec_prepared(sent[0].statement.name, *bound[0], _BINARY)]
+        before = []
+    else:
+        before = [] if begun(raw) else [_begin(raw), *_replan(info)]
+        names = [one.statement.name for one in sent]
+        found = _at_once(raw.pgconn, before, names, bound, [b"COMMIT"] * commit)
+    for result in found:
+        _check(result)
+    return [known[one.statement.name].got(result) for one, result in zip(sent, found[len(before) :], strict=False)]
+
+
+def _replan(info: dict[Any, Any]) -> list[bytes]:
+    """The server keeps the plan that it made while a table was all but empty, and reads it from end to end ever after,
+    until statistics come; so it makes its plans anew: soon at first, later once a minute."""
+    now = time.monotonic()
+    at, after_s = info.get(_PLANS, (now, 0.5))
+    if now < at:
+        return []
+    info[_PLANS] = now + after_s, min(2 * after_s, _PLANS_S)
+    return [b"DISCARD PLANS"]
 
 
 def _begin(raw: Raw[Any]) -> bytes:
@@ -98,13 +116,14 @@ def _bound(sent: Sent) -> tuple[list[Any], list[int]]:
     """Values and their formats; what is text or bytes goes in binary, so that its length counts."""
     values: list[Any] = []
     formats: list[int] = []
+    given = sent.values
     for name in sent.statement.order:
-        value = sent.values[name]
+        value = given[name]
         if value is None:
             values.append(None)
             formats.append(_TEXT)
         elif isinstance(value, int):
-            values.append(str(int(value)).encode())
+            values.append(b"%d" % value)
             formats.append(_TEXT)
         else:
             values.append(value.encode() if isinstance(value, str) else bytes(value))
@@ -113,22 +132,26 @@ def _bound(sent: Sent) -> tuple[list[Any], list[int]]:
 
 
 def _at_once(
-    pgconn: Any, before: bytes, names: Sequence[bytes], bound: Sequence[tuple[list[Any], list[int]]], after: bytes
+    pgconn: Any,
+    before: Sequence[bytes],
+    names: Sequence[bytes],
+    bound: Sequence[tuple[list[Any], list[int]]],
+    after: Sequence[bytes],
 ) -> list[pq.abc.PGresult]:
-    """Results of `before` and `after`, texts of statements where they are not empty, and of prepared ones between."""
+    """Results of `before` and `after`, texts of statements, and of prepared ones between."""
     pgconn.enter_pipeline_mode()
     try:
-        if before:
-            pgconn.send_query_params(before, None)
+        for text in before:
+            pgconn.send_query_params(text, None)
         for name, (values, formats) in zip(names, bound, strict=True):
             pgconn.send_query_prepared(name, values, formats, result_format=_BINARY)
-        if after:
-            pgconn.send_query_params(after, None)
+        for text in after:
+            pgconn.send_query_params(text, None)
         pgconn.pipeline_sync()
         while pgconn.flush():
             _wait(pgconn, select.POLLIN | select.POLLOUT)
         found = []
-        for _ in range(bool(before) + len(names) + bool(after)):
+        for _ in range(len(before) + len(names) + len(after)):
             found.append(_next(pgconn))
             while _next(pgconn) is not None:
                 pass
@@ -153,15 +176,22 @@ def _wait(pgconn: Any, what: int) -> None:
     pgconn.consume_input()
 
 
-def _got(raw: Raw[Any], result: Any) -> Got:
-    _check(result)
-    changed = result.command_tuples or 0
-    if not result.nfields:
-        return Got(None, [], changed)
-    names = [result.fname(number).decode() for number in range(result.nfields)]
-    loader = Transformer(raw)
-    loader.set_pgresult(result)
-    return Got(names, loader.load_rows(0, result.ntuples, tuple), changed)
+class _Reader:
+    """Reads the rows of one statement: what its columns are is found out once."""
+
+    def __init__(self, raw: Raw[Any]) -> None:
+        self._rows = Transformer(raw)
+        self._names: list[str] | None = None
+
+    def got(self, result: Any) -> Got:
+        changed = result.command_tuples or 0
+        if not result.nfields:
+            return Got(None, [], changed)
+        first = self._names is None
+        if self._names is None:
+            self._names = [result.fname(number).decode() for number in range(result.nfields)]
+        self._rows.set_pgresult(result, set_loaders=first)
+        return Got(self._names, self._rows.load_rows(0, result.ntuples, tuple), changed)
 
 
 def _check(result: Any) -> None:
