@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sqlalchemy.exc import DBAPIError
+
 from headend.keys.holder import BENCH
 from headend.keys.keystore import KeyStore
 from tests.brokers import Broker, free_port
@@ -28,6 +30,7 @@ from tests.system.kill_meters import Meters
 
 NUMBERS = (17, 18, 19)
 GIVE_UP_S = 60.0
+LOOKS = 10
 HEAD_END = "serve"
 SIGNER = "signer"
 DATABASE = "database"  # all of its processes
@@ -182,6 +185,13 @@ class Rig:
             if failed is not None:
                 raise failed
         acknowledged = {name: uc for till in self.tills for name, uc in list(till.taken.items())}
+        for _ in range(LOOKS):
+            try:
+                return kill_books.check(self._database, self.log, self.meters, acknowledged, CHANNEL)
+            except DBAPIError as error:  # a server whose process was killed closes all its connections, this one too
+                if not error.connection_invalidated:
+                    raise
+                time.sleep(1)
         return kill_books.check(self._database, self.log, self.meters, acknowledged, CHANNEL)
 
     def settle(self) -> None:
