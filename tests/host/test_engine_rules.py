@@ -1,5 +1,6 @@
 """Rules of dispatching: leases between engines, signing outside of transactions, one order of a meter at a time."""
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,18 +13,18 @@ from sqlalchemy import Row, select, update
 
 from headend.clock import ManualClock
 from headend.collection import turns
-from headend.engine import NEVER, Ask, Deliver, Engine, Policy
+from headend.engine import AT_ONCE, NEVER, Ask, Deliver, Engine, Policy
 from headend.ledger import payments
 from headend.orders import lifecycle, outbox, policy, questions, statements
 from headend.refusals import Refused
-from headend.store import StoreClosed
+from headend.store import CommitFailed, StoreClosed
 from headend.store.schema import meter, meter_state, question
 from headend.store.schema import outbox as outbox_row
 from meterlink import batches, reasons, reports, topics
 from meterlink.orders import ASPECT_CREDIT, ASPECT_SUPPLY, Order
 from meterlink.tariff import Tariff
 from tests.host.books import CHANNEL, METER, NOW_S, SOURCE, open_books
-from tests.host.peer import OPEN, Bench, Noise
+from tests.host.peer import OPEN, Bench, Noise, Peer
 
 
 @pytest.fixture
@@ -124,6 +125,44 @@ def test_a_round_hands_out_no_more_than_the_policy_says() -> None:
     asked = [len(engine.due(NOW_S)) for _ in range(6)]
     assert asked == [7, 7, 7, 7, 2, 0]
     assert engine.next_s() >= NOW_S + turns.RETRY_S
+
+
+def many_stops(bench: Bench) -> tuple[Engine, set[int]]:
+    """An engine whose round takes several transactions, and the orders that wait for it."""
+    numbers = range(1, 41)
+    store = open_books(meters=tuple(numbers))
+    engine = Engine(store, bench.keys, bench.clock, bench.noise, signer=bench.engine._signer)
+    for number in numbers:
+        born = Peer(bench.keys, bench.clock, number).report(reports.KIND_BIRTH)
+        engine.up(number, topics.UP_STATE, born, "mqtt")
+    wanted = (statements.stop, NOW_S)
+    stated = {store.write(*wanted, number, reasons.HOLD_LEGAL, "operator:ann").result() for number in numbers}
+    return engine, stated
+
+
+def test_a_round_hands_out_more_than_one_transaction_takes(bench: Bench) -> None:
+    engine, stated = many_stops(bench)
+    assert len(stated) > 2 * AT_ONCE
+    assert sorted(deliveries(engine.due(NOW_S))) == sorted(stated)
+
+
+def test_what_was_taken_is_handed_out_where_a_later_transaction_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, stated = many_stops(bench)
+    genuine, calls = outbox.claimed, itertools.count(1)
+
+    def failing(*args: Any, **options: Any) -> Any:
+        found = genuine(*args, **options)
+        if next(calls) == 2:
+            raise CommitFailed("the disk is full")
+        return found
+
+    monkeypatch.setattr(outbox, "claimed", failing)
+    first = deliveries(engine.due(NOW_S))
+    assert len(first) == AT_ONCE
+    rest = deliveries(engine.due(NOW_S))
+    assert sorted(first + rest) == sorted(stated), "the failed one took nothing, and nothing is taken twice"
 
 
 def test_next_s_tells_when_there_is_work(bench: Bench) -> None:

@@ -148,6 +148,8 @@ def _run(engine: Engine, job: Job) -> None:
                 job.error.__cause__ = error
         except BaseException as error:  # noqa: BLE001 - it belongs to the caller who waits on the future
             job.error = error
+            if isinstance(error, OutcomeUnknown):
+                engine.dispose()
         return
 
 

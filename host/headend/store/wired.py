@@ -88,12 +88,13 @@ def run(raw: Raw[Any], info: dict[Any, Any], sent: Sequence[Sent], *, commit: bo
         found = _at_once(raw.pgconn, before, names, bound, [b"COMMIT"] * commit)
     for result in found:
         _check(result)
-    return [known[one.statement.name].got(result) for one, result in zip(sent, found[len(before) :], strict=False)]
+    brought = found[len(before) : len(before) + len(sent)]
+    return [known[one.statement.name].got(result) for one, result in zip(sent, brought, strict=True)]
 
 
 def _replan(info: dict[Any, Any]) -> list[bytes]:
-    """The server keeps the plan that it made while a table was all but empty, and reads it from end to end ever after,
-    until statistics come; so it makes its plans anew: soon at first, later once a minute."""
+    """The server keeps a plan that it made while a table was all but empty, which reads the table from end to end or by
+    the wrong index, until statistics come; so it makes its plans anew: soon at first, later once a minute."""
     now = time.monotonic()
     at, after_s = info.get(_PLANS, (now, 0.5))
     if now < at:
@@ -191,7 +192,9 @@ class _Reader:
         if self._names is None:
             self._names = [result.fname(number).decode() for number in range(result.nfields)]
         self._rows.set_pgresult(result, set_loaders=first)
-        return Got(self._names, self._rows.load_rows(0, result.ntuples, tuple), changed)
+        rows = self._rows.load_rows(0, result.ntuples, tuple)
+        self._rows.set_pgresult(None, set_loaders=False)  # or the last result stays in memory with the statement
+        return Got(self._names, rows, changed)
 
 
 def _check(result: Any) -> None:

@@ -72,6 +72,8 @@ def main(argv: list[str]) -> int:
     if arguments.database and not arguments.day:
         return _wrong("--database goes with --day")
     try:
+        if arguments.folder:
+            arguments.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="openprepay-fleet-", dir=arguments.folder) as folder:
             outcome, rows = _day(arguments, Path(folder)) if arguments.day else _live(arguments, Path(folder))
     except (FilesError, BrokerError, OfficeError, OSError) as error:
