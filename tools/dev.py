@@ -365,6 +365,7 @@ def bench(arguments: list[str]) -> int:
     return become_openprepay("bench", *arguments)
 
 
+A_DAY_S = 86_400
 MANY_ORDERS = "tests/system/test_many_orders.py"
 SIMULATED = "tests/system/test_simcheck.py"
 KILLS = ("tests/system/test_kill_cycles.py", "tests/system/test_kill_serve.py")
@@ -404,38 +405,43 @@ def soak(arguments: list[str]) -> int:
         live(seed, {})
         if run(VENV / "bin" / "openprepay", "sim", "check", "--long", "--seed", str(seed), check=False):
             raise Failed(f"Seed {seed} failed; replay it with: .venv/bin/openprepay sim check --long --seed {seed}")
-        if run(PYTHON, "-m", "pytest", "-q", "-n", "2", RESTORES, env={"OPENPREPAY_SEED": str(seed)}, check=False):
+        if long_tests("-q", "-n", "2", RESTORES, env={"OPENPREPAY_SEED": str(seed)}):
             raise Failed(f"Restores failed from seed {seed} on; replay with: OPENPREPAY_SEED={seed} pytest {RESTORES}")
         inputs = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_INPUTS": INPUTS}
-        if run(PYTHON, "-m", "pytest", "-q", "-n", "2", LINE_FUZZ, env=inputs, check=False):
+        if long_tests("-q", "-n", "2", LINE_FUZZ, env=inputs):
             settings = " ".join(f"{name}={value}" for name, value in inputs.items())
             raise Failed(f"The lines failed at seed {seed}; replay with: {settings} pytest {LINE_FUZZ}")
         seed += 8
     return 0
 
 
+def long_tests(*arguments: str | Path, env: dict[str, str]) -> int:
+    """pytest for tests that take hours at this scale; its exit status."""
+    return run(PYTHON, "-m", "pytest", "-o", f"faulthandler_timeout={A_DAY_S}", *arguments, env=env, check=False)
+
+
 def strike(seed: int) -> None:
     """Hundreds of times something bad happens to one of three workers."""
     settings = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_STRIKES": "300"}
-    if run(PYTHON, "-m", "pytest", "-q", WORKERS, env=settings, check=False):
+    if long_tests("-q", WORKERS, env=settings):
         raise Failed(f"The workers failed; again with: OPENPREPAY_SEED={seed} OPENPREPAY_STRIKES=300 pytest {WORKERS}")
 
 
 def kill(seed: int) -> None:
     """Head end, signer and database, killed at random instants."""
     chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_KILLS": "500"}
-    if run(PYTHON, "-m", "pytest", "-q", "-n", "2", *KILLS, env=chosen, check=False):
+    if long_tests("-q", "-n", "2", *KILLS, env=chosen):
         words = " ".join([*(f"{name}={value}" for name, value in chosen.items()), ".venv/bin/python -m pytest", *KILLS])
         raise Failed(f"A kill was not survived; try its instants again with: {words}")
 
 
 def simulate(seed: int) -> None:
-    """The whole system on 5 000 fresh seeds, and 100 000 orders for a few meters."""
+    """The whole system on 5 000 fresh seeds, and 100 000 orders for some hundred meters."""
     chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_SIM_RUNS": "5000"}
-    if run(PYTHON, "-m", "pytest", "-q", "-n", "2", SIMULATED, "-k", "holds", env=chosen, check=False):
+    if long_tests("-q", "-n", "2", SIMULATED, "-k", "holds", env=chosen):
         raise Failed(f"A run failed; its seed is in the test's name. Replay with pytest {SIMULATED}, from {seed} on")
     chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_ORDERS": "100000"}
-    if run(PYTHON, "-m", "pytest", "-q", MANY_ORDERS, env=chosen, check=False):
+    if long_tests("-q", "-n", "2", MANY_ORDERS, env=chosen):
         raise Failed(
             f"100 000 orders failed; replay with: OPENPREPAY_SEED={seed} OPENPREPAY_ORDERS=100000 {MANY_ORDERS}"
         )
@@ -444,7 +450,7 @@ def simulate(seed: int) -> None:
 def fleet(seed: int) -> None:
     """A day of 10 000 meters on a carrier that loses, on both databases."""
     chosen = {"OPENPREPAY_SEED": str(seed), "OPENPREPAY_FLEET": "10000"}
-    if run(PYTHON, "-m", "pytest", "-q", FLEET, "-k", "test_a_day", env=chosen, check=False):
+    if long_tests("-q", FLEET, "-k", "test_a_day", env=chosen):
         words = " ".join(f"{name}={value}" for name, value in chosen.items())
         raise Failed(f"A day of a fleet failed; replay it with: {words} .venv/bin/python -m pytest {FLEET}")
 
@@ -452,7 +458,7 @@ def fleet(seed: int) -> None:
 def other_database() -> None:
     """Every test of the head end that names no database, on PostgreSQL."""
     chosen = {"OPENPREPAY_TEST_DATABASE": "postgresql", "API_EXAMPLES": "20"}
-    if run(PYTHON, "-m", "pytest", "-q", "-n", "2", "tests/host", env=chosen, check=False):
+    if long_tests("-q", "-n", "2", "tests/host", env=chosen):
         raise Failed("Failed; replay with: OPENPREPAY_TEST_DATABASE=postgresql .venv/bin/python -m pytest tests/host")
 
 
@@ -460,7 +466,7 @@ def live(seed: int, scale: dict[str, str]) -> None:
     """Lives of meters from a seed, and what may come in, each told as it ends."""
     chosen = {"OPENPREPAY_SEED": str(seed % 1_000_000), **scale}
     options = ["-v", "-n", "2", "--dist", "worksteal"]
-    if run(PYTHON, "-m", "pytest", *options, LIVES, FUZZ, env=chosen, check=False):
+    if long_tests(*options, LIVES, FUZZ, env=chosen):
         words = " ".join(f"{name}={value}" for name, value in chosen.items())
         raise Failed(f"A life failed; replay it with: {words} .venv/bin/python -m pytest {LIVES} {FUZZ}")
 

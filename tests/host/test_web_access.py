@@ -253,6 +253,20 @@ def test_an_open_page_is_open_to_this_machine_alone(tmp_path: Path) -> None:
         problem(client.get(f"{API}/meters"), 401, "unauthorized")
 
 
+def test_an_open_page_knows_who_has_signed_in(tmp_path: Path) -> None:
+    with Site(tmp_path, page_without_token=True) as site:
+        add_person(site.store, "ann", ("viewer", ""))
+        known = session_of(site.store, "ann", site.clock.now_s())
+        host = {"Host": "localhost"}
+        for headers, is_known in (
+            ({"Cookie": f"openprepay-session={known}"}, True),
+            ({"Cookie": "openprepay-session=another"}, False),
+            ({}, False),
+        ):
+            page = site.client(None).get("/", headers=host | headers)
+            assert page.status_code == 200 and ("/sign-out" in page.text and "ann" in page.text) == is_known
+
+
 def test_every_answer_carries_the_protective_headers(site: Site) -> None:
     for path in (f"{API}/health", f"{API}/meters", "/nowhere", "/", f"{API}/openapi.json"):
         headers = site.client(None).get(path).headers

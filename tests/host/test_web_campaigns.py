@@ -137,6 +137,17 @@ def test_the_pages_say_it_in_the_language_of_their_reader(site: Site, language: 
     assert client.get("/configuration?aspect=nothing").status_code == 422
 
 
+def test_a_campaign_that_is_over_does_not_renew_its_page(site: Site) -> None:
+    made = prepared(site, person(site).post(f"{API}/campaigns", json=STOP))
+    page = f"/campaigns?campaign={made['campaign']}"
+    client = site.client(None, auth=READER)
+    assert 'http-equiv="refresh"' in client.get(page).text
+    dropped = person(site).post(f"{API}/campaigns/{made['campaign']}/drop", json={"why": "a test"})
+    assert dropped.json()["state"] == "dropped", dropped.text
+    told = client.get(page)
+    assert told.status_code == 200 and 'http-equiv="refresh"' not in told.text and "refresh=" not in told.text
+
+
 def test_the_audit_of_configuration_for_programs_and_as_a_file(site: Site) -> None:
     site.store.write(trust.set_mode, NOW_S - 8_000, 17, states.MODE_LOCAL, "user:boss").result()
     site.peer(17).be(mode=states.MODE_POSTPAID)

@@ -14,6 +14,7 @@ from headend.web.campaigns import MAX_ID
 from headend.web.page import Page, PageQuery, View
 
 MANY = 50
+_AT_REST = lifecycle.DONE, lifecycle.DROPPED, lifecycle.RECALLED  # nothing is under way
 
 
 class CampaignsPageQuery(PageQuery):
@@ -42,6 +43,7 @@ def _read(conn: Connection, view: View[CampaignsPageQuery]) -> dict[str, Any]:
         "verdict": view.named(told.VERDICTS),
         "event": view.named(lifecycle.EVENTS),
         "order": tuple(progress.STANDS),
+        **({"refresh_s": 0, "renews": False} if one is not None and one.state in _AT_REST else {}),
     }
 
 

@@ -81,7 +81,8 @@ class View(Generic[Q]):
 class Page(Generic[Q]):
     """A page: `read(conn, view)` gives what its template needs besides what every page has (`_shared`).
 
-    `label`: in the navigation · `refresh_s`: it renews itself so often · `forms`: it sends one to us.
+    `label`: in the navigation · `refresh_s`: it renews itself so often, unless `read` gives another value of that
+    name · `forms`: it sends one to us.
     """
 
     path: str
@@ -149,7 +150,7 @@ class Pages:
 
     def _render(self, conn: Connection, page: Page[Any], view: View[Any]) -> str:
         """The whole page, made in a thread of the desk: a large one takes longer than the loop may wait."""
-        return self._rendering.render(page.template, **self._shared(page, view), **page.read(conn, view))
+        return self._rendering.render(page.template, **(self._shared(page, view) | page.read(conn, view)))
 
     def _shared(self, page: Page[Any], view: View[Any]) -> dict[str, Any]:
         """What every page has."""
@@ -192,22 +193,28 @@ def go_on(path: str, cookie: str | None = None) -> Response:
     return Response(status_code=303, headers=headers | ({"Set-Cookie": cookie} if cookie is not None else {}))
 
 
+_ANYONE = Caller("", {READ: (EVERYWHERE,)})
+
+
 async def let_in(desk: Desk, admit: Admit, request: Request, visitor: Any, permission: str = READ) -> Caller:
     """The reader, with the areas where this permission is held.
 
-    By a session or a token; or everywhere by nothing, where the operator opened the pages, for a browser on this
+    By a session or a token; without either everywhere, where the operator opened the pages, for a browser on this
     machine.
 
     The name by which the browser calls tells the latter: a page of another site that had its own name point here
     (DNS rebinding) calls by that name.
     """
     host = request.headers.get("host", "")
-    if desk.page_without_token and _PORT.sub("", host) in LOOPBACK_NAMES:
-        return Caller("", {READ: (EVERYWHERE,)}).at(permission)
+    opened = desk.page_without_token and _PORT.sub("", host) in LOOPBACK_NAMES
+    if opened and {"authorization", "cookie"}.isdisjoint(request.headers):
+        return _ANYONE.at(permission)
     try:
         caller: Caller = await visitor.callers.of_page(request, visitor.address)
     except Problem:
         admit(visitor)
+        if opened:
+            return _ANYONE.at(permission)
         raise
     visitor.is_known(caller)
     admit(visitor)
