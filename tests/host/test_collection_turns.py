@@ -314,7 +314,8 @@ def test_a_search_for_turns_goes_by_an_index(books: Bench) -> None:
         rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {made}", tuple(1 for _ in made.positiontup or ()))
         return " | ".join(row[3] for row in rows)
 
-    for search in (turns._REPORTS[0], turns._LOOKS[0], turns._FILLS[0], requests._DUE[0], requests._EARLIEST):
+    searches = [one[0].statement for one in (turns._REPORTS, turns._LOOKS, turns._FILLS, requests._DUE)]
+    for search in (*searches, requests._EARLIEST):
         found = books.store.read(plan, search)
         assert "INDEX" in found and "TEMP B-TREE" not in found, found
 

@@ -17,6 +17,7 @@ from headend.ledger import channels, payments
 from headend.orders import outbox as dispatch
 from headend.orders import signing
 from headend.store import Store
+from headend.store.prepared import Prepared
 from headend.store.schema import meter, meter_state, meter_trust, order, outbox
 from headend.store.schema_readings import meter_reads
 from tests.host.books import CHANNEL, NOW_S, open_books, record
@@ -75,7 +76,7 @@ def plan(store: Store, query: Executable, **values: Any) -> str:
 TIMES = {"now": NOW_S + AWAY_S, "lease_now": NOW_S + AWAY_S}
 
 
-QUERIES: tuple[tuple[Executable, dict[str, Any], str], ...] = (
+QUERIES: tuple[tuple[Prepared, dict[str, Any], str], ...] = (
     (dispatch._DUE, {**TIMES, "at_most": 100}, "ix_outbox_next"),
     (dispatch._DUE_OF_METER, {**TIMES, "of": 5, "at_most": 100}, "ix_outbox_meter"),
     (dispatch._WAKE, {"now": NOW_S - AWAY_S, "of": 5}, "ix_outbox_meter"),
@@ -86,7 +87,7 @@ QUERIES: tuple[tuple[Executable, dict[str, Any], str], ...] = (
 
 def test_what_is_looked_for_is_found_by_an_index(store: Store) -> None:
     for query, values, index in QUERIES:
-        found = plan(store, query, **values).replace('"', "")
+        found = plan(store, query.statement, **values).replace('"', "")
         assert index in found, found
         rest = found.replace(f"SCAN order USING INDEX {index}", "")  # all of an index that holds only what is wanted
         assert "SCAN o" not in rest and "Seq Scan on o" not in rest, found

@@ -32,7 +32,7 @@ from headend.store.schema_gate import proposal
 
 FINISH_S = 86_400  # after its last order was stated a campaign is over, whatever is still outstanding
 
-_GOING = (
+_GOING = prepared(
     select(campaign)
     .outerjoin(proposal, proposal.c.id == campaign.c.proposal)
     .where(
@@ -64,7 +64,7 @@ def follow(store: Store, now_s: int) -> None:
 
 
 def _going(conn: Connection) -> list[Row[Any]]:
-    return list(conn.execute(_GOING).all())
+    return _GOING(conn).all()
 
 
 def decide(conn: Connection, now_s: int, campaign_id: int, counts: list[Counts]) -> None:

@@ -39,7 +39,7 @@ _ROWS = select(collect_request_meter, _about.kind, _about.until_s, _about.asked_
 _COME = (
     select(_of.request, _of.meter).where(_of.next_s <= _NOW).order_by(_of.next_s).limit(bindparam("n", type_=Integer))
 )
-_DUE = _COME, mine.alone(_COME, _of.meter)
+_DUE = prepared(_COME), prepared(mine.alone(_COME, _of.meter))
 _ROW = prepared(_ROWS.where(_of.request == bindparam("of_request"), _of.meter == bindparam("of_meter")))
 _OPEN = prepared(
     _ROWS.where(_of.meter == bindparam("of_meter", type_=BigInteger), _of.next_s.is_not(None)).order_by(_of.request)
@@ -149,7 +149,7 @@ def waiting_for(conn: Connection, request: int, state: str, after: int, limit: i
 
 def due(conn: Connection, now_s: int, limit: int, held: Mapping[str, object]) -> list[Row[Any]]:
     """Meters of requests whose turn has come, in the order of their numbers. `held`: see `workers.mine`."""
-    come = conn.execute(_DUE[bool(held)], {"now": now_s, "n": limit, **held})
+    come = _DUE[bool(held)](conn, {"now": now_s, "n": limit, **held})
     by_meter = sorted((number, request) for request, number in come)
     return [_ROW(conn, {"of_request": request, "of_meter": number}).one() for number, request in by_meter]
 

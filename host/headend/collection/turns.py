@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, Row, Select, bindparam, select, update
+from sqlalchemy import BigInteger, Column, Connection, Integer, Row, bindparam, select, update
 
 from headend.collection import days, pauses, policy, requests
 from headend.collection.enrolment import enrol
@@ -22,7 +22,7 @@ from headend.ledger import zone
 from headend.orders.policy import Entropy, spread
 from headend.reads import cursors, logs
 from headend.store import lock_meter
-from headend.store.prepared import prepared
+from headend.store.prepared import Prepared, prepared
 from headend.store.schema import meter, meter_state
 from headend.store.schema_collection import collect_turn
 from headend.store.schema_fleet import meter_life
@@ -90,10 +90,13 @@ _ONE = prepared(
 )
 
 
-def _first_of(number: Column[Any], at_s: Column[Any]) -> tuple[Select[Any], Select[Any]]:
+_Come = tuple[Prepared, Prepared]
+
+
+def _first_of(number: Column[Any], at_s: Column[Any]) -> _Come:
     """Whose turn has come, longest waiting first: of all meters, and of those that one worker holds."""
     every = select(number).where(at_s <= _NOW).order_by(at_s).limit(_AT_MOST)  # an index gives them in this order
-    return every, mine.alone(every, number)
+    return prepared(every), prepared(mine.alone(every, number))
 
 
 _REPORTS = _first_of(_state.meter, _state.next_ask_s)
@@ -299,10 +302,10 @@ def _round(
     return _Round(now_s, entropy, policy.standing(conn, base), paused or [], zone.of(conn), held or {})
 
 
-def _whose(conn: Connection, now: _Round, come: tuple[Select[Any], Select[Any]], limit: int) -> Iterator[Row[Any]]:
+def _whose(conn: Connection, now: _Round, come: _Come, limit: int) -> Iterator[Row[Any]]:
     """Meters whose turn has come, by number, so that workers on one database cannot wait for each other in a circle."""
     values = {"now": now.now_s, "n": limit, **now.held}
-    for number in sorted(conn.execute(come[bool(now.held)], values).scalars()):
+    for number in sorted(row[0] for row in come[bool(now.held)](conn, values)):
         row = _ONE(conn, {"of": number}).one_or_none()
         if row is None:
             enrol(conn, now.now_s, number)

@@ -9,6 +9,7 @@ from headend.keys.signer import FOREIGN, LOGGED
 from headend.orders import inbound
 from headend.orders.stored import stored_report
 from headend.store import lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import closing as closing_row
 from headend.store.schema import finding, meter, meter_state, question
 from meterlink import bodies, results, states
@@ -22,11 +23,13 @@ NOT_ASKED = "not_asked"  # nothing of ours asked for it, or not any more
 FOREIGN_ORDER = "foreign_order"
 
 # One look decides whether there is anything to be done, which on almost every report there is not.
-_STANDING = select(
-    meter.c.account_epoch,
-    exists().where(finding.c.meter == meter.c.meter, finding.c.settled_s.is_(None)).label("has_findings"),
-    exists().where(closing_row.c.meter == meter.c.meter, closing_row.c.provisional == 1).label("has_provisional"),
-).where(meter.c.meter == bindparam("of"))
+_STANDING = prepared(
+    select(
+        meter.c.account_epoch,
+        exists().where(finding.c.meter == meter.c.meter, finding.c.settled_s.is_(None)).label("has_findings"),
+        exists().where(closing_row.c.meter == meter.c.meter, closing_row.c.provisional == 1).label("has_provisional"),
+    ).where(meter.c.meter == bindparam("of"))
+)
 _OPEN = select(question.c.nonce, question.c.asked_s).where(
     question.c.meter == bindparam("of"),
     question.c.kind == bindparam("what"),
@@ -41,7 +44,7 @@ def report(conn: Connection, now_s: int, told: Report, taken: inbound.TakenRepor
     """
     if not taken.newest:
         return []
-    standing: Any = conn.execute(_STANDING, {"of": told.meter}).one()
+    standing: Any = _STANDING(conn, {"of": told.meter}).one()
     _look(conn, now_s, told, standing)
     wanted: list[tuple[int, int]] = []
     receipt = told.kind == KIND_RECEIPT and results.succeeded(told.result)

@@ -30,7 +30,7 @@ ACTOR = "head-end:readback"
 _NO_DIGEST = bytes(8)
 _FAILED = (lifecycle.REFUSED, lifecycle.SUPERSEDED)  # ends of an order that the meter does not hold
 
-_STANDING = (
+_STANDING = prepared(
     select(meter.c.account_epoch, *meter_trust.c)
     .join(meter_trust, meter_trust.c.meter == meter.c.meter)
     .where(meter.c.meter == bindparam("of"))
@@ -42,12 +42,14 @@ _HOLDS_MONEY = prepared(
         meter_trust.c.withheld_uc > 0,
     )
 )
-_SIGNED = select(order.c.signed, order.c.state, order.c.wants, order.c.digest).where(
-    order.c.meter == bindparam("of"),
-    order.c.aspect == ASPECT_CREDIT,
-    order.c.selector == bindparam("from_source"),
-    order.c.account_epoch == bindparam("epoch"),
-    order.c.signed.is_not(None),
+_SIGNED = prepared(
+    select(order.c.signed, order.c.state, order.c.wants, order.c.digest).where(
+        order.c.meter == bindparam("of"),
+        order.c.aspect == ASPECT_CREDIT,
+        order.c.selector == bindparam("from_source"),
+        order.c.account_epoch == bindparam("epoch"),
+        order.c.signed.is_not(None),
+    )
 )
 
 
@@ -61,13 +63,13 @@ def heard(conn: Connection, now_s: int, report: Report) -> bool:
 
     Call after `inbound.take`, with the meter's row locked.
     """
-    standing = conn.execute(_STANDING, {"of": report.meter}).one()
+    standing = _STANDING(conn, {"of": report.meter}).one()
     source = standing.readback_source
     if source is None or (report.aspect, report.selector) != (ASPECT_CREDIT, source):
         return False
     if report.account_epoch != standing.account_epoch:
         return False
-    known = conn.execute(_SIGNED, {"of": report.meter, "from_source": source, "epoch": report.account_epoch}).all()
+    known = _SIGNED(conn, {"of": report.meter, "from_source": source, "epoch": report.account_epoch}).all()
     closing = [row for row in known if row.wants == WANTS_CLOSED and row.state not in _FAILED]
     if closing:
         if any(row.state in (lifecycle.ACCEPTED, lifecycle.CONFIRMED) for row in closing):
@@ -97,7 +99,7 @@ def found(conn: Connection, now_s: int, raw: bytes, logged: bool, report: Report
     to be asked again.
     """
     held = Order(raw)
-    standing = conn.execute(_STANDING, {"of": held.stated.meter}).one()
+    standing = _STANDING(conn, {"of": held.stated.meter}).one()
     source = standing.readback_source
     subject = report.aspect, report.selector, report.digest, report.account_epoch
     if subject != (ASPECT_CREDIT, source, held.digest[:8], standing.account_epoch) or _is_under_way(
@@ -153,7 +155,7 @@ def _settle(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
 def _signed(conn: Connection, standing: Row[Any], source: int, raw: bytes | None) -> list[bytes]:
     """The orders of the source that are known to be signed and may have reached the meter."""
     asked = {"of": standing.meter, "from_source": source, "epoch": standing.account_epoch}
-    return [row.signed for row in conn.execute(_SIGNED, asked) if row.state not in _FAILED] + ([raw] if raw else [])
+    return [row.signed for row in _SIGNED(conn, asked) if row.state not in _FAILED] + ([raw] if raw else [])
 
 
 def _credited(raw: bytes) -> int:
@@ -191,7 +193,7 @@ def _book(
 
 def _match(conn: Connection, now_s: int, number: int, epoch: int, source: int, *, unlisted: bool) -> None:
     """Hold the payments that wait against the recovered sales; `unlisted`: also against sales that no order lists."""
-    withheld_uc = conn.execute(_STANDING, {"of": number}).one().withheld_uc
+    withheld_uc = _STANDING(conn, {"of": number}).one().withheld_uc
     for row in _waiting(conn, number, epoch, source):
         again = unlisted and bool(row.again)
         known_uc, sale = recovered.consume(
@@ -226,7 +228,7 @@ def _finish(conn: Connection, now_s: int, standing: Row[Any], source: int, repor
         _match(conn, now_s, number, epoch, source, unlisted=True)
     dropped_uc = refunds.source_closed(conn, now_s, report, source)
     state = lock_meter(conn, number)
-    withheld_uc = conn.execute(_STANDING, {"of": number}).one().withheld_uc
+    withheld_uc = _STANDING(conn, {"of": number}).one().withheld_uc
     total_uc = max(0, state.sold_uc - report.source_credited_uc - dropped_uc) + withheld_uc
     missing = payment.c.source == source, payment.c.on_meter_s.is_(None), payment.c.total_uc > 0
     mine = payment.c.meter == number, payment.c.account_epoch == epoch

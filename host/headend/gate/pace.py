@@ -30,7 +30,7 @@ MAX_NOTE = 200
 
 StateOne = Callable[[Connection, int, Row[Any]], int]
 
-_DUE = (
+_DUE = prepared(
     select(proposal)
     .where(proposal.c.next_s <= bindparam("now"))
     .order_by(proposal.c.next_s, proposal.c.id)
@@ -56,7 +56,7 @@ _WAITING = (
     .limit(bindparam("at_most"))
 )
 # What a payment, a release or another account ended before it was approved.
-_DEAD = (
+_DEAD = prepared(
     select(proposal.c.id)
     .join(proposal_item, proposal_item.c.proposal == proposal.c.id)
     .join(order, order.c.id == proposal_item.c.order_id)
@@ -76,11 +76,11 @@ _STATE = prepared(select(order.c.state).where(order.c.id == bindparam("of")))
 def tick(conn: Connection, now_s: int) -> bool:
     """Carry on one proposal that wants attention: let it expire, queue some of it, recall some of it. False where none
     does. One in a transaction: each locks its meters in rising order."""
-    dead = conn.execute(_DEAD).scalar_one_or_none()
+    dead = _DEAD(conn).scalar_one_or_none()
     if dead is not None:
         proposals.change(conn, dead, state=proposals.VOID, next_s=None, note="its order ended before it was approved")
         return True
-    row = conn.execute(_DUE, {"now": now_s}).one_or_none()
+    row = _DUE(conn, {"now": now_s}).one_or_none()
     if row is None:
         return False
     early = row.state in (proposals.PREPARING, proposals.APPROVED)

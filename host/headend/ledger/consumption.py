@@ -8,12 +8,15 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from headend.ledger import accounts, entries
 from headend.store import lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state
 from meterlink import topics
 from meterlink.reports import Report
 
-_EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
-_BOOKED = update(meter_state).where(meter_state.c.meter == bindparam("of")).values(booked_uc=bindparam("charged"))
+_EPOCH = prepared(select(meter.c.account_epoch).where(meter.c.meter == bindparam("of")))
+_BOOKED = prepared(
+    update(meter_state).where(meter_state.c.meter == bindparam("of")).values(booked_uc=bindparam("charged"))
+)
 
 
 def book(conn: Connection, now_s: int, report: Report) -> int:
@@ -22,7 +25,7 @@ def book(conn: Connection, now_s: int, report: Report) -> int:
     `report` is verified. One of another account epoch than the meter's present one is not booked. Raises UnknownMeter.
     """
     state = lock_meter(conn, report.meter)
-    epoch = conn.execute(_EPOCH, {"of": report.meter}).scalar_one()
+    epoch = _EPOCH(conn, {"of": report.meter}).scalar_one()
     grown_uc: int = report.charged_uc - state.booked_uc
     if report.account_epoch != epoch or grown_uc <= 0:
         return 0
@@ -38,5 +41,5 @@ def book(conn: Connection, now_s: int, report: Report) -> int:
         meter=report.meter,
         cause=f"report:{name}:{report.boot}:{report.counter}:{report.charged_uc}",
     )
-    conn.execute(_BOOKED, {"of": report.meter, "charged": report.charged_uc})
+    _BOOKED(conn, {"of": report.meter, "charged": report.charged_uc})
     return grown_uc

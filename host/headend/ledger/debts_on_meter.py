@@ -22,6 +22,7 @@ from headend.ledger.allocation import Allocation, ToBill
 from headend.orders import lifecycle, terms
 from headend.refusals import Refused
 from headend.store import lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import lost_range, meter, meter_event, order
 from headend.store.schema_money import bill
 from headend.store.schema_readings import meter_reads
@@ -48,7 +49,7 @@ _DEBTS = select(meter_debt).where(
     meter_debt.c.meter == bindparam("of"), meter_debt.c.account_epoch == bindparam("epoch")
 )
 _DEBT = _DEBTS.where(meter_debt.c.number == bindparam("which"))
-_ANY = select(meter_debt.c.meter).where(meter_debt.c.meter == bindparam("of")).limit(1)
+_ANY = prepared(select(meter_debt.c.meter).where(meter_debt.c.meter == bindparam("of")).limit(1))
 _LATEST_BEFORE = select(func.max(meter_debt.c.account_epoch)).where(
     meter_debt.c.meter == bindparam("of"), meter_debt.c.account_epoch < bindparam("opened")
 )
@@ -84,7 +85,7 @@ _OF_BILL = update(meter_debt_bill).where(meter_debt_bill.c.id == bindparam("whic
 _COUNT = select(func.count()).where(
     meter_debt_event.c.meter == bindparam("of"), meter_debt_event.c.account_epoch == bindparam("epoch")
 )
-_TOLD = (
+_TOLD = prepared(
     select(meter_event)
     .where(meter_event.c.meter == bindparam("of"), meter_event.c.log_id == bindparam("log"))
     .where(meter_event.c.seq >= bindparam("first"), meter_event.c.code == events.DEBT_COLLECTED)
@@ -195,9 +196,9 @@ def told(conn: Connection, now_s: int, number: int, log_id: int, first: int) -> 
 
     Call with the meter's row locked.
     """
-    if conn.execute(_ANY, {"of": number}).first() is None:
+    if not _ANY(conn, {"of": number}).all():
         return
-    for event in conn.execute(_TOLD, {"of": number, "log": log_id, "first": first}).all():
+    for event in _TOLD(conn, {"of": number, "log": log_id, "first": first}):
         _collected(conn, now_s, event)
     follow(conn, now_s, number)
 

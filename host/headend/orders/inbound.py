@@ -24,6 +24,7 @@ from headend.orders.signing import WANTS_CLOSED
 from headend.orders.stored import stored_report
 from headend.reads import logs
 from headend.store import identity, lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state, meter_trust, order, question
 from headend.tokens import replacing, usage
 from meterlink import names, results, states
@@ -67,14 +68,16 @@ RECEIPT_EVENT = {
 }
 
 # Statements are built once: to put one together costs several times what it costs to run it.
-_OPEN_QUESTION = select(question).where(
-    question.c.nonce == bindparam("asked"),
-    question.c.meter == bindparam("of"),
-    question.c.kind == ASK_REPORT,
-    question.c.answered_s.is_(None),
+_OPEN_QUESTION = prepared(
+    select(question).where(
+        question.c.nonce == bindparam("asked"),
+        question.c.meter == bindparam("of"),
+        question.c.kind == ASK_REPORT,
+        question.c.answered_s.is_(None),
+    )
 )
-_ANSWERED = update(question).where(question.c.nonce == bindparam("asked")).values(answered_s=bindparam("now"))
-_NEWEST = (
+_ANSWERED = prepared(update(question).where(question.c.nonce == bindparam("asked")).values(answered_s=bindparam("now")))
+_NEWEST = prepared(
     update(meter_state)
     .where(meter_state.c.meter == bindparam("of"))
     .values(
@@ -91,9 +94,9 @@ _NEWEST = (
         alarms=bindparam("alarm_bits"),
     )
 )
-_ACCOUNT_EPOCH = select(meter.c.account_epoch).where(meter.c.meter == bindparam("of"))
+_ACCOUNT_EPOCH = prepared(select(meter.c.account_epoch).where(meter.c.meter == bindparam("of")))
 _WANTED = tuple(confirm.Wanted.__dataclass_fields__)
-_UNDER_WAY = (
+_UNDER_WAY = prepared(
     select(order.c.id, order.c.state, order.c.sent_s, *[order.c[name] for name in _WANTED])
     .where(
         order.c.meter == bindparam("of"),
@@ -157,10 +160,10 @@ def _question(conn: Connection, now_s: int, report: Report, policy: Policy) -> t
         return None, BIRTH
     if report.kind != KIND_REPORT or report.nonce == NO_NONCE:
         return None, UNASKED
-    row = conn.execute(_OPEN_QUESTION, {"asked": report.nonce, "of": report.meter}).one_or_none()
+    row = _OPEN_QUESTION(conn, {"asked": report.nonce, "of": report.meter}).one_or_none()
     if row is None:
         return None, UNASKED
-    conn.execute(_ANSWERED, {"asked": report.nonce, "now": now_s})
+    _ANSWERED(conn, {"asked": report.nonce, "now": now_s})
     if not 0 <= now_s - row.asked_s <= policy.question_s:  # also one that was asked before the clock went back
         return None, STALE
     return row, ANSWER
@@ -171,8 +174,8 @@ def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrie
     present = carrier == outbox.MQTT
     if report.alarms >> states.ALARM_HISTORY_LOST & 1:
         _keep_whole(conn, state)
-    conn.execute(
-        _NEWEST,
+    _NEWEST(
+        conn,
         {
             "of": report.meter,
             "raw": report.raw,
@@ -193,7 +196,7 @@ def _facts(conn: Connection, now_s: int, state: Row[Any], report: Report, carrie
     logs.seen(conn, now_s, report)
     consumption.book(conn, now_s, report)
     if report.aspect == ASPECT_CREDIT and report.selector == identity.source_of(conn, report.meter):
-        epoch = conn.execute(_ACCOUNT_EPOCH, {"of": report.meter}).scalar_one()
+        epoch = _ACCOUNT_EPOCH(conn, {"of": report.meter}).scalar_one()
         if report.account_epoch == epoch:
             payments.shown(conn, report.meter, report.source_credited_uc, report.time_s)
             if state.refunded_uc:
@@ -211,7 +214,7 @@ def _keep_whole(conn: Connection, state: Row[Any]) -> None:
 def _under_way(conn: Connection, report: Report) -> list[Row[Any]]:
     """Orders on the report's subject that the meter may hold, or come to hold."""
     subject = {"of": report.meter, "about": report.aspect, "which": report.selector}
-    return list(conn.execute(_UNDER_WAY, subject).all())
+    return _UNDER_WAY(conn, subject).all()
 
 
 # --- receipts ---------------------------------------------------------------------------------------------------------

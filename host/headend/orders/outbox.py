@@ -59,11 +59,11 @@ def _due(
 ) -> list[tuple[int, int]]:
     wanted = {"now": now_s, "lease_now": lease_now_s, "at_most": limit}
     if meter_id is not None:
-        found = conn.execute(_DUE_OF_METER, {**wanted, "of": meter_id})
+        found = _DUE_OF_METER(conn, {**wanted, "of": meter_id})
     elif holder:
-        found = conn.execute(_DUE_OF_HOLDER, {**wanted, **mine.values(conn, holder)})
+        found = _DUE_OF_HOLDER(conn, {**wanted, **mine.values(conn, holder)})
     else:
-        found = conn.execute(_DUE, wanted)
+        found = _DUE(conn, wanted)
     return [(meter_number, order_id) for meter_number, order_id in found]
 
 
@@ -137,7 +137,7 @@ def finished(
 
 def wake(conn: Connection, now_s: int, meter_id: int) -> None:
     """Something happened at the meter: what waits for it wants attention now (what is in hand, when it is let go)."""
-    conn.execute(_WAKE, {"of": meter_id, "now": now_s})
+    _WAKE(conn, {"of": meter_id, "now": now_s})
 
 
 def clock_went_back(conn: Connection, now_s: int, policy: Policy, by_s: int = 0) -> None:
@@ -156,11 +156,7 @@ def clock_went_back(conn: Connection, now_s: int, policy: Policy, by_s: int = 0)
 
 def next_in_line(conn: Connection, now_s: int, meter_id: int) -> None:
     """The meter has judged an order: what was never delivered to it need not wait any longer."""
-    conn.execute(
-        update(outbox)
-        .where(outbox.c.meter == meter_id, outbox.c.attempts == 0, outbox.c.step == DELIVER, outbox.c.next_s > now_s)
-        .values(next_s=now_s)
-    )
+    _NEXT_IN_LINE(conn, {"of": meter_id, "now": now_s})
 
 
 def deliver_again(conn: Connection, now_s: int, order_id: int, policy: Policy, entropy: Entropy) -> None:
@@ -200,16 +196,22 @@ _WANTS_ATTENTION = and_(
     or_(outbox.c.lease.is_(None), outbox.c.lease_until_s <= _LEASE_NOW),
     or_(order.c.signed.is_not(None), and_(order.c.not_after_s > 0, order.c.not_after_s < _NOW)),
 )
-_DUE = (
+_WANTED = (
     select(outbox.c.meter, outbox.c.order_id)
     .join(order, order.c.id == outbox.c.order_id)
     .where(_WANTS_ATTENTION)
     .order_by(outbox.c.next_s, outbox.c.order_id)
     .limit(bindparam("at_most"))
 )
-_DUE_OF_METER = _DUE.where(outbox.c.meter == bindparam("of"))
-_DUE_OF_HOLDER = mine.alone(_DUE, outbox.c.meter)
-_WAKE = update(outbox).where(outbox.c.meter == bindparam("of"), outbox.c.next_s > _NOW).values(next_s=_NOW)
+_DUE = prepared(_WANTED)
+_DUE_OF_METER = prepared(_WANTED.where(outbox.c.meter == bindparam("of")))
+_DUE_OF_HOLDER = prepared(mine.alone(_WANTED, outbox.c.meter))
+_NEXT_IN_LINE = prepared(
+    update(outbox)
+    .where(outbox.c.meter == bindparam("of"), outbox.c.attempts == 0, outbox.c.step == DELIVER, outbox.c.next_s > _NOW)
+    .values(next_s=_NOW)
+)
+_WAKE = prepared(update(outbox).where(outbox.c.meter == bindparam("of"), outbox.c.next_s > _NOW).values(next_s=_NOW))
 
 
 def _the_row() -> Select[Any]:

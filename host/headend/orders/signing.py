@@ -89,9 +89,9 @@ def _waiting(which: ColumnElement[bool]) -> Select[Any]:
 _ROOT: list[ColumnElement[Any]] = [
     literal_column(str(aspect)) for aspect, role in sorted(ASPECT_ROLE.items()) if role == ROLE_ROOT
 ]
-SIGNABLE = _waiting(order.c.aspect.not_in(_ROOT))
+SIGNABLE = prepared(_waiting(order.c.aspect.not_in(_ROOT)))
 # What waits for the root key may be a whole fleet's, and nothing that can be signed here has to wait behind it.
-FOR_ROOT = _waiting(order.c.aspect.in_(_ROOT))
+FOR_ROOT = prepared(_waiting(order.c.aspect.in_(_ROOT)))
 
 
 class Signer(Protocol):
@@ -133,9 +133,9 @@ def unsigned(conn: Connection, now_s: int, limit: int | None) -> list[Row[Any]]:
     """Statements that wait for a signature: the columns of `order`, and of what else `keys.signer.Stated` has."""
     room = EVER if limit is None else limit
     given = {"now": now_s, "epoch": identity.get(conn).signing_epoch}
-    found = list(conn.execute(SIGNABLE, {**given, "at_most": room}))
+    found = SIGNABLE(conn, {**given, "at_most": room}).all()
     if len(found) < room:
-        found += conn.execute(FOR_ROOT, {**given, "at_most": room - len(found)})
+        found += FOR_ROOT(conn, {**given, "at_most": room - len(found)})
     return found
 
 

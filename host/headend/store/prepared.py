@@ -126,10 +126,10 @@ class _Compiled:
 
 
 class Prepared:
-    """Called with a connection and values by name, it runs its statement there; see the module."""
+    """Called with a connection and values by name, it runs its `statement` there; see the module."""
 
     def __init__(self, statement: Executable) -> None:
-        self._statement = statement
+        self.statement = statement
         self._compiled: dict[tuple[str, tuple[str, ...]], _Compiled] = {}
 
     def __call__(self, conn: Connection, values: Mapping[str, Any] = _NONE) -> Result:
@@ -149,7 +149,7 @@ class Prepared:
         key = conn.dialect.name, tuple(values)
         found = self._compiled.get(key)
         if found is None:
-            found = self._compiled[key] = _Compiled(conn, self._statement, key[1])
+            found = self._compiled[key] = _Compiled(conn, self.statement, key[1])
         return found
 
 

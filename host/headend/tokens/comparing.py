@@ -16,6 +16,7 @@ from headend.keys.signer_tokens import TokenWanted
 from headend.reads import cursors
 from headend.refusals import Refused
 from headend.store import ORDERS, Store, identity, lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import decoder, token
 from headend.tokens import book, lost, usage
 from headend.tokens import decoder as decoders
@@ -37,13 +38,13 @@ _KNOWN = select(token.c.tid, token.c["class"], token.c.subclass).where(
     token.c.meter == bindparam("of"), token.c.digits.is_not(None) | (token.c["class"] != CREDIT)
 )
 _DUE = text("compare_s is not null")  # in these words, so that the index over such meters alone is used
-_WAITING = (
+_WAITING = prepared(
     select(decoder.c.meter)
     .where(_DUE, decoder.c.compare_s <= bindparam("now"))
     .order_by(decoder.c.compare_s)
     .limit(bindparam("at_most"))
 )
-_SINCE = select(func.min(decoder.c.compare_s)).where(_DUE)
+_SINCE = prepared(select(func.min(decoder.c.compare_s)).where(_DUE))
 
 
 class Log(Protocol):
@@ -75,7 +76,7 @@ def compare(store: Store, log: Log, now_s: int, meter_id: int) -> None:
 
 def waiting(conn: Connection, now_s: int, at_most: int) -> list[int]:
     """Meters that are to be compared, those that have waited longest first."""
-    return list(conn.execute(_WAITING, {"now": now_s, "at_most": at_most}).scalars())
+    return [row[0] for row in _WAITING(conn, {"now": now_s, "at_most": at_most})]
 
 
 def wait(conn: Connection, until_s: int) -> None:
@@ -85,7 +86,7 @@ def wait(conn: Connection, until_s: int) -> None:
 
 def next_s(conn: Connection) -> int | None:
     """When a meter is to be compared; None while none is."""
-    since_s = conn.execute(_SINCE).scalar_one()
+    since_s = _SINCE(conn).scalar_one()
     return None if since_s is None else int(since_s)
 
 

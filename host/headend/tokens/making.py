@@ -16,6 +16,7 @@ from headend.keys.signer_tokens import KeyChangeWanted, TokenWanted
 from headend.keys.signer_wire import SignerAway
 from headend.refusals import Refused
 from headend.store import MONEY, ORDERS, Store, lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import database, decoder, payment, token
 from headend.tokens import book, comparing, lost
 from headend.tokens import decoder as decoders
@@ -49,13 +50,13 @@ _WANTED = (
     .where(token.c.id == bindparam("of"))
 )
 _RESERVED = text("token.state = 'reserved'")  # in these words, so that the index over such tokens alone is used
-_WAITING = (
+_WAITING = prepared(
     select(token.c.id)
     .where(_RESERVED, token.c.changed_s <= bindparam("until"))
     .order_by(token.c.changed_s)
     .limit(bindparam("at_most"))
 )
-_SINCE = select(func.min(token.c.changed_s)).where(_RESERVED)
+_SINCE = prepared(select(func.min(token.c.changed_s)).where(_RESERVED))
 _MADE = (
     update(token)
     .where(token.c.id == bindparam("of"), token.c.state == book.RESERVED, token.c.tid == bindparam("with_tid"))
@@ -134,7 +135,7 @@ def make_waiting(store: Store, maker: Maker, now_s: int) -> int:
 
 def next_s(conn: Connection) -> int | None:
     """When `make_waiting` has something to do; None while nothing waits."""
-    since_s, compare_s = conn.execute(_SINCE).scalar_one(), comparing.next_s(conn)
+    since_s, compare_s = _SINCE(conn).scalar_one(), comparing.next_s(conn)
     due = [compare_s] if since_s is None else [compare_s, int(since_s) + AGAIN_S]
     return min((at_s for at_s in due if at_s is not None), default=None)
 
@@ -223,7 +224,7 @@ def _rows(conn: Connection, token_ids: Iterable[int]) -> list[Row[Any]]:
 
 
 def _waiting(conn: Connection, until_s: int) -> list[int]:
-    return list(conn.execute(_WAITING, {"until": until_s, "at_most": AT_A_TIME}).scalars())
+    return [row[0] for row in _WAITING(conn, {"until": until_s, "at_most": AT_A_TIME})]
 
 
 def _wait(conn: Connection, until_s: int, token_id: int) -> None:

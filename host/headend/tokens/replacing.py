@@ -17,13 +17,14 @@ that a refusal names it; others wait. Until it is settled every credit order of 
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
 from headend.ledger import accounts, entries
 from headend.orders import lifecycle
 from headend.orders.credit import credit_statement
 from headend.refusals import Refused
 from headend.store import identity, lock_meter
+from headend.store.prepared import prepared
 from headend.store.schema import meter_state, meter_trust, order, payment, token
 from headend.tokens import book, decoder, usage
 from meterlink import results
@@ -32,6 +33,7 @@ from meterlink.sts.token import CREDIT
 
 _WANTED = (book.REPLACING, book.VOIDING)
 _DONE = {book.REPLACING: book.REPLACED, book.VOIDING: book.VOID}
+_STATE = prepared(select(meter_state).where(meter_state.c.meter == bindparam("of")))
 
 
 def replace(conn: Connection, now_s: int, token_id: int, actor: str, note: str = "") -> Row[Any]:
@@ -206,7 +208,8 @@ def _arrived(conn: Connection, row: Row[Any], at_s: int) -> None:
 
 
 def _state(conn: Connection, meter_id: int) -> Row[Any]:
-    return conn.execute(select(meter_state).where(meter_state.c.meter == meter_id)).one()
+    row: Row[Any] = _STATE(conn, {"of": meter_id}).one()
+    return row
 
 
 def _total_uc(conn: Connection, row: Row[Any]) -> int:

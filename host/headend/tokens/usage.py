@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, select, update
 
 from headend.epochs import findings
 from headend.reads import cursors
+from headend.store.prepared import prepared
 from headend.store.schema import (
     closing,
     finding,
@@ -32,7 +33,7 @@ KINDS = (findings.TOKEN_UNVENDED, findings.TOKEN_LOST, findings.TOKEN_TWICE, fin
 
 _TYPED_KEY_CHANGE = 16  # in the detail of KEYS_CHANGED: and the new key revision
 
-_TOLD = (
+_TOLD = prepared(
     select(meter_event.c.code, meter_event.c.argument, meter_event.c.detail, meter_event.c.time_s)
     .where(meter_event.c.meter == bindparam("of"), meter_event.c.log_id == bindparam("log"))
     .where(meter_event.c.seq >= bindparam("first"))
@@ -46,7 +47,7 @@ _NAMED = (
     .order_by(token.c.id.desc())
     .limit(1)
 )
-_TYPED = (
+_TYPED = prepared(
     update(meter_trust)
     .where(meter_trust.c.meter == bindparam("of"), meter_trust.c.typed_uc != bindparam("typed"))
     .where(
@@ -63,7 +64,7 @@ _CLOSED = select(closing.c.closed_s).where(
 
 def shown(conn: Connection, report: Report) -> None:
     """The newest report: keep what it says was typed in all, where it speaks of the account in force."""
-    conn.execute(_TYPED, {"of": report.meter, "typed": report.typed_uc, "epoch": report.account_epoch})
+    _TYPED(conn, {"of": report.meter, "typed": report.typed_uc, "epoch": report.account_epoch})
 
 
 def told(conn: Connection, now_s: int, meter_id: int, log_id: int, first: int) -> None:
@@ -71,7 +72,7 @@ def told(conn: Connection, now_s: int, meter_id: int, log_id: int, first: int) -
 
     Call with the meter's row locked.
     """
-    for row in conn.execute(_TOLD, {"of": meter_id, "log": log_id, "first": first}).all():
+    for row in _TOLD(conn, {"of": meter_id, "log": log_id, "first": first}):
         if row.code == events.TOKEN_TYPED:
             _typed(conn, now_s, meter_id, row)
         elif row.code == events.TOKEN_REPLACED:

@@ -36,7 +36,7 @@ from meterlink.reports import Report
 ACTOR = "head-end:refunds"
 METER = "meter"
 
-_STATED = select(refund).where(refund.c.meter == bindparam("of"), refund.c.state == life.STATED)
+_STATED = prepared(select(refund).where(refund.c.meter == bindparam("of"), refund.c.state == life.STATED))
 _NEXT = (
     select(refund)
     .where(refund.c.meter == bindparam("of"), refund.c.state == life.APPROVED)
@@ -127,7 +127,7 @@ def standing_of(conn: Connection, number: int) -> Any:
 def next_one(conn: Connection, number: int) -> Row[Any] | None:
     """The approved refund whose turn it is; None where there is none, or one is under way."""
     standing = standing_of(conn, number)
-    if standing.readback_source is not None or conn.execute(_STATED, {"of": number}).first() is not None:
+    if standing.readback_source is not None or _STATED(conn, {"of": number}).all():
         return None
     return conn.execute(_NEXT, {"of": number}).one_or_none()
 
@@ -162,7 +162,8 @@ def state_again(conn: Connection, now_s: int, row: Row[Any]) -> None:
 
 def stated(conn: Connection, number: int) -> Row[Any] | None:
     """The refund that is under way on a meter."""
-    return conn.execute(_STATED, {"of": number}).one_or_none()
+    row: Row[Any] | None = _STATED(conn, {"of": number}).one_or_none()
+    return row
 
 
 def proves(row: Row[Any] | None, report: Report) -> bool:
