@@ -296,7 +296,8 @@ def test_a_connection_cut_before_each_acknowledgement_doubles_but_never_loses(tm
                     store.hold(payload)
                     meter.say(A + number, topics.UP_REPORT, payload)
                     if number % 10 == 9:
-                        await until(lambda n=number: len(sent_to_us(broker)) > n, "all are with us")  # type: ignore[misc]
+                        await until(lambda n=number: len(sent_to_us(broker)) > n, "all are sent")  # type: ignore[misc]
+                        await until(lambda: bool(store.entered), "one of them is with us")
                         proxy.cut()
                 store.release()
                 await until(lambda: store.has(*payloads), "all are stored")

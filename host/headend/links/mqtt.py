@@ -163,13 +163,11 @@ class MqttCarrier:
             del self._bringing[meter]
 
     def tell(self, ack: Ack) -> None:
-        """Send an acknowledgement, whatever becomes of it: where it is lost, its records come again. Never blocks; of
-        any thread.
+        """Send an acknowledgement, whatever becomes of it: where it is lost, its records come again; so it goes at
+        QoS 0. Never blocks; of any thread.
         """
-        if self._why_not(ack):
+        if self._why_not(ack) or not self.session.tell(topics.down(ack.meter, topics.DN_ACK), ack.raw):
             self.counts["not_told"] += 1
-        else:
-            self.session.tell(topics.down(ack.meter, topics.DN_ACK), ack.raw, ACK_EXPIRY_S)
 
     async def _publish(self, topic: str, raw: bytes, expiry_s: int) -> Sent:
         future = self.session.publish(topic, raw, expiry_s)

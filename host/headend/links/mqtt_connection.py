@@ -38,11 +38,11 @@ class Publish(NamedTuple):
 
 
 class Command:
-    """A publication that waits; `until`: monotonic time at which it has expired; `future`: where somebody waits."""
+    """A publication that waits; `until`: monotonic time at which it has expired; `future`: where its sender waits."""
 
     __slots__ = ("future", "payload", "topic", "until")
 
-    def __init__(self, topic: str, payload: bytes, until: float, future: "Future[Sent] | None") -> None:
+    def __init__(self, topic: str, payload: bytes, until: float, future: "Future[Sent]") -> None:
         self.topic = topic
         self.payload = payload
         self.until = until
@@ -50,12 +50,11 @@ class Command:
 
     def begin(self) -> bool:
         """Whether it is still wanted."""
-        return self.future is None or self.future.set_running_or_notify_cancel()
+        return self.future.set_running_or_notify_cancel()
 
     def end(self, sent: Sent) -> None:
         """Of one that has begun."""
-        if self.future is not None:
-            self.future.set_result(sent)
+        self.future.set_result(sent)
 
     def refuse(self, sentence: str) -> None:
         if self.begin():
@@ -80,7 +79,6 @@ class Connection:
         client.on_connect = self._let_in
         client.on_subscribe = self._subscribed
         client.on_message = self._heard
-        client.on_publish = self._published
         client.on_disconnect = self._ended
         options.connect(client)
         self.socket: Any = client.socket()
@@ -97,9 +95,12 @@ class Connection:
     def read(self) -> list[Publish]:
         """The messages that have come."""
         came = -1
+        # Only here: paho also tells of what it has written at QoS 0, by an identifier that may be another's at QoS 1.
+        self._client.on_publish = self._published
         while self._came > came and len(self._inbox) < _AT_ONCE:  # the last reading has brought something
             came = self._came
             self._check(self._client.loop_read())
+        self._client.on_publish = None
         found = list(self._inbox)
         self._inbox.clear()
         return found
@@ -122,6 +123,10 @@ class Connection:
             self.outgoing[info.mid] = command
         else:
             command.end(Sent(False, f"It could not be published: {info.rc.name}."))
+
+    def say(self, topic: str, payload: bytes) -> None:
+        """With QoS 0, never retained: nobody tells whether it arrived."""
+        self._check(self._client.publish(topic, payload).rc)
 
     def abandon(self) -> None:
         """Take leave as far as that goes, and give up what is under way: it comes again, or is sent again by others."""

@@ -107,6 +107,7 @@ class Session:
         self._bell.setblocking(False)
         self._rung = False
         self._commands: deque[Command] = deque()
+        self._words: deque[tuple[str, bytes]] = deque()
         self._connection: Connection | None = None
         self._backoff = Backoff(options.first_wait_s, options.longest_wait_s, random)
         self._lock = threading.Lock()
@@ -146,19 +147,21 @@ class Session:
         The future ends with the broker's acknowledgement, or with the connection; cancelled in time, nothing is sent.
         """
         future: Future[Sent] = Future()
-        self._put(Command(topic, payload, time.monotonic() + expiry_s, future))
-        return future
-
-    def tell(self, topic: str, payload: bytes, expiry_s: int) -> None:
-        """As `publish`, whatever becomes of it."""
-        self._put(Command(topic, payload, time.monotonic() + expiry_s, None))
-
-    def _put(self, command: Command) -> None:
+        command = Command(topic, payload, time.monotonic() + expiry_s, future)
         if len(self._commands) >= self._options.queued:
             command.refuse(f"{self._options.queued} messages wait for the broker already.")
         else:
             self._commands.append(command)
             self._ring()
+        return future
+
+    def tell(self, topic: str, payload: bytes) -> bool:
+        """Publish with QoS 0, whatever becomes of it, behind what is published; False where too many wait already."""
+        if len(self._words) >= self._options.queued:
+            return False
+        self._words.append((topic, payload))
+        self._ring()
+        return True
 
     def committed(self, number: int) -> None:
         """Messages that were taken have ended, so many of them well; see `links.upward.Heard`."""
@@ -168,9 +171,9 @@ class Session:
 
     @property
     def unsaid(self) -> int:
-        """Publications that the broker has not acknowledged yet."""
+        """Publications that the broker has not acknowledged yet, and words that wait."""
         connection = self._connection
-        return len(self._commands) + (len(connection.outgoing) if connection is not None else 0)
+        return len(self._commands) + len(self._words) + (len(connection.outgoing) if connection is not None else 0)
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
@@ -228,18 +231,21 @@ class Session:
                     connection.begun = False
                     self.trouble = ""
                     self._publish_commands(connection)
+                    self._say(connection)
                 elif time.monotonic() > ready_by:
                     raise Broken(f"the broker has not let us in within {self._options.answer_s:g} s")
                 connection.tend()
         if self._tenancy.holds():
             self._acknowledge(connection)
+            self._say(connection)
 
     def _exchange(self, connection: Connection, selector: selectors.BaseSelector) -> list[Publish]:
         """Wait for something to do; what has come then."""
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.wants_write else 0)
         selector.modify(connection.socket, wanted)
         readable = connection.holds  # the socket does not show it
-        for key, events in selector.select(0 if readable else _TICK_S):
+        at_once = readable or (bool(self._words) and not connection.wants_write and connection.ready)
+        for key, events in selector.select(0 if at_once else _TICK_S):
             if key.fileobj is connection.socket:
                 readable = readable or bool(events & selectors.EVENT_READ)
             else:
@@ -304,6 +310,11 @@ class Session:
                 command.end(Sent(False, "Its time ran out before it could be published."))
             else:
                 connection.publish(command, expiry_s)
+
+    def _say(self, connection: Connection) -> None:
+        """Words, as long as the socket takes them."""
+        while self._words and not connection.wants_write:
+            connection.say(*self._words.popleft())
 
     def _refuse_commands(self, sentence: str) -> None:
         while self._commands:

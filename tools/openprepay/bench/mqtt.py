@@ -3,8 +3,8 @@
 A broker (Mosquitto) holds a backlog of live batches, one interval each, of many meters, for a persistent session, as
 after a head end that was away. Each of the two takes such a backlog at QoS 1 with the same receive maximum; who fed it
 has left before. Measured is how long it takes from the connection: ours until the last message is committed on disk and
-acknowledged, and the broker has taken our acknowledgements to the meters; the peer's until its callback has seen the
-last and paho has acknowledged it, nothing stored and nothing said. CPU is that of this process, without the broker and
+acknowledged, and our acknowledgements to the meters are said; the peer's until its callback has seen the last and paho
+has acknowledged it, nothing stored and nothing said. CPU is that of this process, without the broker and
 without the database where that is a server.
 """
 
