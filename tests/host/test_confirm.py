@@ -79,6 +79,8 @@ CASES: list[tuple[Wanted, dict[str, Any], str, str, str]] = [
     (OFF, {**STOPPED, "no_load_s": 1}, NOT_YET, "", "1 s only"),
     (OFF, {**STOPPED, "no_load_s": 0, "load_ma": 30}, CONTRADICTED, BYPASSED, "30 mA"),
     (OFF, {**STOPPED, "diagnosis": states.DIAGNOSIS_BYPASSED}, CONTRADICTED, BYPASSED, "bypassed"),
+    (OFF, {**STOPPED, "control": states.CONTROL_CONNECTED}, NOT_YET, "", "means it to be closed"),
+    (OFF, {**STOPPED, "control": states.CONTROL_READY}, CONFIRMED, "", "open"),
     (OFF, {**STOPPED, **CLOSED}, NOT_YET, "", "still closed"),
     (OFF, {**STOPPED, **CLOSED, "diagnosis": states.DIAGNOSIS_WELDED}, CONTRADICTED, WELDED, "welded"),
     (OFF, {**STOPPED, **CLOSED, "pending": states.PENDING_TRIP, "due_s": 99}, NOT_YET, "", "due at 99"),
@@ -218,6 +220,7 @@ def test_a_confirmed_claims_nothing_that_the_report_does_not_show(
     closed = told.contact == states.CONTACT_CLOSED
     if wanted.wants == "off":
         assert hold_stands and told.contact == states.CONTACT_OPEN and told.no_load_s >= 2
+        assert told.control != states.CONTROL_CONNECTED
     if wanted.wants == "on":
         assert not hold_stands and closed and told.control == states.CONTROL_CONNECTED
     if wanted.wants == "permit":

@@ -3,7 +3,7 @@
 ========  ==================================================================================================
 wants     is confirmed by
 ========  ==================================================================================================
-off       version >= v, the hold stands, contact open, no load current for 2 s
+off       version >= v, the hold stands, contact open and not meant to be closed, no load current for 2 s
 on        version >= v, the hold is cleared, contact closed and meant to be
 permit    version >= v, the hold is cleared, ready for reconnection (or connected and closed already)
 credit    the source's totals >= those stated, under the same account epoch
@@ -168,6 +168,9 @@ def _off(report: Report) -> Verdict:
         if report.diagnosis == states.DIAGNOSIS_BYPASSED or (report.load_ma and not report.no_load_s):
             sentence = f"The contact is open and {report.load_ma} mA flow: bypassed."
             return Verdict(CONTRADICTED, sentence, held=True, cause=BYPASSED)
+        if report.control == states.CONTROL_CONNECTED:  # what it senses is as old as its last step; it may just close
+            sentence = "The contact is open, and the meter means it to be closed."
+            return Verdict(NOT_YET, sentence, held=True, again_s=_until_done_s(report))
         if report.no_load_s < NO_LOAD_S:
             sentence = f"The contact is open; without load for {report.no_load_s} s only."
             return Verdict(NOT_YET, sentence, held=True, again_s=NO_LOAD_S)
