@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
-from sqlalchemy import Connection, case, update
+from sqlalchemy import Connection
 
 from headend import wishes
 from headend.arrivals import waves
@@ -37,7 +37,7 @@ from headend.orders.actions import Ack, Action, Ask, Deliver
 from headend.orders.policy import Entropy, Policy
 from headend.reads import batches
 from headend.store import ORDERS, READS, Store, UnknownMeter, identity, lock_meter
-from headend.store.schema import meter_state
+from headend.store.next_report import ask_by
 from headend.tokens import making, replacing, usage
 from headend.wishes import NEVER, Part
 from meterlink import topics
@@ -162,7 +162,7 @@ class Engine:
             self._not_asked[number] += 1
             tries = self._not_asked[number]
         next_s = self._clock.now_s() + self._policy.wait_s(tries, self._entropy)
-        self._store.write(_ask_by, number, next_s, lane=READS).result()
+        self._store.write(ask_by, number, next_s, lane=READS).result()
 
     def _clock_went_back(self, conn: Connection, now_s: int, by_s: int) -> None:
         """At the start, and where the clock says less than before: nothing waits for what is far ahead."""
@@ -331,7 +331,7 @@ class Engine:
             wanted = {"aspect": ASPECT_CREDIT, "selector": selector} if selector else {}
             actions.append(questions.ask(conn, now_s, self._entropy, report.meter, kind, **wanted))
         if taken.newest:
-            missing = turns.reported(conn, now_s, self._entropy, self._pace, report)
+            missing = turns.reported(conn, now_s, self._entropy, self._pace, report, taken.settles_s)
             actions += self._questions(conn, now_s, missing)
         return taken.outcome, actions + self._claim(conn, now_s, report.meter)
 
@@ -424,7 +424,7 @@ class Engine:
             wanted = filling.stored(conn, now_s, self._entropy, self._pace, kind, (number,))
             actions = self._questions(conn, now_s, wanted)
         elif outcome == batches.OTHER_LOG:
-            _next_ask(conn, number, now_s)
+            ask_by(conn, number, now_s)
         return actions + self._claim(conn, now_s, number)
 
     def _claim(self, conn: Connection, now_s: int, number: int) -> list[Action]:
@@ -446,12 +446,3 @@ _TAKE: dict[str, Callable[[Engine, int, str, bytes, str], tuple[str, list[Action
     topics.UP_UPDATE: Engine._take_progress,
     topics.UP_HELD: Engine._take_held,
 }
-
-
-def _ask_by(conn: Connection, number: int, soon_s: int) -> None:
-    """Ask the meter for a report no later than then."""
-    _next_ask(conn, number, case((meter_state.c.next_ask_s > soon_s, soon_s), else_=meter_state.c.next_ask_s))
-
-
-def _next_ask(conn: Connection, number: int, next_ask_s: Any) -> None:
-    conn.execute(update(meter_state).where(meter_state.c.meter == number).values(next_ask_s=next_ask_s))

@@ -64,6 +64,21 @@ def why(site: Site, language: str = "en") -> str | None:
         ),
         (READY, "Off: the meter waits for the customer's key.", "停电：等待用户在表上按键合闸。"),
         (
+            READY | {"causes": OUT, "balance_uc": 20_000_000},  # it closes by itself, within the next second
+            "Off: out of credit, balance 20.00.",
+            "停电：余额不足，余额 20.00。",
+        ),
+        (
+            READY | {"causes": 1 << reasons.CAUSE_REMINDER},
+            "Off: reminder at the second alarm; the meter waits for the customer's key.",
+            "停电：余额预警提示跳闸；等待用户在表上按键合闸。",
+        ),
+        (
+            READY | {"pending": states.PENDING_CLOSE, "due_s": DUE_S},
+            f"Off: it closes at {DUE}.",
+            f"停电：将于 {DUE} 合闸。",
+        ),
+        (
             OPEN | {"pending": states.PENDING_CLOSE, "due_s": DUE_S},
             f"Off: it closes at {DUE}.",
             f"停电：将于 {DUE} 合闸。",

@@ -22,6 +22,7 @@ from headend.ledger import zone
 from headend.orders.policy import Entropy, spread
 from headend.reads import cursors, logs
 from headend.store import lock_meter
+from headend.store.next_report import ask_by
 from headend.store.prepared import Prepared, prepared
 from headend.store.schema import meter, meter_state
 from headend.store.schema_collection import collect_turn
@@ -238,8 +239,11 @@ def _fills(conn: Connection, now: _Round, limit: int) -> list[Due]:
 # --- what comes -------------------------------------------------------------------------------------------------------
 
 
-def reported(conn: Connection, now_s: int, entropy: Entropy, base: Rule, report: Report) -> list[Due]:
-    """A genuine report, the newest of its meter, was taken: what to ask for at once, and when to ask again.
+def reported(
+    conn: Connection, now_s: int, entropy: Entropy, base: Rule, report: Report, settles_s: int | None = None
+) -> list[Due]:
+    """A genuine report, the newest of its meter, was taken: what to ask for at once, and when to ask again: by its
+    pace, or in `settles_s` seconds, where supply is about to change (`orders.confirm.settles_s`).
 
     The caller holds the meter's row, and `reads.logs.seen` has taken from the report what the meter holds.
     """
@@ -253,6 +257,8 @@ def reported(conn: Connection, now_s: int, entropy: Entropy, base: Rule, report:
     if seen.report_tries:
         change["report_tries"] = 0
         _ASK_AT(conn, {"of": report.meter, "at_s": now_s + spread(_report_s(conn, now, seen), entropy)})
+    if settles_s is not None:
+        ask_by(conn, report.meter, now_s + settles_s)
     if seen.daily_tries:
         change |= {"daily_tries": 0, "daily_s": days.next_moment_s(now.zone, now_s, report.meter, rule)}
     change |= _mark(now, seen, report)

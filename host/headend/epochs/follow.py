@@ -9,9 +9,10 @@ from headend.keys.signer import FOREIGN, LOGGED
 from headend.orders import inbound
 from headend.orders.stored import stored_report
 from headend.store import lock_meter
+from headend.store.next_report import ask_by
 from headend.store.prepared import prepared
 from headend.store.schema import closing as closing_row
-from headend.store.schema import finding, meter, meter_state, question
+from headend.store.schema import finding, meter, question
 from meterlink import bodies, results, states
 from meterlink.batches import KIND_CLOSING, KIND_ORDER
 from meterlink.orders import ASPECT_CREDIT, Order
@@ -72,7 +73,7 @@ def order_held(conn: Connection, now_s: int, held: Order, verdict: str) -> str:
     assert newest is not None
     if readback.found(conn, now_s, held.raw, verdict == LOGGED, newest):
         return READ_BACK
-    conn.execute(update(meter_state).where(meter_state.c.meter == number).values(next_ask_s=now_s))
+    ask_by(conn, number, now_s)
     return NOT_ASKED
 
 

@@ -13,8 +13,9 @@ from headend.firmware import images
 from headend.firmware.deliveries import Key, move
 from headend.firmware.lifecycle import HERE
 from headend.store import lock_meter
+from headend.store.next_report import ask_by
 from headend.store.prepared import prepared
-from headend.store.schema import meter_event, meter_state
+from headend.store.schema import meter_event
 from headend.store.schema_firmware import firmware_delivery, firmware_image, firmware_running
 from headend.store.schema_readings import meter_reads
 from meterlink import events, results, states
@@ -32,10 +33,6 @@ _NEW = insert(firmware_running)
 _CHANGED = update(firmware_running).where(firmware_running.c.meter == bindparam("of", type_=BigInteger))
 _SAID = update(firmware_delivery).where(
     _d.campaign == bindparam("of", type_=BigInteger), _d.meter == bindparam("at", type_=BigInteger)
-)
-_ASK = update(meter_state).where(
-    meter_state.c.meter == bindparam("of", type_=BigInteger),
-    meter_state.c.next_ask_s > bindparam("now", type_=BigInteger),
 )
 _CODES = (
     events.UPDATE_RECEIVED,
@@ -73,7 +70,7 @@ def take(conn: Connection, now_s: int, meter_id: int, said: Progress) -> None:
         if _differs(row, said):
             conn.execute(_SAID, {"of": row.campaign, "at": meter_id, "told": said.state, "result": said.result})
             if said.state in _OVER:
-                conn.execute(_ASK, {"of": meter_id, "now": now_s, "next_ask_s": now_s})
+                ask_by(conn, meter_id, now_s)
 
 
 def _differs(row: Any, said: Progress) -> bool:
@@ -89,7 +86,7 @@ def whole(conn: Connection, now_s: int, of: Key, state: int, result: int, record
         log_id = conn.execute(_LOG_ID, {"of": of[1]}).scalar_one_or_none()
         if log_id is not None:
             _by_log(conn, now_s, of[1], log_id)
-        conn.execute(_ASK, {"of": of[1], "now": now_s, "next_ask_s": now_s})
+        ask_by(conn, of[1], now_s)
 
 
 def logged(conn: Connection, now_s: int, meter_id: int, log_id: int, first: int) -> None:

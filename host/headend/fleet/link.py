@@ -12,8 +12,9 @@ from headend.fleet.meters import CARRIERS, MODBUS
 from headend.orders import outbox
 from headend.refusals import Refused
 from headend.store import lock_meter
+from headend.store.next_report import ask_by
 from headend.store.prepared import prepared
-from headend.store.schema import meter, meter_state
+from headend.store.schema import meter
 from headend.store.schema_fleet import meter_life
 from headend.workers.homes import bus_of, home_of_link
 
@@ -21,7 +22,6 @@ MAX_NOTE = 200
 
 _ONE = prepared(select(meter).where(meter.c.meter == bindparam("of")))
 _SET = prepared(update(meter).where(meter.c.meter == bindparam("of")))
-_ASK = prepared(update(meter_state).where(meter_state.c.meter == bindparam("of")))
 # Who else may be on the same bus: a home is that of all meters of a link, and of a few links.
 _THERE = prepared(
     select(meter.c.meter, meter.c.address, meter_life.c.state)
@@ -63,7 +63,7 @@ def change(
     identities.put(conn, number, identities.ADDRESS, where)
     told = {"from": _said(known.carrier, known.address), "to": _said(carrier, where), "note": note}
     audit.record(conn, now_s, actor, "meter.link", f"meter:{number}", told)
-    _ASK(conn, {"of": number, "next_ask_s": now_s})  # whether it answers there is known soon
+    ask_by(conn, number, now_s)  # whether it answers there is known soon
     outbox.wake(conn, now_s, number)
     return f"link: {told['from']} -> {told['to']}"
 

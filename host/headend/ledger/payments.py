@@ -24,6 +24,7 @@ from headend.orders import credit, statements, writing
 from headend.refusals import Refused
 from headend.store import identity
 from headend.store.locks import locked, to_lock
+from headend.store.next_report import ask_by
 from headend.store.prepared import prepared, together
 from headend.store.schema import channel, closing, database, meter, meter_state, meter_trust, payment
 from headend.store.schema import recovered as recovered_sale
@@ -95,9 +96,6 @@ _CLOSED = prepared(
 )
 _WITHHELD = prepared(
     update(meter_trust).where(meter_trust.c.meter == bindparam("of")).values(withheld_uc=bindparam("total"))
-)
-_LOOK_NOW = prepared(
-    update(meter_state).where(meter_state.c.meter == bindparam("of")).values(next_ask_s=bindparam("now"))
 )
 
 
@@ -292,7 +290,7 @@ def _give(
     if standing.readback_source is not None:
         total_uc = _sum_of(standing.withheld_uc, state.sold_uc, amount_uc - known_uc)
         _WITHHELD(conn, {"of": meter, "total": total_uc})
-        _LOOK_NOW(conn, {"of": meter, "now": now_s})
+        ask_by(conn, meter, now_s)
         return {"source": source, "total_uc": total_uc}
     total_uc = _sum_of(state.sold_uc, 0, amount_uc - known_uc)
     place = writing.Place(epoch, standing.signing_epoch, source)

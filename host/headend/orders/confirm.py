@@ -39,6 +39,7 @@ CONFLICT = "conflict"  # other content under the same version
 HOLD_DIFFERS = "hold_differs"  # the order is held, its hold is not as it states
 
 NO_LOAD_S = 2
+CONDITION_S = 30  # between two looks whether an operation that is due has found its conditions
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,18 @@ def confirms(order: Wanted, report: Report) -> Verdict:
             return Verdict(OUTRANKED, f"{_version(report)} It outranks {order.version}.")
         return Verdict(CONTRADICTED, f"{_version(report)} Its hold is not as stated.", held=True, cause=HOLD_DIFFERS)
     return _PHYSICAL[order.wants](report)
+
+
+def settles_s(report: Report, *, credited: bool) -> int | None:
+    """After how many seconds a further report would tell that supply has changed; None: nothing is about to change it.
+
+    credited: this very report confirms credit. The meter may not have acted on it yet: what it senses, and why it is
+    off, are as old as its last step.
+    """
+    if report.pending != states.PENDING_NONE:
+        return _until_done_s(report) if report.due_s > report.time_s else CONDITION_S
+    held = report.holds & ~(1 << reasons.HOLD_PROTECTION)
+    return NO_LOAD_S + 1 if credited and report.contact == states.CONTACT_OPEN and not held else None
 
 
 def _mode(order: Wanted, report: Report) -> tuple[str, str, str]:
@@ -219,9 +232,16 @@ def _still_open(report: Report) -> str:
     why = [f"hold {name}" for name in names.of_bits(names.HOLD, holds)] + names.of_bits(names.CAUSE, report.causes)
     if report.pending == states.PENDING_CLOSE:
         why.append(f"the close is due at {report.due_s}")
-    if report.control == states.CONTROL_READY:
+    if waits_for_key(report):
         why.append("the meter waits for the customer's key")
     return (", ".join(why) or "the meter has not closed yet") + "."
+
+
+def waits_for_key(report: Report) -> bool:
+    """Whether nothing but the customer's key is missing: what is ready for reconnection with a cause of its own, or
+    with a close that is armed, does not wait for it yet (class 70, states.CONTROL_READY)."""
+    causes = report.causes & ~(1 << reasons.CAUSE_REMINDER)  # which the key ends
+    return report.control == states.CONTROL_READY and not causes and report.pending == states.PENDING_NONE
 
 
 def _until_done_s(report: Report) -> int:

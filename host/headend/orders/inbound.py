@@ -109,10 +109,12 @@ _UNDER_WAY = prepared(
 
 
 class TakenReport(NamedTuple):
-    """What became of a report, and whether it is the newest that is known of its meter."""
+    """What became of a report, whether it is the newest that is known of its meter, and after how many seconds supply
+    should have followed (`confirm.settles_s`)."""
 
     outcome: str
     newest: bool
+    settles_s: int | None = None
 
 
 def take(conn: Connection, now_s: int, report: Report, carrier: str, policy: Policy, entropy: Entropy) -> TakenReport:
@@ -140,9 +142,8 @@ def _take(
         return TakenReport(_receipt(conn, now_s, report, policy, entropy), newest)
     if not newest:
         return TakenReport(LATE, newest)
-    if asked is not None:
-        _judge(conn, now_s, asked, report, policy, entropy)
-    return TakenReport(outcome, newest)
+    credited = asked is not None and _judge(conn, now_s, asked, report, policy, entropy)
+    return TakenReport(outcome, newest, confirm.settles_s(report, credited=credited))
 
 
 def gone(conn: Connection, meter_id: int, boot: int) -> bool:
@@ -255,17 +256,21 @@ def _receipt(conn: Connection, now_s: int, report: Report, policy: Policy, entro
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def _judge(conn: Connection, now_s: int, asked: Row[Any], report: Report, policy: Policy, entropy: Entropy) -> None:
-    """Hold every order on the subject against the report."""
+def _judge(conn: Connection, now_s: int, asked: Row[Any], report: Report, policy: Policy, entropy: Entropy) -> bool:
+    """Hold every order on the subject against the report. Whether it confirmed credit."""
+    credited = False
     if (asked.aspect, asked.selector) != (report.aspect, report.selector):
-        return
+        return credited
     held.shown(conn, now_s, report)
     for row in _under_way(conn, report):
         if row.wants == WANTS_CLOSED and row.state != lifecycle.ACCEPTED:
             continue  # a report alone does not tell a source that was folded from one that was never stated
         if row.sent_s <= asked.asked_s:
             wanted = confirm.Wanted(**{name: getattr(row, name) for name in _WANTED})
-            _settle(conn, now_s, row, confirm.confirms(wanted, report), report, policy, entropy)
+            verdict = confirm.confirms(wanted, report)
+            _settle(conn, now_s, row, verdict, report, policy, entropy)
+            credited = credited or (row.wants == "credit" and verdict.outcome == confirm.CONFIRMED)
+    return credited
 
 
 def _settle(

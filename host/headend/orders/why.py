@@ -10,8 +10,8 @@ from sqlalchemy import Connection, bindparam, select
 from headend.gate import budget, checks, policy, words
 from headend.gate.budget import Budget
 from headend.language import ENGLISH, amount, name, say, utc
+from headend.orders import confirm, lifecycle
 from headend.orders import facts as facts_of
-from headend.orders import lifecycle
 from headend.orders.facts import Facts
 from headend.orders.outbox import MQTT
 from headend.orders.statements import MAX_STOP_S
@@ -119,7 +119,7 @@ def _causes(facts: Facts, report: Report, language: str) -> list[str]:
     diagnosis = names.of(names.DIAGNOSIS, report.diagnosis)
     if diagnosis in WHY:
         found.append(say(WHY[diagnosis], language, load_ma=report.load_ma))
-    if report.control == states.CONTROL_READY:
+    if confirm.waits_for_key(report):
         found.append(say(WHY["ready"], language))
     if report.pending == states.PENDING_CLOSE:
         found.append(say(WHY["closing"], language, time=utc(report.due_s)))
