@@ -376,6 +376,7 @@ INPUTS = "350000"  # to each of its three servers
 FLEET = "tests/host/test_fleet_day.py"
 LIVES = "tests/firmware/test_life.py"
 FUZZ = "tests/firmware/test_fuzz.py"
+WIDE = "tests/test_wasm.py"
 # A year of life in each mode on CPython, a month on MicroPython, a week on words of 32 bits, and a million orders,
 # tokens, pieces and images of flash: hours, once, before the fresh seeds.
 YEAR = {
@@ -399,6 +400,7 @@ def soak(arguments: list[str]) -> int:
         other_database()
         simulate(seed)
         fleet(seed)
+        wide()
         live(seed, YEAR)
     ends = time.monotonic() + 60 * float(options.get("--minutes", "10"))
     while time.monotonic() < ends:
@@ -460,6 +462,13 @@ def other_database() -> None:
     chosen = {"OPENPREPAY_TEST_DATABASE": "postgresql", "API_EXAMPLES": "20"}
     if long_tests("-q", "-n", "2", "tests/host", env=chosen):
         raise Failed("Failed; replay with: OPENPREPAY_TEST_DATABASE=postgresql .venv/bin/python -m pytest tests/host")
+
+
+def wide() -> None:
+    """What runs on both interpreters, on words of 32 bits too, the long ones with it."""
+    chosen = {"OPENPREPAY_WIDE": "all"}
+    if long_tests("-q", "-n", "2", WIDE, env=chosen):
+        raise Failed(f"Failed; replay with: OPENPREPAY_WIDE=all .venv/bin/python -m pytest {WIDE}")
 
 
 def live(seed: int, scale: dict[str, str]) -> None:
