@@ -14,6 +14,11 @@ def say(text: Text, language: str, **fields: object) -> str:
     return text[LANGUAGES.index(language)].format(**fields)
 
 
+def counted_meters(count: int) -> Text:
+    """So many meters, in words."""
+    return f"{count} meter{'' if count == 1 else 's'}", f"{count} 户"
+
+
 def name(table: Mapping[str, Text], code: str, language: str) -> str:
     """A code's word; one that has none stands for itself."""
     return table[code][LANGUAGES.index(language)] if code in table else code

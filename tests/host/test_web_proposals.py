@@ -52,6 +52,8 @@ def test_a_list_has_its_ticket_and_its_meters(site: Site) -> None:
         and "停电操作票" in made["ticket"]["zh"]
         and made["digest"] in made["ticket"]["en"]
     )
+    assert made["says"] == {"en": "Disconnect 2 meters for arrears", "zh": "停电 2 户，原因：欠费"}
+    assert "Task: set supply off at 2 meters for arrears: bills of May" in made["ticket"]["en"]
     client = site.client()
     page = client.get(f"{API}/proposals", params={"state": "open", "limit": 1}).json()
     assert [one["proposal"] for one in page["proposals"]] == [made["proposal"]]
@@ -59,6 +61,11 @@ def test_a_list_has_its_ticket_and_its_meters(site: Site) -> None:
     assert items["items"][0]["meter"] == "000000000017" and items["next_after"] == "000000000017"
     withdrawn = client.post(f"{API}/proposals/{made['proposal']}/withdraw", json={"note": "no"}).json()
     assert (withdrawn["state"], withdrawn["items"]) == ("withdrawn", {"dropped": 2})
+
+
+def test_a_list_of_one_meter_says_so(site: Site) -> None:
+    made = listed(site, meters=["17"])
+    assert made["says"] == {"en": "Disconnect 1 meter for arrears", "zh": "停电 1 户，原因：欠费"}
 
 
 def test_what_does_not_fit_a_list_is_refused(site: Site) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select
 from headend.access.permissions import APPROVE
 from headend.gate import admission, freeze, pace, policy, proposals, recall, words
 from headend.gate.proposals import KINDS, Kind, Payload
+from headend.language import counted_meters
 from headend.orders import lifecycle, statements, terms, trust, writing
 from headend.orders.stored import stored_report
 from headend.refusals import Refused
@@ -218,7 +219,7 @@ def _list_kind(name: str) -> Kind:
 
     def fields(payload: Payload) -> dict[str, Any]:
         code = names.of(names.HOLD, payload["reason"]) if "reason" in payload else ""
-        return {"meters": len(payload["meters"]), "reason": LABEL["hold"].get(code, (code, code))}
+        return {"meters": counted_meters(len(payload["meters"])), "reason": LABEL["hold"].get(code, (code, code))}
 
     return Kind(
         APPROVE,

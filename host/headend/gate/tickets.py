@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from headend.gate import words
-from headend.language import LANGUAGES, name, utc
+from headend.language import LANGUAGES, counted_meters, name, utc
 from headend.orders.statements import MAX_STOP_S
 from meterlink import names
 from meterlink.labels import LABEL
@@ -18,7 +18,7 @@ def ticket(row: Row[Any], language: str) -> str:
     nobody = words.NOBODY[LANGUAGES.index(language)]
     told = {
         "proposal": row.id,
-        "meters": len(payload["meters"]),
+        "meters": counted_meters(len(payload["meters"]))[LANGUAGES.index(language)],
         "reason": name(LABEL["hold"], names.of(names.HOLD, payload["reason"]), language),
         "why": row.why,
         "author": row.author,

@@ -89,15 +89,15 @@ ITEM_STATES: Mapping[str, Text] = {
 
 # The kinds of this package: what is proposed.
 LISTS: Mapping[str, Text] = {
-    "stop": ("Disconnect {meters} meters for {reason}", "停电 {meters} 户，原因：{reason}"),
-    "unprotect": ("End the protection of {meters} meters", "解除保电 {meters} 户"),
-    "tariff": ("Set the tariff of {meters} meters", "下发电价 {meters} 户"),
-    "limits": ("Set the limits of {meters} meters", "下发限值 {meters} 户"),
-    "load": ("Limit the load of {meters} meters", "负荷控制 {meters} 户"),
-    "mode": ("Set the mode of {meters} meters again", "重新下发费控模式 {meters} 户"),
-    "clock": ("Set the clock of {meters} meters", "校时 {meters} 户"),
-    "connect": ("Release {meters} meters from the hold for {reason}", "复电 {meters} 户，解除停电原因：{reason}"),
-    "firmware": ("Set the firmware of {meters} meters", "升级固件 {meters} 户"),
+    "stop": ("Disconnect {meters} for {reason}", "停电 {meters}，原因：{reason}"),
+    "unprotect": ("End the protection of {meters}", "解除保电 {meters}"),
+    "tariff": ("Set the tariff of {meters}", "下发电价 {meters}"),
+    "limits": ("Set the limits of {meters}", "下发限值 {meters}"),
+    "load": ("Limit the load of {meters}", "负荷控制 {meters}"),
+    "mode": ("Set the mode of {meters} again", "重新下发费控模式 {meters}"),
+    "clock": ("Set the clock of {meters}", "校时 {meters}"),
+    "connect": ("Release {meters} from the hold for {reason}", "复电 {meters}，解除停电原因：{reason}"),
+    "firmware": ("Set the firmware of {meters}", "升级固件 {meters}"),
 }
 ORDER: Text = ("Order {order}: {aspect} of meter {meter}", "指令 {order}：电表 {meter} 的{aspect}")
 POLICY: Text = ("Change budgets and rules of the gate", "变更停电额度与规则")
@@ -107,8 +107,8 @@ LIFT: Text = ("Lift freeze {freeze}", "解除冻结 {freeze}")
 TICKET: tuple[Text, ...] = (
     ("Operation ticket {proposal}", "停电操作票 {proposal} 号"),
     (
-        "Task: set supply off at {meters} meters for {reason}: {why}",
-        "操作任务：对 {meters} 户停电，原因：{reason}：{why}",
+        "Task: set supply off at {meters} for {reason}: {why}",
+        "操作任务：对 {meters}停电，原因：{reason}：{why}",
     ),
     ("Proposed by {author} at {proposed}; good until {expires}.", "申请人 {author}，{proposed}；有效期至 {expires}。"),
     ("Approved by {approver} at {decided}.", "审批人 {approver}，{decided}。"),
