@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from concurrent.futures import Future
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
@@ -17,16 +17,24 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from headend.links.mqtt_options import V5, MqttOptions
 from headend.links.port import Sent
+from headend.links.stream import Stream
 from headend.links.upward import Handed
 
 NO_SUBSCRIBER = 0x10  # reasons of MQTT 5: 3.4.2.1, 3.14.2.1
 TAKEN_OVER = 0x8E
-_AT_ONCE = 200  # messages that are read before anything else is done
+_AT_ONCE = 1_000  # messages that are read before anything else is done: a list for `upward`
 _TAKEN = Sent(True, "The broker has it.")
 
 
 class Broken(Exception):
     """The connection has to end; the text says why."""
+
+
+class _Buffered(Client):
+    """Calls the system once for many packets; see `Stream`."""
+
+    def _create_socket(self) -> Any:
+        return Stream(super()._create_socket())  # type: ignore[arg-type]
 
 
 class Publish(NamedTuple):
@@ -75,22 +83,29 @@ class Connection:
         self.taken_over = False
         self._trouble = ""
         self._came = 0  # packets, as far as paho tells of them
-        self._client = client = options.client()
+        self._client = client = options.client(kind=_Buffered)
         client.on_connect = self._let_in
         client.on_subscribe = self._subscribed
         client.on_message = self._heard
         client.on_disconnect = self._ended
         options.connect(client)
-        self.socket: Any = client.socket()
+        self.socket = cast(Stream, client.socket())
+        self.socket.flush()
 
     @property
     def wants_write(self) -> bool:
-        return bool(self._client.want_write())
+        """Whether something waits for the socket."""
+        return bool(self.socket.unsent) or bool(self._client.want_write())
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the socket that nothing is to be added."""
+        return self.socket.full or bool(self._client.want_write())
 
     @property
     def holds(self) -> bool:
-        """Whether something has come that the socket does not show (TLS)."""
-        return hasattr(self.socket, "pending") and bool(self.socket.pending())
+        """Whether something has come that the socket does not show."""
+        return bool(self.socket.pending())
 
     def read(self) -> list[Publish]:
         """The messages that have come."""
@@ -110,6 +125,7 @@ class Connection:
         if self._client.want_write():
             self._check(self._client.loop_write())
         self._check(self._client.loop_misc())
+        self.socket.flush()
 
     def acknowledge(self, message: Publish) -> None:
         if message.mid:
@@ -132,8 +148,7 @@ class Connection:
         """Take leave as far as that goes, and give up what is under way: it comes again, or is sent again by others."""
         with contextlib.suppress(OSError):
             self._client.disconnect()
-        if self.socket is not None:
-            self.socket.close()
+        self.socket.close()
         for _, handed in self.arrivals:
             if handed is not None:
                 handed.give_up()  # only what has not begun

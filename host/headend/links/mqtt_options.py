@@ -86,13 +86,13 @@ class MqttOptions:
             context.load_cert_chain(self.certificate, self.key)
         return context
 
-    def client(self, *, lasting: bool = True) -> Client:
+    def client(self, *, lasting: bool = True, kind: type[Client] = Client) -> Client:
         """A paho client for one connection; raises OSError (also ssl.SSLError) where a file does not serve.
 
         `lasting`: 3.1.1 says here already whether its session outlives it, MQTT 5 when it connects.
         """
         five = self.version == V5
-        client = Client(
+        client = kind(
             CallbackAPIVersion.VERSION2,
             client_id=self.client_id,
             clean_session=None if five else not lasting,

@@ -313,7 +313,7 @@ class Session:
 
     def _say(self, connection: Connection) -> None:
         """Words, as long as the socket takes them."""
-        while self._words and not connection.wants_write:
+        while self._words and not connection.full:
             connection.say(*self._words.popleft())
 
     def _refuse_commands(self, sentence: str) -> None:

@@ -197,7 +197,7 @@ def _take_over(broker: Broker, scene: Scene, backlog: int) -> None:
         while link.session.counts["acknowledged"] < backlog or link.session.unsaid:
             if time.monotonic() > ends:
                 raise RuntimeError(f"not all was committed: {link.session.counts}, {scene.engine.counts}")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
         await link.stop()
         if scene.engine.counts["stored"] - stored != backlog:
             raise RuntimeError(f"not all was stored: {scene.engine.counts}")
