@@ -45,9 +45,7 @@ _LOCK = prepared(
 )
 _BETWEEN = _recent.meter >= bindparam("low"), _recent.meter <= bindparam("high")
 _CAME = prepared(
-    select(reading_recent)
-    .join_from(reading_hour, reading_recent, _recent.hour == _hour.hour)
-    .where(_hour.hour < bindparam("until"), *_BETWEEN)
+    select(reading_recent).where(_recent.hour.in_(select(_hour.hour).where(_hour.hour < bindparam("until"))), *_BETWEEN)
 )
 # What it gives back is what is packed: on PostgreSQL it sees more than a statement before it did.
 _TAKE_HOUR = prepared(

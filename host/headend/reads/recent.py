@@ -1,8 +1,8 @@
-"""Writing runs of records to `reading_recent`, under the hour in which they came."""
+"""Runs of records in `reading_recent`, under the hour in which they came: writing them, and finding a meter's."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, select
 
 from headend.store import sql
 from headend.store.prepared import prepared
@@ -12,6 +12,16 @@ HOUR_S = 3600
 
 _THERE = prepared(select(reading_hour.c.hour).where(reading_hour.c.hour == bindparam("at")))
 _OPEN = prepared(insert(reading_hour))
+
+
+def of(meter: ColumnElement[int]) -> ColumnElement[bool]:
+    """What finds the rows of a meter: a look into each hour that there is.
+
+    Said as a list and not as a join, because SQLite, which has no statistics, would join the other way round: read all
+    that came lately, of all meters, and ask of each row whether there is such an hour.
+    """
+    return and_(reading_recent.c.hour.in_(select(reading_hour.c.hour)), reading_recent.c.meter == meter)
+
 
 Run = tuple[int, int, int, bytes]  # meter, log_id, number of the first record, records of 24 bytes without a gap
 

@@ -12,11 +12,11 @@ from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, LargeBinary, and_, bindparam, func, literal_column, or_, select
+from sqlalchemy import Connection, Integer, LargeBinary, bindparam, func, literal_column, or_, select
 
-from headend.reads import packing
+from headend.reads import packing, recent
 from headend.store.prepared import prepared
-from headend.store.schema_readings import meter_reads, reading_day, reading_hour, reading_recent
+from headend.store.schema_readings import meter_reads, reading_day, reading_recent
 from meterlink.records import INTERVAL_FORMAT, RECORD_LENGTH
 
 DAY_S = 86_400
@@ -43,12 +43,12 @@ class Reading(NamedTuple):
 
 _BY_START = attrgetter("start_s", "log_id", "seq")
 _recent, _day = reading_recent.c, reading_day.c
-_OF = and_(_recent.hour == reading_hour.c.hour, _recent.meter == bindparam("of"))
+_OF = recent.of(bindparam("of"))
 _LENGTH = func.length(_recent.records, type_=Integer) // RECORD_LENGTH
 _HEAD = func.substr(_day.packed, 1, packing.HEAD_LENGTH, type_=LargeBinary)
 _NO_HEAD = func.substr(_recent.records, 1, 0, type_=LargeBinary)
 _PLAIN = select(_recent.log_id, literal_column("0", Integer).label("packed"), _recent.records.label("raw"))
-_PLAIN = _PLAIN.join_from(reading_hour, reading_recent, _OF)
+_PLAIN = _PLAIN.where(_OF)
 _PACKED = select(_day.log_id, literal_column("1", Integer), _day.packed).where(_day.meter == bindparam("of"))
 _LOG = _recent.log_id == bindparam("log")
 _NUMBERS = _recent.first <= bindparam("high"), _recent.first + _LENGTH > bindparam("low")
@@ -58,8 +58,7 @@ _DAYS = prepared(_PLAIN.union_all(_PACKED.where(_day.day >= bindparam("since"), 
 _NUMBERED = prepared(_PLAIN.where(_LOG, *_NUMBERS).union_all(_PACKED.where(*_DAY_NUMBERS)))
 _COUNTS = prepared(
     select(_LENGTH.label("count"), _NO_HEAD.label("head"))
-    .join_from(reading_hour, reading_recent, _OF)
-    .where(_LOG)
+    .where(_OF, _LOG)
     .union_all(
         select(literal_column("0", Integer), _HEAD).where(
             _day.meter == bindparam("of"), _day.log_id == bindparam("log")
@@ -74,7 +73,7 @@ _BEFORE = prepared(
     )
 )
 _AT_PRESENT = prepared(select(meter_reads.c.log_id).where(meter_reads.c.meter == bindparam("of")))
-_TOP_PLAIN = select((_recent.first + _LENGTH - 1).label("top")).join_from(reading_hour, reading_recent, _OF)
+_TOP_PLAIN = select((_recent.first + _LENGTH - 1).label("top")).where(_OF)
 _TOP_PACKED = select(_day.last).where(_day.meter == bindparam("of"), _day.log_id == bindparam("log"))
 _TOPS = _TOP_PLAIN.where(_LOG).union_all(_TOP_PACKED).subquery()
 _TOP = prepared(select(func.max(_TOPS.c.top)))

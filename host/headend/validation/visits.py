@@ -13,12 +13,13 @@ from headend import audit
 from headend.access import areas
 from headend.access.areas import EVERYWHERE
 from headend.fleet.lifecycle import REMOVED, RETIRED
+from headend.reads import recent
 from headend.refusals import Refused
 from headend.store.prepared import prepared
 from headend.store.schema import meter, meter_state
 from headend.store.schema_fleet import meter_life, placement
 from headend.store.schema_quality import visit
-from headend.store.schema_readings import reading_hour, reading_recent
+from headend.store.schema_readings import reading_recent
 from headend.validation import policy, words
 from headend.validation.words import AWAY, BY_PERSON, SPOKE
 
@@ -60,13 +61,7 @@ _SILENT = prepared(
     .order_by(meter.c.meter)
     .limit(bindparam("most", type_=Integer))
 )
-_ARRIVED = prepared(
-    select(func.max(reading_recent.c.hour)).join_from(
-        reading_hour,
-        reading_recent,
-        and_(reading_recent.c.hour == reading_hour.c.hour, reading_recent.c.meter == bindparam("of")),
-    )
-)
+_ARRIVED = prepared(select(func.max(reading_recent.c.hour)).where(recent.of(bindparam("of"))))
 _OPEN = prepared(insert(visit))
 _STANDING = prepared(
     select(visit.c.id, visit.c.meter, visit.c.opened_s, meter_state.c.report_taken_s, meter_life.c.state)
