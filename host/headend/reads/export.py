@@ -88,10 +88,11 @@ def to_parquet(store: Store, now_s: int, actor: str, path: Path, from_s: int, to
 
     partial = path.with_name(f"{path.name}.part")
     try:
-        register_io_source(parts, schema=_schema(), is_pure=True).sink_parquet(
-            partial, compression="zstd", metadata={"openprepay.units": "; ".join(map(": ".join, UNITS.items()))}
-        )
-        with partial.open("rb") as file:
+        with partial.open("wb") as file:  # opened here: polars may open what it is given after it has failed
+            register_io_source(parts, schema=_schema(), is_pure=True).sink_parquet(
+                file, compression="zstd", metadata={"openprepay.units": "; ".join(map(": ".join, UNITS.items()))}
+            )
+            file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
     except pl.exceptions.PolarsError as error:
