@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from headend.fleet import columns, importing, life, link, search, types
 from headend.fleet.import_lines import Given
@@ -37,6 +37,8 @@ def move(write: Callable[..., Any], number: int, carrier: str, where: str, *, ne
 
 
 def test_a_meter_moves_to_a_bus_and_back(any_store: Store, write: Callable[..., Any]) -> None:
+    later = update(meter_state).where(meter_state.c.meter == 17).values(next_ask_s=NOW_S + 900)
+    any_store.write(lambda conn: conn.execute(later)).result()
     assert move(write, 17, "modbus", f"{BUS}?unit=2") == f"link: mqtt -> modbus {BUS}?unit=2"
     row = any_store.read(get_meter, 17)
     assert (row.carrier, row.address, row.bus) == ("modbus", f"{BUS}?unit=2", bus_of("modbus", f"{BUS}?unit=2"))
