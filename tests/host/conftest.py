@@ -11,6 +11,7 @@ from headend.keys.sealed import Work
 from headend.store import Store, open_store
 from tests import sqlite
 from tests.host.keyplaces import KINDS, KeyPlace, configure
+from tests.host.peer import Bench
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +41,14 @@ def any_store(any_store_url: str) -> Iterator[Store]:
     """`any_store_url`, opened; writes run at once in the calling thread."""
     with open_store(any_store_url, inline=True) as store:
         yield store
+
+
+@pytest.fixture
+def bench(any_store_url: str) -> Iterator[Bench]:
+    """A head end with one meter, on each kind of database in turn."""
+    made = Bench(url=any_store_url)
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=KINDS)

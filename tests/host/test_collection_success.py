@@ -1,7 +1,6 @@
 """Read success: what is counted as it comes equals a count from the records, whatever came late, twice or never."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -147,13 +146,6 @@ def test_what_was_added_during_a_day_is_expected_from_then_on(any_store: Store) 
     any_store.write(lambda conn: conn.execute(retired)).result()
     (row,) = [one for one in any_store.read(success.look, NOW_S, day) if one["area"] == ""]
     assert row["meters"] == 1, "what is retired is not expected to say anything"
-
-
-@pytest.fixture
-def bench(any_store_url: str) -> Iterator[Bench]:
-    made = Bench(url=any_store_url)
-    yield made
-    made.close()
 
 
 def whole_of(bench: Bench, day: int) -> tuple[int, int | None]:

@@ -30,13 +30,6 @@ DAY_S = 86_400
 
 
 @pytest.fixture
-def bench(any_store_url: str) -> Iterator[Bench]:
-    made = Bench(url=any_store_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def books() -> Iterator[Bench]:
     made = Bench()
     yield made

@@ -1,8 +1,12 @@
 """The socket that reads ahead and writes behind: what goes in comes out, whole and in order, in any pieces."""
 
 import contextlib
+import select
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 
 from headend.links import stream
 from headend.links.stream import Stream
+from tests.pki import Authority
 
 PIECES = st.lists(st.binary(min_size=1, max_size=300), max_size=60)
 
@@ -95,6 +100,47 @@ def test_a_peer_that_is_gone_is_told_of_and_closing_is_quiet() -> None:
         made.send(b"word")
         with pytest.raises(OSError, match="pipe"):
             made.flush()
+
+
+def test_under_tls_what_could_not_be_sent_is_sent_with_what_was_said_since(tmp_path: Path) -> None:
+    """OpenSSL takes a write up again that it broke off: with the same bytes, and perhaps more behind them."""
+    authority = Authority(tmp_path)
+    ours, theirs = ssl.create_default_context(cafile=authority.ca), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(*authority.server("localhost"))
+    near, far = socket.socketpair()
+    said = b"".join(number.to_bytes(4, "big") for number in range(500_000))
+    began, found = threading.Event(), bytearray()
+
+    def peer() -> None:
+        with theirs.wrap_socket(far, server_side=True) as server:
+            began.wait(60)  # nothing is read until the socket is full
+            while len(found) < len(said):
+                found.extend(server.recv(65_536))
+            server.sendall(said[:200_000])
+
+    thread = threading.Thread(target=peer)
+    thread.start()
+    made = Stream(ours.wrap_socket(near, server_hostname="localhost"))
+    made.setblocking(False)
+    left = memoryview(said)
+    while left:
+        try:
+            made.send(bytes(left[:300]))
+            left = left[300:]
+        except BlockingIOError:
+            began.set()
+            select.select([], [made], [], 60)
+    began.set()
+    answer = b""
+    while len(answer) < 200_000:
+        made.flush()
+        if not made.pending():
+            select.select([made], [made] if made.unsent else [], [], 60)
+        with contextlib.suppress(BlockingIOError):
+            answer += made.recv(1_000)
+    thread.join()
+    made.close()
+    assert bytes(found) == said and answer == said[:200_000]
 
 
 class Counting(socket.socket):

@@ -1,7 +1,5 @@
 """A meter whose supply is about to change is asked when it has changed, not at the next round, 15 minutes later."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from headend.engine import Ask, Policy
@@ -14,13 +12,6 @@ from tests.host.peer import OPEN, READY, Bench
 
 OUT = {**READY, "causes": 1 << reasons.CAUSE_OUT_OF_CREDIT}
 PAID_UC = 5_000_000
-
-
-@pytest.fixture
-def bench(any_store_url: str) -> Iterator[Bench]:
-    made = Bench(url=any_store_url)
-    yield made
-    made.close()
 
 
 def next_ask(bench: Bench) -> Ask:

@@ -4,6 +4,7 @@ paho reads a packet with three calls of the system and writes each with one. Of 
 all that is done with them, because other threads take the interpreter at every call.
 """
 
+import contextlib
 import ssl
 from socket import socket
 
@@ -40,7 +41,7 @@ class Stream:
         return found
 
     def send(self, some: bytes | bytearray) -> int:
-        """Take all of it to be sent by `flush`; raises BlockingIOError where too much waits already, and OSError."""
+        """Take all of it, for `flush`; raises BlockingIOError where too much waits for the socket, and OSError."""
         if self.full:
             self.flush()
             if self.full:
@@ -69,8 +70,7 @@ class Stream:
 
     def close(self) -> None:
         """Send what the socket takes, and close it."""
-        try:
+        with contextlib.suppress(OSError):
             self.flush()
-        except OSError:
-            self._behind.clear()  # nobody is there to take it
+        self._behind.clear()  # nobody will take it
         self._socket.close()

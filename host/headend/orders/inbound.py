@@ -22,6 +22,7 @@ from headend.orders import confirm, keys_held, lifecycle, outbox
 from headend.orders.policy import Entropy, Policy
 from headend.orders.signing import WANTS_CLOSED
 from headend.orders.stored import stored_report
+from headend.orders.writing import WANTS_CREDIT
 from headend.reads import logs
 from headend.store import identity, lock_meter
 from headend.store.prepared import prepared
@@ -258,10 +259,10 @@ def _receipt(conn: Connection, now_s: int, report: Report, policy: Policy, entro
 
 def _judge(conn: Connection, now_s: int, asked: Row[Any], report: Report, policy: Policy, entropy: Entropy) -> bool:
     """Hold every order on the subject against the report. Whether it confirmed credit."""
-    credited = False
     if (asked.aspect, asked.selector) != (report.aspect, report.selector):
-        return credited
+        return False
     held.shown(conn, now_s, report)
+    credited = False
     for row in _under_way(conn, report):
         if row.wants == WANTS_CLOSED and row.state != lifecycle.ACCEPTED:
             continue  # a report alone does not tell a source that was folded from one that was never stated
@@ -269,7 +270,7 @@ def _judge(conn: Connection, now_s: int, asked: Row[Any], report: Report, policy
             wanted = confirm.Wanted(**{name: getattr(row, name) for name in _WANTED})
             verdict = confirm.confirms(wanted, report)
             _settle(conn, now_s, row, verdict, report, policy, entropy)
-            credited = credited or (row.wants == "credit" and verdict.outcome == confirm.CONFIRMED)
+            credited = credited or (row.wants == WANTS_CREDIT and verdict.outcome == confirm.CONFIRMED)
     return credited
 
 
